@@ -1,0 +1,1 @@
+//! Published checkpoints (safetensors, both layouts) as a [`crate::gguf::TensorSource`]. Knows nothing of GGUF writing.

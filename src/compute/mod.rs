@@ -1,0 +1,1 @@
+//! Threads and numeric kernels over slices: matrix products, attention, norms. Knows nothing of models or files.

@@ -1,0 +1,1 @@
+//! Scheduler, worker processes, events, cancellation. Knows nothing of terminals or formats.

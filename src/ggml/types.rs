@@ -1,0 +1,121 @@
+//! The tensor types of ggml: identifiers, names and block sizes, as in `ggml.h` and `ggml.c`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! ggml_types {
+    ($($variant:ident = $id:literal, $name:literal, $block:literal, $bytes:literal;)*) => {
+        /// A tensor type of ggml. The discriminant is the identifier that a GGUF file stores.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(non_camel_case_types, reason = "the field's own names")]
+        #[repr(u32)]
+        pub enum GgmlType { $($variant = $id,)* }
+
+        impl GgmlType {
+            /// Every type this project knows, in the order of the identifiers.
+            pub const ALL: &[GgmlType] = &[$(GgmlType::$variant,)*];
+
+            /// The type with this identifier in a GGUF file.
+            pub fn from_id(id: u32) -> Option<Self> {
+                match id { $($id => Some(GgmlType::$variant),)* _ => None }
+            }
+
+            /// The name ggml prints, for example `q4_K`.
+            pub const fn name(self) -> &'static str {
+                match self { $(GgmlType::$variant => $name,)* }
+            }
+
+            /// Weights in one block.
+            pub const fn block_size(self) -> usize {
+                match self { $(GgmlType::$variant => $block,)* }
+            }
+
+            /// Bytes of one block.
+            pub const fn block_bytes(self) -> usize {
+                match self { $(GgmlType::$variant => $bytes,)* }
+            }
+        }
+    };
+}
+
+ggml_types! {
+    F32 = 0, "f32", 1, 4;
+    F16 = 1, "f16", 1, 2;
+    Q4_0 = 2, "q4_0", 32, 18;
+    Q4_1 = 3, "q4_1", 32, 20;
+    Q5_0 = 6, "q5_0", 32, 22;
+    Q5_1 = 7, "q5_1", 32, 24;
+    Q8_0 = 8, "q8_0", 32, 34;
+    Q2_K = 10, "q2_K", 256, 84;
+    Q3_K = 11, "q3_K", 256, 110;
+    Q4_K = 12, "q4_K", 256, 144;
+    Q5_K = 13, "q5_K", 256, 176;
+    Q6_K = 14, "q6_K", 256, 210;
+    IQ2_XXS = 16, "iq2_xxs", 256, 66;
+    IQ2_XS = 17, "iq2_xs", 256, 74;
+    IQ3_XXS = 18, "iq3_xxs", 256, 98;
+    IQ1_S = 19, "iq1_s", 256, 50;
+    IQ4_NL = 20, "iq4_nl", 32, 18;
+    IQ3_S = 21, "iq3_s", 256, 110;
+    IQ2_S = 22, "iq2_s", 256, 82;
+    IQ4_XS = 23, "iq4_xs", 256, 136;
+    IQ1_M = 29, "iq1_m", 256, 56;
+    BF16 = 30, "bf16", 1, 2;
+    TQ1_0 = 34, "tq1_0", 256, 54;
+    TQ2_0 = 35, "tq2_0", 256, 66;
+    MXFP4 = 39, "mxfp4", 32, 17;
+}
+
+impl GgmlType {
+    /// Bytes of one row of `columns` weights, or `None` where the block size does not divide it
+    /// or the product overflows.
+    pub fn row_bytes(self, columns: usize) -> Option<usize> {
+        if !columns.is_multiple_of(self.block_size()) {
+            return None;
+        }
+        (columns / self.block_size()).checked_mul(self.block_bytes())
+    }
+
+    /// Bits that one weight takes, block overhead included.
+    pub fn bits_per_weight(self) -> f64 {
+        self.block_bytes() as f64 * 8.0 / self.block_size() as f64
+    }
+}
+
+impl fmt::Display for GgmlType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A type name that ggml does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown tensor type {0:?}; expected a ggml type such as q4_K, q8_0 or bf16")]
+pub struct UnknownType(pub String);
+
+impl FromStr for GgmlType {
+    type Err = UnknownType;
+
+    /// Accepts the name in any case.
+    fn from_str(s: &str) -> Result<Self, UnknownType> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|t| t.name().eq_ignore_ascii_case(s))
+            .ok_or_else(|| UnknownType(s.to_owned()))
+    }
+}
+
+impl Serialize for GgmlType {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for GgmlType {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,27 @@
+//! qrun turns a published checkpoint into quantized GGUF files that somebody can trust.
+//!
+//! The rooms, top floor first; a module uses only what stands below it:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 7 | [`cli`] |
+//! | 6 | [`exec`] |
+//! | 5 | [`plan`], [`state`] |
+//! | 4 | [`manifest`], [`steps`] |
+//! | 3 | [`model`], [`checkpoint`] |
+//! | 2 | [`gguf`], [`tokenizer`] |
+//! | 1 | [`ggml`], [`compute`], [`metrics`] |
+
+pub mod checkpoint;
+pub mod cli;
+pub mod compute;
+pub mod exec;
+pub mod ggml;
+pub mod gguf;
+pub mod manifest;
+pub mod metrics;
+pub mod model;
+pub mod plan;
+pub mod state;
+pub mod steps;
+pub mod tokenizer;

@@ -1,0 +1,116 @@
+//! The resolved job: every default filled in, every path absolute, every pattern checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, TokenizerSource};
+
+/// A job, resolved from its manifest.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: String,
+    /// The manifest's own path, absolute.
+    pub manifest: Utf8PathBuf,
+    /// `<manifest stem>.lock` beside the manifest: pinned digests.
+    pub lock: Utf8PathBuf,
+    /// Absolute directory every other path was relative to.
+    pub workspace: Utf8PathBuf,
+    pub host: HostRequirements,
+    pub input: Input,
+    pub convert: Convert,
+    pub quantize: Quantize,
+    /// In manifest order; names are unique; exactly one is the baseline.
+    pub formats: Vec<Format>,
+    pub references: Vec<Reference>,
+    pub load_check: LoadCheck,
+    pub bench: Bench,
+    pub evaluate: Option<Evaluate>,
+    pub publish: Option<Publish>,
+    pub report: Report,
+}
+
+/// What the host must have before any step starts.
+#[derive(Clone, Debug, Default)]
+pub struct HostRequirements {
+    /// Bytes.
+    pub min_ram: Option<u64>,
+}
+
+/// The checkpoint.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub checkpoint: Utf8PathBuf,
+    /// File name in the checkpoint's directory to SHA-256 from the manifest; it wins over the lock.
+    pub sha256: BTreeMap<String, String>,
+    /// The same from the lock file.
+    pub pinned: BTreeMap<String, String>,
+    pub tokenizer: TokenizerSource,
+}
+
+/// Checkpoint to GGUF.
+#[derive(Clone, Debug)]
+pub struct Convert {
+    pub dtype: ConvertDtype,
+    /// The intermediate file; `None` where quantize reads the checkpoint itself.
+    pub gguf: Option<Utf8PathBuf>,
+}
+
+/// What all formats share.
+#[derive(Clone, Debug)]
+pub struct Quantize {
+    pub native_mxfp4: NativeMxfp4,
+    /// Path with `{name}`, `{format}` and `{timestamp}` still in it; absolute.
+    pub gguf: String,
+}
+
+/// One candidate.
+#[derive(Clone, Debug)]
+pub struct Format {
+    pub spec: FormatSpec,
+    pub baseline: bool,
+}
+
+/// A file to hold candidates against.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub name: String,
+    pub gguf: Utf8PathBuf,
+    pub required: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct LoadCheck {
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Bench {
+    pub warmups: u32,
+    pub runs: u32,
+    pub prompt_tokens: u32,
+    pub generate_tokens: u32,
+    /// Benchmark JSON.
+    pub out: Utf8PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Evaluate {
+    pub corpus: Vec<Utf8PathBuf>,
+    pub context: u32,
+    pub max_windows: Option<u32>,
+    pub greedy_tokens: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Publish {
+    pub to: Utf8PathBuf,
+    /// Path with `{timestamp}` still in it; absolute.
+    pub sha256_list: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub dir: Utf8PathBuf,
+}

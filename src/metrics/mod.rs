@@ -1,0 +1,1 @@
+//! Statistics: percentiles with confidence intervals, perplexity, KL divergence, resident memory. Knows nothing of the rest.

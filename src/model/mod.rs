@@ -1,0 +1,1 @@
+//! Architectures: configuration, tensor map, forward pass, KV cache, sampler. Knows nothing of files or steps.

@@ -1,0 +1,82 @@
+//! What a running step may use: where to send events, whether to stop, how many threads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use super::StepError;
+
+/// What a step says while it runs; one JSON line each on the worker's standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// How far the step is. `total` is zero where it is not known.
+    Progress { done: u64, total: u64, unit: Unit },
+    /// A line for the step's log.
+    Log { level: Level, message: String },
+    /// A number worth showing while the step runs; the name carries its unit.
+    Metric { name: String, value: f64 },
+    /// The step's result; the last event of a success.
+    Result { value: serde_json::Value },
+    /// The last event of a failure.
+    Failed { class: super::ErrorClass, message: String },
+}
+
+/// What progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Bytes,
+    Tensors,
+    Tokens,
+    Runs,
+}
+
+/// Weight of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Takes the events of one step.
+pub trait EventSink: Send + Sync {
+    /// Takes one event. Must not block for long: kernels wait for it.
+    fn emit(&self, event: Event);
+}
+
+/// What a running step may use.
+pub struct Context<'a> {
+    /// Where events go.
+    pub events: &'a dyn EventSink,
+    /// Set when the step should stop at the next safe point.
+    pub cancelled: &'a AtomicBool,
+    /// Threads for heavy work; at least one.
+    pub threads: usize,
+    /// Directory for journals of unfinished outputs; without one nothing is resumed.
+    pub journals: Option<Utf8PathBuf>,
+}
+
+impl Context<'_> {
+    /// Fails with [`super::ErrorClass::Interrupted`] once the step should stop.
+    pub fn check_cancelled(&self) -> Result<(), StepError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(StepError::interrupted());
+        }
+        Ok(())
+    }
+
+    /// Reports progress.
+    pub fn progress(&self, done: u64, total: u64, unit: Unit) {
+        self.events.emit(Event::Progress { done, total, unit });
+    }
+
+    /// Writes a line to the step's log.
+    pub fn log(&self, level: Level, message: impl Into<String>) {
+        self.events.emit(Event::Log { level, message: message.into() });
+    }
+}

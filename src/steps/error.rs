@@ -1,0 +1,67 @@
+//! How a step fails: a message that says what, where, expected, found and what to do, and a class
+//! that decides the exit code.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of failure it is; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The step itself failed (exit code 1).
+    Step,
+    /// The command line or the manifest is wrong (2).
+    Usage,
+    /// An input is missing or is not what it should be (3).
+    Input,
+    /// The host cannot do it: RAM, disk, permissions (4).
+    Host,
+    /// Stopped by a signal (130).
+    Interrupted,
+}
+
+impl ErrorClass {
+    /// The process exit code of this class.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorClass::Step => 1,
+            ErrorClass::Usage => 2,
+            ErrorClass::Input => 3,
+            ErrorClass::Host => 4,
+            ErrorClass::Interrupted => 130,
+        }
+    }
+}
+
+/// The failure of a step.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    /// Decides the exit code.
+    pub class: ErrorClass,
+    /// The whole story in one or more lines.
+    pub message: String,
+}
+
+impl StepError {
+    /// A failure of `class`.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+
+    /// An error together with its chain of sources, joined by `: `.
+    pub fn from_error(class: ErrorClass, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(e) = source {
+            message.push_str(": ");
+            message.push_str(&e.to_string());
+            source = e.source();
+        }
+        Self { class, message }
+    }
+
+    /// The failure of a step that was told to stop.
+    pub fn interrupted() -> Self {
+        Self::new(ErrorClass::Interrupted, "interrupted; the next run continues here")
+    }
+}

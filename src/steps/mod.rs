@@ -1,0 +1,10 @@
+//! The kinds of step: each turns one specification into files and a result. Knows nothing of the
+//! graph that orders steps, of the state that remembers them, or of the terminal.
+
+mod context;
+mod error;
+mod spec;
+
+pub use context::{Context, Event, EventSink, Level, Unit};
+pub use error::{ErrorClass, StepError};
+pub use spec::*;

@@ -1,0 +1,283 @@
+//! Specifications and results of the steps: what crosses the pipe between runner and worker.
+//!
+//! Paths are absolute, or relative to the worker's working directory, which is the workspace.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ggml::GgmlType;
+
+/// One step to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StepSpec {
+    Verify(VerifySpec),
+    Convert(ConvertSpec),
+    Quantize(QuantizeSpec),
+    LoadCheck(LoadCheckSpec),
+    Bench(BenchSpec),
+    Evaluate(EvaluateSpec),
+    Compare(CompareSpec),
+    Report(ReportSpec),
+    Publish(PublishSpec),
+}
+
+/// A file with its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    pub path: Utf8PathBuf,
+    pub bytes: u64,
+    /// Lower-case hexadecimal SHA-256 of the whole file.
+    pub sha256: String,
+}
+
+/// Hash the checkpoint's files and hold them against what is expected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifySpec {
+    /// Directory the names are relative to.
+    pub directory: Utf8PathBuf,
+    /// File name to expected SHA-256; `None` where none is known yet.
+    pub files: BTreeMap<String, Option<String>>,
+}
+
+/// Result of [`VerifySpec`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifyResult {
+    /// Every file named in the specification, in that order.
+    pub files: Vec<FileDigest>,
+}
+
+/// Where the vocabulary comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerSource {
+    /// `tokenizer.json` and its companions in the checkpoint's directory.
+    Checkpoint,
+    /// The built-in o200k_harmony vocabulary.
+    O200kHarmony,
+    /// Another directory with `tokenizer.json`.
+    Directory(Utf8PathBuf),
+}
+
+/// Type of the tensors that a checkpoint does not hold in MXFP4, in the converted file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConvertDtype {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+/// Write a checkpoint as a GGUF file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConvertSpec {
+    /// Directory with `config.json` and `*.safetensors`.
+    pub checkpoint: Utf8PathBuf,
+    pub tokenizer: TokenizerSource,
+    pub dtype: ConvertDtype,
+    pub out: Utf8PathBuf,
+    /// Replace `out` if it is there.
+    pub force: bool,
+}
+
+/// What quantize does with experts that are MXFP4 already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NativeMxfp4 {
+    /// Copy them unchanged.
+    #[default]
+    Keep,
+    /// Quantize them again, as the format says.
+    Requantize,
+}
+
+/// An override: tensors whose name matches get this type; the first match wins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRule {
+    /// Regular expression searched in the tensor's name.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Type name, in any case.
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub ggml_type: GgmlType,
+}
+
+/// A format: a mix and its overrides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FormatSpec {
+    /// The name as the manifest has it; stands in file names.
+    pub name: String,
+    /// The mix (`q4_K_M`, `q8_0`, ...), in canonical spelling.
+    pub base: String,
+    /// Overrides, first match wins.
+    pub tensors: Vec<TensorRule>,
+}
+
+/// Where quantize reads: a GGUF file, or a checkpoint as convert would write it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuantizeSource {
+    Gguf(Utf8PathBuf),
+    Checkpoint { directory: Utf8PathBuf, tokenizer: TokenizerSource, dtype: ConvertDtype },
+}
+
+/// Write a model in another format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuantizeSpec {
+    pub source: QuantizeSource,
+    pub format: FormatSpec,
+    pub native_mxfp4: NativeMxfp4,
+    pub out: Utf8PathBuf,
+    /// Replace `out` if it is there.
+    pub force: bool,
+}
+
+/// One tensor of a written file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenTensor {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub ggml_type: GgmlType,
+    pub bytes: u64,
+    /// SHA-256 of the tensor's data, without padding.
+    pub sha256: String,
+}
+
+/// Result of [`ConvertSpec`] and [`QuantizeSpec`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WriteResult {
+    pub output: FileDigest,
+    pub tensors: Vec<WrittenTensor>,
+    /// Tensors taken over from a killed run's unfinished file.
+    pub resumed_tensors: usize,
+    pub bits_per_weight: f64,
+}
+
+/// Check that a file is whole, loads and computes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadCheckSpec {
+    pub gguf: Utf8PathBuf,
+}
+
+/// Result of [`LoadCheckSpec`]; a check that fails is an error, not a result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadCheckResult {
+    pub architecture: String,
+    pub tensors: usize,
+    pub load_ms: f64,
+    /// What was generated from the fixed prompt, as text.
+    pub sample: String,
+    /// What was checked, in order, in words.
+    pub checks: Vec<String>,
+}
+
+/// Benchmark one file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchSpec {
+    pub gguf: Utf8PathBuf,
+    pub warmups: u32,
+    pub runs: u32,
+    pub prompt_tokens: u32,
+    pub generate_tokens: u32,
+}
+
+/// A file that candidates are held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceFile {
+    /// Name as the manifest has it, or `unquantized`.
+    pub name: String,
+    pub gguf: Utf8PathBuf,
+}
+
+/// KL divergence, perplexity and agreement of a file against references over a text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvaluateSpec {
+    pub gguf: Utf8PathBuf,
+    pub references: Vec<ReferenceFile>,
+    pub corpus: Vec<Utf8PathBuf>,
+    /// Tokens per window.
+    pub context: u32,
+    /// Windows at most, from the start of the corpus; `None` for all.
+    pub max_windows: Option<u32>,
+    /// Float activations instead of 8-bit ones.
+    pub exact: bool,
+}
+
+/// Size, types, tensor-wise error and greedy agreement of a file against one reference.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CompareSpec {
+    pub gguf: Utf8PathBuf,
+    pub reference: ReferenceFile,
+    /// Tokens to generate greedily for the agreement.
+    pub greedy_tokens: u32,
+}
+
+/// Write the JSON, the report and the recommendation from other steps' results.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportSpec {
+    pub job: String,
+    /// The command to show in the report.
+    pub command: String,
+    /// In manifest order.
+    pub candidates: Vec<ReportCandidate>,
+    pub references: Vec<ReportReference>,
+    /// Benchmark JSON, `bench_results_full.json`.
+    pub bench_json: Utf8PathBuf,
+    /// Directory for `README-<job>.md`, a copy of the JSON and the logs.
+    pub dir: Utf8PathBuf,
+    /// References that are not required and not there: name and path.
+    pub missing_references: Vec<ReferenceFile>,
+}
+
+/// One candidate in the report: the results of its steps as they came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportCandidate {
+    pub format: FormatSpec,
+    pub baseline: bool,
+    /// [`WriteResult`].
+    pub quantize: Option<Value>,
+    /// [`LoadCheckResult`].
+    pub load_check: Option<Value>,
+    /// Result of [`BenchSpec`].
+    pub bench: Option<Value>,
+    /// Result of [`EvaluateSpec`].
+    pub evaluate: Option<Value>,
+    /// Reference name to result of [`CompareSpec`].
+    pub compare: BTreeMap<String, Value>,
+    /// Step name to message, for steps that failed.
+    pub failures: BTreeMap<String, String>,
+    /// The log of this format's steps, to be copied beside the report.
+    pub logs: Vec<Utf8PathBuf>,
+}
+
+/// One reference in the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportReference {
+    pub name: String,
+    pub gguf: Utf8PathBuf,
+    /// Result of [`BenchSpec`].
+    pub bench: Option<Value>,
+}
+
+/// Copy files to a directory and write their SHA-256 lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PublishSpec {
+    pub files: Vec<FileDigest>,
+    pub to: Utf8PathBuf,
+    /// File of `sha256  path` lines, as `sha256sum -c` reads them.
+    pub sha256_list: Option<Utf8PathBuf>,
+}
+
+/// Result of [`PublishSpec`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PublishResult {
+    pub files: Vec<FileDigest>,
+    pub sha256_list: Option<FileDigest>,
+}

@@ -1,0 +1,1 @@
+//! Vocabularies: encode text to token ids and decode them. Knows nothing of models.
