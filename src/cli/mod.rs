@@ -1,6 +1,117 @@
-//! The command line: one file per subcommand, each parses, calls the library and prints.
+//! The command line: one file per subcommand, each of which parses, calls and prints. Knows
+//! nothing of formats or kernels.
 
-/// Runs the command line of this process and returns its exit code.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub mod direct;
+pub mod interrupt;
+pub mod output;
+pub mod progress;
+
+mod doctor;
+mod error;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use error::CliError;
+
+/// From a published checkpoint to quantized GGUF files that somebody can trust.
+///
+/// `qrun JOB.toml` is short for `qrun run JOB.toml`.
+///
+/// Exit codes: 0 done, 1 a step failed, 2 the command line or the manifest is wrong, 3 an input is
+/// missing or not what its digest says, 4 the host cannot do it (RAM, disk), 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "qrun", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every subcommand takes.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Globals {
+    /// No progress; only results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more; twice for all there is
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Doctor(doctor::Args),
+}
+
+/// Runs the command line of this process and answers with its exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse_from(with_run(std::env::args_os().collect()));
+    log_to_stderr(cli.globals);
+    let result = match cli.command {
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{}", error.render());
+        ExitCode::from(error.class().exit_code())
+    })
+}
+
+/// Puts `run` before a command line whose first word is a manifest and no subcommand.
+fn with_run(mut words: Vec<OsString>) -> Vec<OsString> {
+    let first = words.iter().skip(1).find(|w| !w.as_encoded_bytes().starts_with(b"-"));
+    let is_manifest = first.is_some_and(|word| {
+        let path = Path::new(word);
+        let known = Cli::command().find_subcommand(word).is_some() || word == "help";
+        !known && (path.extension().is_some_and(|e| e == "toml") || path.is_file())
+    });
+    if is_manifest {
+        words.insert(1, "run".into());
+    }
+    words
+}
+
+/// Sends what the library traces to standard error: warnings, and more with `-v` and `-vv`.
+/// `QRUN_LOG` (a `tracing` filter such as `qrun::gguf=trace`) wins over the flags.
+fn log_to_stderr(globals: Globals) {
+    let level = match (globals.quiet, globals.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "qrun=info,warn",
+        (false, _) => "qrun=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("QRUN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manifest_alone_means_run() {
+        assert_eq!(with_run(words("qrun job.toml")), words("qrun run job.toml"));
+        assert_eq!(with_run(words("qrun -q job.toml")), words("qrun run -q job.toml"));
+    }
+
+    #[test]
+    fn a_subcommand_stays_as_it_is() {
+        for line in ["qrun doctor", "qrun doctor job.toml", "qrun help doctor", "qrun nonsense"] {
+            assert_eq!(with_run(words(line)), words(line));
+        }
+    }
 }

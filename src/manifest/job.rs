@@ -76,8 +76,19 @@ pub struct Format {
 #[derive(Clone, Debug)]
 pub struct Reference {
     pub name: String,
+    /// Where the file is, or where the job puts it.
     pub gguf: Utf8PathBuf,
-    pub required: bool,
+    pub origin: ReferenceOrigin,
+}
+
+/// Where a reference's file comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReferenceOrigin {
+    /// It is there already. One that is not required and not there is named in the report.
+    Given { required: bool },
+    /// The job makes it, from the source of its formats and with the same quantizer. It is no
+    /// candidate: the report compares with it and never recommends it.
+    Made(FormatSpec),
 }
 
 #[derive(Clone, Debug)]

@@ -1,1 +1,4 @@
-//! Statistics: percentiles with confidence intervals, perplexity, KL divergence, resident memory. Knows nothing of the rest.
+//! Statistics: percentiles with confidence intervals, perplexity, KL divergence, resident memory,
+//! and the facts of the host they were measured on. Knows nothing of the rest.
+
+pub mod host;

@@ -1,0 +1,41 @@
+//! Standard output: text and JSON, and a reader that went away.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::CliError;
+use crate::steps::ErrorClass;
+
+/// Writes `text` to standard output and ends the line where `text` does not.
+///
+/// # Errors
+/// If standard output cannot be written (a full disk behind a redirection). A reader that went
+/// away, as in `qrun inspect FILE | head`, ends the process quietly instead.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(newline.as_bytes()))
+        .and_then(|()| out.flush());
+    match written {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            Err(CliError::new(ErrorClass::Host, format!("cannot write to standard output: {e}")))
+        }
+    }
+}
+
+/// Writes `value` as indented JSON to standard output.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl Serialize) -> Result<ExitCode, CliError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| CliError::from_error(ErrorClass::Step, &e))?;
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,114 @@
+//! Facts about the machine that numbers were measured on. Knows nothing of what is measured.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sysinfo::{CpuRefreshKind, System};
+
+/// The machine, as far as it bears on speed and memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostFacts {
+    /// The CPU's marketing name, or `unknown`.
+    pub cpu_model: String,
+    /// `x86_64`, `aarch64`, ...
+    pub architecture: String,
+    /// Physical cores of the machine.
+    pub cores: usize,
+    /// Threads that this process may run at once: affinity mask and cgroup quota included.
+    pub threads: usize,
+    /// Instruction sets the CPU has, of those that matter to kernels here; sorted.
+    pub features: Vec<String>,
+    /// Memory in bytes: the machine's, or the control group's limit where that is smaller.
+    pub ram_bytes: u64,
+    /// Memory in bytes that can be had now without swapping.
+    pub available_ram_bytes: u64,
+    /// Kernel release, or `unknown`.
+    pub kernel: String,
+    /// CPU frequency governor; absent where the kernel shows none.
+    pub governor: Option<String>,
+    /// Load average over the last minute.
+    pub load_1m: f64,
+}
+
+impl HostFacts {
+    /// Looks at this machine. What cannot be found out is `unknown`, zero or absent.
+    pub fn gather() -> Self {
+        let (mut ram, mut available, mut cpu_model) = (0, 0, None);
+        if let Ok(mut system) = System::new() {
+            system.refresh_memory();
+            system.refresh_cpu_list(CpuRefreshKind::nothing());
+            (ram, available) = (system.total_memory(), system.available_memory());
+            if let Some(limits) = system.cgroup_limits().filter(|l| l.total_memory > 0) {
+                ram = ram.min(limits.total_memory);
+                available = available.min(limits.free_memory);
+            }
+            cpu_model = system.cpus().first().map(|c| c.brand().trim().to_owned());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cpu_model: cpu_model
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| "unknown".to_owned()),
+            architecture: std::env::consts::ARCH.to_owned(),
+            cores: System::physical_core_count().unwrap_or(threads),
+            threads,
+            features: cpu_features(),
+            ram_bytes: ram,
+            available_ram_bytes: available,
+            kernel: System::kernel_version().unwrap_or_else(|_| "unknown".to_owned()),
+            governor: governor(),
+            load_1m: System::load_average().map_or(0.0, |load| load.one),
+        }
+    }
+}
+
+/// The first core's frequency governor.
+fn governor() -> Option<String> {
+    std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        .ok()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+}
+
+/// Names of the instruction sets that this CPU has and kernels could use.
+fn cpu_features() -> Vec<String> {
+    macro_rules! detected {
+        ($detect:ident: $($name:tt),*) => {
+            [$(($name, std::arch::$detect!($name))),*]
+                .into_iter()
+                .filter(|(_, has)| *has)
+                .map(|(name, _)| name.to_owned())
+                .collect()
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    let mut features: Vec<String> = detected!(is_x86_feature_detected:
+        "sse4.1", "avx", "avx2", "fma", "f16c", "bmi2", "avxvnni", "avx512f", "avx512bw",
+        "avx512vl", "avx512vnni", "avx512bf16", "avx512vbmi");
+    #[cfg(target_arch = "aarch64")]
+    let mut features: Vec<String> = detected!(is_aarch64_feature_detected:
+        "neon", "dotprod", "i8mm", "bf16", "fp16", "sve", "sve2");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let mut features: Vec<String> = Vec::new();
+    features.sort();
+    features
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_memory_threads_and_a_kernel() {
+        let facts = HostFacts::gather();
+        assert!(facts.ram_bytes > 16 << 20, "{facts:?}");
+        assert!(facts.available_ram_bytes <= facts.ram_bytes, "{facts:?}");
+        assert!(facts.threads >= 1 && facts.cores >= 1, "{facts:?}");
+        assert_ne!(facts.kernel, "unknown");
+    }
+
+    #[test]
+    fn facts_that_decide_a_key_do_not_change_between_looks() {
+        let (a, b) = (HostFacts::gather(), HostFacts::gather());
+        assert_eq!((a.cpu_model, a.features, a.ram_bytes), (b.cpu_model, b.features, b.ram_bytes));
+    }
+}
