@@ -1,5 +1,8 @@
 //! Metadata of a GGUF file: typed key-value pairs in file order.
 
+/// Bytes that tensor data is aligned to where `general.alignment` does not say otherwise.
+pub const DEFAULT_ALIGNMENT: u64 = 32;
+
 /// One metadata value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -45,6 +48,23 @@ impl Metadata {
     /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// Appends a pair whose key is known not to be there yet; constant time, for long headers.
+    pub(super) fn push(&mut self, key: &str, value: Value) {
+        self.entries.push((key.to_owned(), value));
+    }
+
+    /// Bytes that tensor data is aligned to: `general.alignment`, 32 without one, `None` where it
+    /// is not a `u32` that is a power of two from 8 to 2^20.
+    pub fn alignment(&self) -> Option<u64> {
+        match self.get("general.alignment") {
+            None => Some(DEFAULT_ALIGNMENT),
+            Some(&Value::U32(a)) if a.is_power_of_two() && (8..=1 << 20).contains(&a) => {
+                Some(a.into())
+            }
+            Some(_) => None,
+        }
     }
 
     /// Replaces the value under `key`, or appends it.

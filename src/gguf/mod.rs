@@ -2,8 +2,17 @@
 //!
 //! Format: `docs/gguf.md` of the ggml project, version 3, little-endian.
 
+mod cursor;
+mod error;
+mod map;
 mod metadata;
+mod reader;
 mod source;
+mod writer;
 
-pub use metadata::{Array, Metadata, Value};
+pub use error::Error;
+pub use map::Map;
+pub use metadata::{Array, DEFAULT_ALIGNMENT, Metadata, Value};
+pub use reader::{File, MAX_NAME};
 pub use source::{SourceError, TensorInfo, TensorSource};
+pub use writer::{Layout, LayoutError};

@@ -3,8 +3,10 @@
 
 mod context;
 mod error;
+mod output;
 mod spec;
 
 pub use context::{Context, Event, EventSink, Level, Unit};
 pub use error::{ErrorClass, StepError};
+pub use output::{Output, free_bytes, partial_path, write_atomic};
 pub use spec::*;

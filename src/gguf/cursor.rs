@@ -1,0 +1,118 @@
+//! A bounds-checked walk over a GGUF header: every length is held against the bytes that are left
+//! before anything is allocated.
+
+use camino::Utf8Path;
+
+use super::Error;
+
+/// Longest header, in bytes. The longest published ones are below 20 MiB; what is read from a
+/// header is kept in memory, so this bounds it.
+const MAX_HEADER: usize = 1 << 30;
+
+/// Reads little-endian values from the front of a file's bytes.
+pub(super) struct Cursor<'a> {
+    path: &'a Utf8Path,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(path: &'a Utf8Path, bytes: &'a [u8]) -> Self {
+        Self { path, bytes, at: 0 }
+    }
+
+    /// Bytes read so far.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes of the header not read yet, at most.
+    fn remaining(&self) -> usize {
+        self.bytes.len().min(MAX_HEADER) - self.at
+    }
+
+    /// The next `n` bytes.
+    pub(super) fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], Error> {
+        if n > self.remaining() {
+            if self.bytes.len() > MAX_HEADER {
+                let most = format!("a header of at most {MAX_HEADER} bytes");
+                return Err(self.damaged(self.at, what, most, format!("{n} bytes more")));
+            }
+            return Err(Error::HeaderTruncated {
+                path: self.path.to_owned(),
+                actual: self.bytes.len() as u64,
+                what,
+                offset: self.at as u64,
+                needed: (n - self.remaining()) as u64,
+            });
+        }
+        let taken = &self.bytes[self.at..self.at + n];
+        self.at += n;
+        Ok(taken)
+    }
+
+    /// The next `N` bytes as an array.
+    pub(super) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N, what)?);
+        Ok(out)
+    }
+
+    pub(super) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    pub(super) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// A count of things that take at least `min_bytes` each; more than the file can hold is an
+    /// error, so that a count can be trusted for allocation.
+    pub(super) fn count(&mut self, min_bytes: usize, what: &'static str) -> Result<usize, Error> {
+        let start = self.at;
+        let count = self.u64(what)?;
+        let most = (self.remaining() / min_bytes) as u64;
+        if count > most {
+            return Err(self.damaged(
+                start,
+                what,
+                format!("at most {most}, which is what the rest of the header can hold"),
+                count.to_string(),
+            ));
+        }
+        Ok(count as usize)
+    }
+
+    /// A length-prefixed UTF-8 string.
+    pub(super) fn string(&mut self, what: &'static str) -> Result<&'a str, Error> {
+        let start = self.at;
+        let length = self.count(1, what)?;
+        let bytes = self.take(length, what)?;
+        std::str::from_utf8(bytes).map_err(|e| {
+            let bad = e.valid_up_to();
+            self.damaged(
+                start,
+                what,
+                "UTF-8 text".into(),
+                format!("byte 0x{:02x} at position {bad}", bytes[bad]),
+            )
+        })
+    }
+
+    /// An error at `offset`.
+    pub(super) fn damaged(
+        &self,
+        offset: usize,
+        what: impl Into<String>,
+        expected: String,
+        found: String,
+    ) -> Error {
+        Error::Header {
+            path: self.path.to_owned(),
+            offset: offset as u64,
+            what: what.into(),
+            expected,
+            found,
+        }
+    }
+}

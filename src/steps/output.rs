@@ -1,0 +1,376 @@
+//! Files that appear whole or not at all: written as `NAME.partial`, hashed on the way, flushed to
+//! the disk, then renamed. Knows nothing of what is written.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::{ErrorClass, FileDigest, StepError};
+
+/// A file that is being written. Dropped before [`Output::finish`] it leaves nothing behind, or,
+/// after [`Output::keep_partial`], its `NAME.partial`.
+#[derive(Debug)]
+pub struct Output {
+    path: Utf8PathBuf,
+    partial: Utf8PathBuf,
+    /// Locked, so that two processes never write one file.
+    file: File,
+    hasher: Sha256,
+    written: u64,
+    replace: bool,
+    keep: bool,
+    finished: bool,
+}
+
+impl Output {
+    /// Starts `path` anew, with the directories it needs. `expected_bytes` is held against the free
+    /// space of the file system.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] if `path` exists and `replace` is false; [`ErrorClass::Host`] if it
+    /// cannot be written, the disk is too full or another process is writing it.
+    pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, StepError> {
+        Self::resume(path, expected_bytes, replace, 0)
+    }
+
+    /// Goes on with the `NAME.partial` of a killed run: keeps its first `keep_bytes` bytes, which
+    /// are hashed again, and continues there. With less on disk than that it starts anew;
+    /// [`Output::written`] says which.
+    ///
+    /// # Errors
+    /// As [`Output::create`].
+    pub fn resume(
+        path: &Utf8Path,
+        expected_bytes: u64,
+        replace: bool,
+        keep_bytes: u64,
+    ) -> Result<Self, StepError> {
+        refuse_existing(path, replace)?;
+        let directory = directory_of(path);
+        fs::create_dir_all(directory)
+            .map_err(|e| host(format!("cannot create the directory {directory}: {e}")))?;
+        let partial = partial_path(path);
+        let file = open_locked(&partial)?;
+        let mut output = Self {
+            path: path.to_owned(),
+            partial,
+            file,
+            hasher: Sha256::new(),
+            written: 0,
+            replace,
+            // What a killed run left is not lost to a full disk.
+            keep: keep_bytes > 0,
+            finished: false,
+        };
+        output.keep_prefix(keep_bytes).map_err(|e| output.write_error(&e))?;
+        output.check_free_space(expected_bytes)?;
+        Ok(output)
+    }
+
+    /// Hashes the first `bytes` bytes and cuts the file off behind them.
+    fn keep_prefix(&mut self, bytes: u64) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if bytes <= length {
+            let mut buffer = vec![0; 1 << 20];
+            while self.written < bytes {
+                let n = buffer.len().min((bytes - self.written) as usize);
+                self.file.read_exact(&mut buffer[..n])?;
+                self.hasher.update(&buffer[..n]);
+                self.written += n as u64;
+            }
+        }
+        self.file.set_len(self.written)?;
+        self.file.seek(SeekFrom::Start(self.written))?;
+        Ok(())
+    }
+
+    fn check_free_space(&self, expected_bytes: u64) -> Result<(), StepError> {
+        let directory = directory_of(&self.path);
+        let available = free_bytes(directory)?;
+        let needed = expected_bytes.saturating_sub(self.written);
+        if needed > available {
+            return Err(host(format!(
+                "not enough free disk space in {directory} for {}: {needed} bytes are needed, \
+                 {available} are available; free some or choose another place",
+                self.path
+            )));
+        }
+        Ok(())
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if they cannot be written, for example because the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StepError> {
+        self.file.write_all(bytes).map_err(|e| self.write_error(&e))?;
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes in the file so far, those kept by [`Output::resume`] included.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Waits until what has been written is on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if the disk reports an error.
+    pub fn sync(&self) -> Result<(), StepError> {
+        self.file.sync_data().map_err(|e| self.write_error(&e))
+    }
+
+    /// From here on a failure leaves `NAME.partial` for the next run to continue.
+    pub fn keep_partial(&mut self) {
+        self.keep = true;
+    }
+
+    /// Makes the file durable and gives it its final name.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] if the name has been taken since; [`ErrorClass::Host`] if the file
+    /// cannot be flushed or renamed.
+    pub fn finish(mut self) -> Result<FileDigest, StepError> {
+        self.file.sync_all().map_err(|e| self.write_error(&e))?;
+        self.rename()?;
+        self.finished = true;
+        let directory = directory_of(&self.path);
+        File::open(directory)
+            .and_then(|d| d.sync_all())
+            .map_err(|e| host(format!("cannot flush the directory {directory}: {e}")))?;
+        Ok(FileDigest {
+            path: self.path.clone(),
+            bytes: self.written,
+            sha256: hex::encode(self.hasher.clone().finalize()),
+        })
+    }
+
+    fn rename(&self) -> Result<(), StepError> {
+        let (from, to) = (self.partial.as_std_path(), self.path.as_std_path());
+        if !self.replace {
+            match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => return Err(exists(&self.path)),
+                // The file system does not know the flag; the check below leaves a short window.
+                Err(Errno::INVAL | Errno::NOSYS) => refuse_existing(&self.path, false)?,
+                Err(e) => return Err(self.rename_error(e.into())),
+            }
+        }
+        fs::rename(from, to).map_err(|e| self.rename_error(e))
+    }
+
+    fn rename_error(&self, error: io::Error) -> StepError {
+        host(format!("cannot rename {} to {}: {error}", self.partial, self.path))
+    }
+
+    fn write_error(&self, error: &io::Error) -> StepError {
+        let what = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "the disk is full; free some space and run again"
+            }
+            _ => "the file system refuses",
+        };
+        host(format!("cannot write {} beyond byte {}: {what}: {error}", self.partial, self.written))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.finished && !self.keep {
+            // Nothing can be done about a failure here, and the next run truncates what is left.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Writes `bytes` to `path` so that `path` holds the old content or the new, never a part.
+///
+/// # Errors
+/// As [`Output::create`].
+pub fn write_atomic(path: &Utf8Path, bytes: &[u8], replace: bool) -> Result<FileDigest, StepError> {
+    let mut output = Output::create(path, bytes.len() as u64, replace)?;
+    output.write(bytes)?;
+    output.finish()
+}
+
+/// `NAME.partial` beside `path`.
+pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{path}.partial"))
+}
+
+/// Bytes that may still be written to the file system of `directory`.
+///
+/// # Errors
+/// [`ErrorClass::Host`] if the file system does not say.
+pub fn free_bytes(directory: &Utf8Path) -> Result<u64, StepError> {
+    let stat = rustix::fs::statvfs(directory.as_std_path())
+        .map_err(|e| host(format!("cannot ask for the free disk space of {directory}: {e}")))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The directory that holds `path`.
+fn directory_of(path: &Utf8Path) -> &Utf8Path {
+    match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    }
+}
+
+/// Opens or creates `partial` and locks it. The lock goes with the process, however it ends.
+fn open_locked(partial: &Utf8Path) -> Result<File, StepError> {
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(partial)
+            .map_err(|e| host(format!("cannot write {partial}: {e}")))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(host(format!(
+                    "another process is writing {partial}; wait for it or stop it"
+                )));
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(host(format!("cannot lock {partial}: {e}")));
+            }
+        }
+        // Its last owner may have renamed or removed it between the opening and the lock.
+        let ours = file.metadata().map_err(|e| host(format!("cannot read {partial}: {e}")))?;
+        if fs::metadata(partial).is_ok_and(|m| (m.dev(), m.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(file);
+        }
+    }
+}
+
+fn refuse_existing(path: &Utf8Path, replace: bool) -> Result<(), StepError> {
+    match fs::symlink_metadata(path) {
+        Ok(m) if m.is_dir() => Err(StepError::new(
+            ErrorClass::Usage,
+            format!("{path} is a directory; expected the name of a file to write"),
+        )),
+        Ok(_) if !replace => Err(exists(path)),
+        _ => Ok(()),
+    }
+}
+
+fn exists(path: &Utf8Path) -> StepError {
+    StepError::new(
+        ErrorClass::Usage,
+        format!("{path} exists already; --force replaces it, or choose another name"),
+    )
+}
+
+fn host(message: String) -> StepError {
+    StepError::new(ErrorClass::Host, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        (dir, path)
+    }
+
+    fn names(dir: &Utf8Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            dir.read_dir_utf8().unwrap().map(|e| e.unwrap().file_name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn appears_whole_under_its_name() {
+        let (_guard, dir) = directory();
+        let path = dir.join("new/x.bin");
+        let mut output = Output::create(&path, 3, false).unwrap();
+        output.write(b"ab").unwrap();
+        assert_eq!(names(&dir.join("new")), ["x.bin.partial"]);
+        output.write(b"c").unwrap();
+        let digest = output.finish().unwrap();
+        assert_eq!((digest.bytes, digest.sha256.as_str()), (3, ABC));
+        assert_eq!(names(&dir.join("new")), ["x.bin"]);
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn refuses_to_replace_unless_told() {
+        let (_guard, dir) = directory();
+        let path = dir.join("x");
+        write_atomic(&path, b"old", false).unwrap();
+        let error = write_atomic(&path, b"abc", false).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Usage);
+        assert!(error.message.contains("--force"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(write_atomic(&path, b"abc", true).unwrap().sha256, ABC);
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+
+        let output = Output::create(&dir.join("y"), 0, false).unwrap();
+        fs::write(dir.join("y"), b"somebody else's").unwrap();
+        assert_eq!(output.finish().unwrap_err().class, ErrorClass::Usage);
+        assert_eq!(fs::read(dir.join("y")).unwrap(), b"somebody else's");
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_or_the_partial() {
+        let (_guard, dir) = directory();
+        let path = dir.join("x");
+        let mut output = Output::create(&path, 3, false).unwrap();
+        output.write(b"ab").unwrap();
+        drop(output);
+        assert!(names(&dir).is_empty());
+
+        let mut output = Output::create(&path, 3, false).unwrap();
+        output.write(b"abX").unwrap();
+        output.keep_partial();
+        drop(output);
+        assert_eq!(names(&dir), ["x.partial"]);
+        let mut output = Output::resume(&path, 3, false, 2).unwrap();
+        assert_eq!(output.written(), 2);
+        output.write(b"c").unwrap();
+        assert_eq!(output.finish().unwrap().sha256, ABC);
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn resuming_beyond_what_is_there_starts_anew() {
+        let (_guard, dir) = directory();
+        fs::write(dir.join("x.partial"), b"a").unwrap();
+        let output = Output::resume(&dir.join("x"), 3, false, 2).unwrap();
+        assert_eq!(output.written(), 0);
+    }
+
+    #[test]
+    fn what_the_host_cannot_do() {
+        let (_guard, dir) = directory();
+        let error = Output::create(&dir.join("x"), u64::MAX, false).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Host);
+        assert!(error.message.contains(&format!("{} bytes are needed", u64::MAX)), "{error}");
+        assert!(names(&dir).is_empty());
+
+        let first = Output::create(&dir.join("x"), 0, false).unwrap();
+        let error = Output::create(&dir.join("x"), 0, false).unwrap_err();
+        assert!(error.message.contains("another process is writing"), "{error}");
+        drop(first);
+
+        fs::write(dir.join("file"), b"").unwrap();
+        let error = write_atomic(&dir.join("file/x"), b"", false).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Host);
+        let error = write_atomic(&dir, b"", true).unwrap_err();
+        assert!(error.message.contains("is a directory"), "{error}");
+    }
+}
