@@ -1,6 +1,51 @@
 //! Block types of ggml: layouts, quantizers, dequantizers, dot products, and the mixes that choose
 //! a type per tensor. Knows nothing of files, models or threads.
 
+mod activation;
+mod bfloat16;
+mod block;
+mod float16;
+mod float32;
+mod kernel;
+mod lanes;
+mod le;
+mod mxfp4;
+mod q8_0;
+mod q8_1;
+mod q8_k;
+mod quantize;
+mod rounding;
+#[cfg(test)]
+mod tests;
 mod types;
 
+pub use activation::Activation;
+pub use kernel::Kernel;
+pub use quantize::{
+    DequantizeError, QuantizeError, UnsupportedType, dequantize, first_non_finite_block, quantize,
+};
 pub use types::{GgmlType, UnknownType};
+
+/// Evaluates an expression with `$block` standing for the block of `$ty`; `None` where the type is
+/// not supported.
+macro_rules! dispatch {
+    ($ty:expr, $block:ident => $body:expr) => {
+        $crate::ggml::dispatch!(@arms $ty, $block, $body,
+            F32 => le::F32Le,
+            F16 => le::F16Le,
+            BF16 => le::Bf16Le,
+            Q8_0 => q8_0::BlockQ8_0,
+            MXFP4 => mxfp4::BlockMxfp4,
+        )
+    };
+    (@arms $ty:expr, $block:ident, $body:expr, $($variant:ident => $module:ident :: $name:ident,)*) => {
+        match $ty {
+            $($crate::ggml::GgmlType::$variant => {
+                type $block = $crate::ggml::$module::$name;
+                Some($body)
+            })*
+            _ => None,
+        }
+    };
+}
+use dispatch;

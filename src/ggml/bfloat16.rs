@@ -1,0 +1,32 @@
+//! `bf16`: brain floats.
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::lanes;
+use super::le::{Bf16Le, F32Le};
+
+assert_layout!(Bf16Le);
+
+impl Block for Bf16Le {
+    const TYPE: GgmlType = GgmlType::BF16;
+    type Activation = F32Le;
+
+    fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+        for (block, &x) in blocks.iter_mut().zip(row) {
+            *block = Bf16Le::new(x);
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        out[0] = self.get();
+    }
+
+    fn is_finite(&self) -> bool {
+        self.get().is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
+        lanes::dot(row, activations, |w| w.get())
+    }
+}

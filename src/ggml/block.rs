@@ -1,0 +1,43 @@
+//! What every block format can do; one implementation per file beside this one.
+
+use bytemuck::Pod;
+
+use super::GgmlType;
+use super::activation::ActivationBlock;
+
+/// One block of a tensor type: the fixed number of weights that share a scale.
+///
+/// Implementations are viewed in place over a file's bytes, so they have alignment 1 and their
+/// size is the format's.
+pub(super) trait Block: Pod {
+    /// The type this is a block of.
+    const TYPE: GgmlType;
+
+    /// Block of the activations that a row of this type is multiplied with.
+    type Activation: ActivationBlock;
+
+    /// Quantizes one row: `row.len()` is `blocks.len()` times the block size, all values are
+    /// finite, and `importance`, where given, is as long as the row. Formats that have no use for
+    /// importance ignore it.
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]);
+
+    /// Writes the block's weights into `out`, which is as long as the block.
+    fn dequantize(&self, out: &mut [f32]);
+
+    /// Whether the weights that the block stands for are finite.
+    fn is_finite(&self) -> bool;
+
+    /// Dot product of a row with as many activations.
+    fn dot(row: &[Self], activations: &[Self::Activation]) -> f32;
+}
+
+/// Asserts at compile time that a block has the size and alignment its type asks for.
+macro_rules! assert_layout {
+    ($block:ty) => {
+        const _: () = assert!(
+            size_of::<$block>() == <$block as $crate::ggml::block::Block>::TYPE.block_bytes()
+                && align_of::<$block>() == 1
+        );
+    };
+}
+pub(super) use assert_layout;

@@ -1,0 +1,125 @@
+//! `mxfp4`: 32 weights of 4 bits (e2m1 floats) with a shared power-of-two scale (e8m0), as in the
+//! OCP Microscaling Formats specification.
+//!
+//! Follows `quantize_row_mxfp4_ref`, `dequantize_row_mxfp4` and `ggml_vec_dot_mxfp4_q8_0_generic`
+//! of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::q8_0::BlockQ8_0;
+
+/// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
+/// high one; a nibble stands for `VALUES[nibble] * scale(e)`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockMxfp4 {
+    pub(super) e: u8,
+    pub(super) qs: [u8; 16],
+}
+assert_layout!(BlockMxfp4);
+
+/// The values of e2m1, doubled, so that they are integers.
+pub(super) const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// Half of the e8m0 scale `2^(e - 127)`, half because [`VALUES`] are doubled.
+#[inline(always)]
+pub(super) fn scale(e: u8) -> f32 {
+    if e < 2 { f32::from_bits(0x0020_0000 << e) } else { f32::from_bits((u32::from(e) - 1) << 23) }
+}
+
+/// The exponent for a block whose largest magnitude is `amax`: that magnitude becomes 4 to 8 times
+/// the scale, of which at most 6 can be had.
+fn exponent(amax: f32) -> u8 {
+    if amax == 0.0 {
+        return 0;
+    }
+    // The reference takes a single-precision logarithm, which rounds up to the integer for values
+    // just below a power of two. Narrowed from double precision it does not depend on the
+    // platform's logf. Blocks of subnormals saturate at 0, where the reference is undefined.
+    let log = f64::from(amax).log2() as f32;
+    (log.floor() - 2.0 + 127.0) as u8
+}
+
+/// The first of the nearest values, as an index into [`VALUES`].
+fn nearest(x: f32, scale: f32) -> u8 {
+    let mut best = 0;
+    let mut best_error = x.abs();
+    for (index, &value) in (0u8..).zip(&VALUES).skip(1) {
+        let error = (f32::from(value) * scale - x).abs();
+        if error < best_error {
+            best = index;
+            best_error = error;
+        }
+    }
+    best
+}
+
+impl Block for BlockMxfp4 {
+    const TYPE: GgmlType = GgmlType::MXFP4;
+    type Activation = BlockQ8_0;
+
+    fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+        for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
+            let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            block.e = exponent(amax);
+            let d = scale(block.e);
+            for j in 0..16 {
+                block.qs[j] = nearest(x[j], d) | nearest(x[j + 16], d) << 4;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = scale(self.e);
+        let (low, high) = out.split_at_mut(16);
+        for j in 0..16 {
+            low[j] = f32::from(VALUES[usize::from(self.qs[j] & 15)]) * d;
+            high[j] = f32::from(VALUES[usize::from(self.qs[j] >> 4)]) * d;
+        }
+    }
+
+    /// The exponent 255 stands for NaN.
+    fn is_finite(&self) -> bool {
+        self.e != 255
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let mut products = 0;
+            for j in 0..16 {
+                products += i32::from(VALUES[usize::from(w.qs[j] & 15)]) * i32::from(a.qs[j]);
+                products += i32::from(VALUES[usize::from(w.qs[j] >> 4)]) * i32::from(a.qs[j + 16]);
+            }
+            sum += a.d.get() * scale(w.e) * products as f32;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponent_is_that_of_a_single_precision_logarithm() {
+        for power in 1..=254u32 {
+            // The ends of a binade, where a logarithm may round up.
+            for bits in (power << 23) - 64..(power << 23) + 64 {
+                let x = f32::from_bits(bits);
+                let expected = (x.log2().floor() - 2.0 + 127.0) as u8;
+                assert_eq!(exponent(x), expected, "{x:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn scales_are_powers_of_two() {
+        for e in 0..=254u8 {
+            assert_eq!(f64::from(scale(e)), 2f64.powi(i32::from(e) - 128), "{e}");
+        }
+    }
+}

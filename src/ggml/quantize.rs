@@ -1,0 +1,130 @@
+//! Rows of any type to and from floats.
+
+use super::block::Block;
+use super::{GgmlType, dispatch};
+
+/// A type that can be named and measured, and not yet computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tensor type {0} is not supported yet; convert the file with another type")]
+pub struct UnsupportedType(pub GgmlType);
+
+/// Why rows were not quantized. Rows count from the first of the call.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QuantizeError {
+    #[error("row {row}, column {column} is {value}; expected finite weights")]
+    NotFinite { row: usize, column: usize, value: f32 },
+    #[error(
+        "row {row} has values up to {largest:e}, too large for the scales of {ty}; \
+         keep this tensor in f32 or bf16"
+    )]
+    OutOfRange { ty: GgmlType, row: usize, largest: f32 },
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedType),
+    #[error("{columns} columns are no multiple of the {} weights of a {ty} block", ty.block_size())]
+    Columns { ty: GgmlType, columns: usize },
+    #[error("{values} values in rows of {columns} need {expected} bytes as {ty}, found {found}")]
+    Length { ty: GgmlType, values: usize, columns: usize, expected: usize, found: usize },
+    #[error("the importance of a row of {columns} columns has {found} entries")]
+    ImportanceLength { columns: usize, found: usize },
+    #[error("the importance of column {column} is {value}; expected a finite number >= 0")]
+    BadImportance { column: usize, value: f32 },
+}
+
+/// Why blocks were not dequantized.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DequantizeError {
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedType),
+    #[error("{bytes} bytes of {ty} do not hold {values} values")]
+    Length { ty: GgmlType, bytes: usize, values: usize },
+}
+
+/// Quantizes whole rows: `src` holds rows of `columns` weights, `dst` takes their bytes.
+///
+/// `importance` weighs the columns (as an importance matrix does; one entry per column) where the
+/// type can use it. The bytes are those of llama.cpp's `ggml_quantize_chunk`, whatever the machine
+/// and however rows are split into calls.
+///
+/// # Errors
+///
+/// A weight that is not finite, one too large for the type's scales, a type that is not supported,
+/// and lengths that do not fit together. `dst` may be written in part then.
+pub fn quantize(
+    ty: GgmlType,
+    src: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    dst: &mut [u8],
+) -> Result<(), QuantizeError> {
+    let row_bytes = match ty.row_bytes(columns) {
+        Some(bytes) if bytes > 0 => bytes,
+        _ => return Err(QuantizeError::Columns { ty, columns }),
+    };
+    let expected = (src.len() / columns).saturating_mul(row_bytes);
+    if !src.len().is_multiple_of(columns) || dst.len() != expected {
+        let (values, found) = (src.len(), dst.len());
+        return Err(QuantizeError::Length { ty, values, columns, expected, found });
+    }
+    if let Some(importance) = importance {
+        if importance.len() != columns {
+            let found = importance.len();
+            return Err(QuantizeError::ImportanceLength { columns, found });
+        }
+        if let Some(column) = importance.iter().position(|x| !(x.is_finite() && *x >= 0.0)) {
+            let value = importance[column];
+            return Err(QuantizeError::BadImportance { column, value });
+        }
+    }
+    dispatch!(ty, B => quantize_rows::<B>(src, columns, importance, dst))
+        .ok_or(UnsupportedType(ty))?
+}
+
+fn quantize_rows<B: Block>(
+    src: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    dst: &mut [u8],
+) -> Result<(), QuantizeError> {
+    let blocks_per_row = columns / B::TYPE.block_size();
+    let blocks: &mut [B] = bytemuck::cast_slice_mut(dst);
+    for (row, (x, y)) in
+        src.chunks_exact(columns).zip(blocks.chunks_exact_mut(blocks_per_row)).enumerate()
+    {
+        if let Some(column) = x.iter().position(|v| !v.is_finite()) {
+            return Err(QuantizeError::NotFinite { row, column, value: x[column] });
+        }
+        B::quantize_row(x, importance, y);
+        if !y.iter().all(B::is_finite) {
+            let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
+        }
+    }
+    Ok(())
+}
+
+/// Dequantizes any whole number of blocks; the floats are those of llama.cpp's `to_float`, to the
+/// bit.
+pub fn dequantize(ty: GgmlType, src: &[u8], dst: &mut [f32]) -> Result<(), DequantizeError> {
+    if ty.row_bytes(dst.len()) != Some(src.len()) {
+        return Err(DequantizeError::Length { ty, bytes: src.len(), values: dst.len() });
+    }
+    dispatch!(ty, B => dequantize_blocks::<B>(src, dst)).ok_or(UnsupportedType(ty))?;
+    Ok(())
+}
+
+fn dequantize_blocks<B: Block>(src: &[u8], dst: &mut [f32]) {
+    let blocks: &[B] = bytemuck::cast_slice(src);
+    for (block, out) in blocks.iter().zip(dst.chunks_exact_mut(B::TYPE.block_size())) {
+        block.dequantize(out);
+    }
+}
+
+/// Index of the first block that stands for a NaN or an infinity, read from its scales alone.
+///
+/// # Panics
+///
+/// If `src` is no whole number of blocks.
+pub fn first_non_finite_block(ty: GgmlType, src: &[u8]) -> Result<Option<usize>, UnsupportedType> {
+    dispatch!(ty, B => bytemuck::cast_slice::<u8, B>(src).iter().position(|b| !b.is_finite()))
+        .ok_or(UnsupportedType(ty))
+}

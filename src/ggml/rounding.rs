@@ -1,0 +1,82 @@
+//! The conversions from float to integer and between float widths that block formats are defined
+//! by. Each is named, since the formats' bytes depend on which one stands where.
+
+/// Nearest integer, ties to even, for |x| up to 4194303; the reference's `nearest_int`.
+///
+/// Outside that range the result is meaningless and still the reference's: the mantissa bits of
+/// `x + 1.5 * 2^23`.
+#[inline(always)]
+pub(super) fn nearest_int(x: f32) -> i32 {
+    let bits = (x + 12_582_912.0).to_bits() as i32;
+    (bits & 0x007f_ffff) - 0x0040_0000
+}
+
+/// Nearest integer, ties away from zero, then [`truncate`]; C's `(int) roundf(x)`.
+#[inline(always)]
+pub(super) fn round_away(x: f32) -> i32 {
+    truncate(x.round())
+}
+
+/// C's `(int) x` as x86 does it: what no `i32` holds becomes `i32::MIN`, whose low byte is zero.
+/// Rows of subnormals get there, through an infinite inverse scale.
+#[inline(always)]
+pub(super) fn truncate(x: f32) -> i32 {
+    if x.abs() < 2_147_483_648.0 { x as i32 } else { i32::MIN }
+}
+
+/// The half-precision float with these bits, widened.
+///
+/// Without branches or calls, so that loops over it vectorize.
+#[inline(always)]
+pub(super) fn widen_f16(bits: u16) -> f32 {
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    let sign = u32::from(bits & 0x8000) << 16;
+    // Exponents of f16 are biased by 15 and those of f32 by 127: a factor of 2^112, exact for
+    // normal and subnormal values alike.
+    let scaled = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
+    let special = if magnitude >= 0x7c00 << 13 { 0xff << 23 } else { 0 };
+    f32::from_bits(sign | scaled | special)
+}
+
+/// The nearest half-precision float, ties to even, as bits.
+#[inline(always)]
+pub(super) fn narrow_f16(x: f32) -> u16 {
+    half::f16::from_f32(x).to_bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_int_ties_to_even() {
+        let cases = [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (3.49, 3), (-7.51, -8)];
+        for (x, expected) in cases {
+            assert_eq!(nearest_int(x), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn round_away_ties_away_from_zero() {
+        for (x, expected) in [(0.5, 1), (1.5, 2), (2.5, 3), (-0.5, -1), (-2.5, -3), (2.4, 2)] {
+            assert_eq!(round_away(x), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn truncate_is_x86s() {
+        assert_eq!(truncate(8.99), 8);
+        assert_eq!(truncate(-8.99), -8);
+        for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3e9] {
+            assert_eq!(truncate(x), i32::MIN, "{x}");
+        }
+    }
+
+    #[test]
+    fn widen_f16_agrees_with_the_half_crate_on_every_value() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (widen_f16(bits), half::f16::from_bits(bits).to_f32());
+            assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan());
+        }
+    }
+}

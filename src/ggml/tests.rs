@@ -1,0 +1,75 @@
+//! Every type against the bytes and floats of llama.cpp's own functions, and against itself.
+
+use std::collections::BTreeMap;
+
+use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle");
+
+/// Types that can be computed with.
+fn supported() -> impl Iterator<Item = GgmlType> {
+    GgmlType::ALL.iter().copied().filter(|&ty| Kernel::new(ty).is_ok())
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
+#[test]
+fn quantizes_to_the_bytes_of_the_reference() {
+    let file = std::fs::read(format!("{ORACLE}/quantize_vectors.safetensors")).unwrap();
+    let vectors = SafeTensors::deserialize(&file).unwrap();
+    let input = floats(vectors.tensor("input").unwrap().data());
+    let importance = floats(vectors.tensor("importance").unwrap().data());
+    let columns = importance.len();
+    let mut compared = 0;
+    for (name, expected) in vectors.tensors() {
+        let (name, importance) = match name.split_once('.') {
+            Some((ty, "importance")) => (ty.to_owned(), Some(&importance[..])),
+            _ => (name, None),
+        };
+        let Ok(ty) = name.parse::<GgmlType>() else { continue };
+        if !supported().any(|t| t == ty) {
+            continue;
+        }
+        let row_bytes = ty.row_bytes(columns).unwrap();
+        let mut found = vec![0; expected.data().len()];
+        quantize(ty, &input, columns, importance, &mut found).unwrap();
+        for row in 0..input.len() / columns {
+            let bytes = row * row_bytes..(row + 1) * row_bytes;
+            let first =
+                found[bytes.clone()].iter().zip(&expected.data()[bytes]).position(|(f, e)| f != e);
+            let with = if importance.is_some() { "with" } else { "without" };
+            assert_eq!(first, None, "{ty} {with} importance, row {row}: first differing byte");
+        }
+        compared += 1;
+    }
+    assert!(compared >= supported().count() - 1, "only {compared} of the vectors were compared");
+}
+
+#[test]
+fn dequantizes_to_the_floats_of_the_reference() {
+    let file = std::fs::read(format!("{ORACLE}/quantize_vectors.safetensors")).unwrap();
+    let vectors = SafeTensors::deserialize(&file).unwrap();
+    let digests = std::fs::read_to_string(format!("{ORACLE}/dequantize_sha256.json")).unwrap();
+    let digests: BTreeMap<String, String> = serde_json::from_str(&digests).unwrap();
+    let mut compared = 0;
+    for (name, expected) in &digests {
+        let ty: GgmlType = name.split('.').next().unwrap().parse().unwrap();
+        if !supported().any(|t| t == ty) {
+            continue;
+        }
+        let bytes = vectors.tensor(name).unwrap().data().to_vec();
+        let mut values = vec![0.0; bytes.len() / ty.block_bytes() * ty.block_size()];
+        dequantize(ty, &bytes, &mut values).unwrap();
+        let mut hash = Sha256::new();
+        values.iter().for_each(|v| hash.update(v.to_le_bytes()));
+        assert_eq!(&hex::encode(hash.finalize()), expected, "{name}");
+        assert_eq!(first_non_finite_block(ty, &bytes), Ok(None), "{name}");
+        compared += 1;
+    }
+    assert!(compared >= supported().count() - 1, "only {compared} of the digests were compared");
+}
