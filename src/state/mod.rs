@@ -1,1 +1,166 @@
-//! SQLite state: file digests, finished actions, runs, the lock. Knows nothing of what a step means.
+//! What has been done in a workspace: digests of files, finished actions, runs, locks; all below
+//! `.qrun/`. Knows nothing of what a step means, and holds no result that exists only here.
+
+mod actions;
+mod digests;
+mod error;
+mod lock;
+mod runs;
+mod schema;
+mod stamp;
+
+#[cfg(test)]
+mod tests;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, OpenFlags, Row};
+use serde::de::DeserializeOwned;
+
+pub use actions::{Action, Ingredient, Pending};
+pub use error::StateError;
+pub use lock::{Attempt, Lock, lock_workspace};
+pub use runs::{Outcome, Run, RunOutcome, Status};
+pub use stamp::{Stamp, now_ms};
+
+/// Where a workspace keeps its state.
+pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {
+    workspace.join(".qrun")
+}
+
+/// An open state.
+pub struct State {
+    db: Connection,
+    directory: Utf8PathBuf,
+}
+
+impl State {
+    /// Opens the state of `workspace` for reading and writing, and makes it where there is none.
+    ///
+    /// # Errors
+    /// If it is damaged, of a newer layout, or cannot be written.
+    pub fn open(workspace: &Utf8Path) -> Result<Self, StateError> {
+        let directory = directory(workspace);
+        for sub in ["", "journals", "logs", "locks"] {
+            let path = directory.join(sub);
+            std::fs::create_dir_all(&path).map_err(|source| StateError::Io {
+                what: "make the directory",
+                path,
+                source,
+            })?;
+        }
+        // What is in here can be made again and is nobody's source.
+        let ignore = directory.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(&ignore, "*\n").map_err(|source| StateError::Io {
+                what: "write",
+                path: ignore,
+                source,
+            })?;
+        }
+        let path = directory.join("state.db");
+        let open = || {
+            let mut db = Connection::open(&path)?;
+            db.busy_timeout(std::time::Duration::from_secs(30))?;
+            let version = schema::version(&db)?;
+            if version < schema::CURRENT {
+                db.pragma_update(None, "journal_mode", "wal")?;
+                schema::migrate(&mut db)?;
+            }
+            // A record is committed after its file is durable, and must be durable itself.
+            db.pragma_update(None, "synchronous", "full")?;
+            db.pragma_update(None, "foreign_keys", true)?;
+            Ok((db, version))
+        };
+        let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
+        check_version(&path, version)?;
+        Ok(Self { db, directory })
+    }
+
+    /// Opens the state of `workspace` for reading; `None` where there is none yet. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`State::open`].
+    pub fn open_read_only(workspace: &Utf8Path) -> Result<Option<Self>, StateError> {
+        let directory = directory(workspace);
+        let path = directory.join("state.db");
+        if !path.exists() {
+            return Ok(None);
+        }
+        // Without a write-ahead log nobody writes now, and SQLite need not make its shared-memory
+        // file beside the database to coordinate with a writer.
+        let quiet = !directory.join("state.db-wal").exists();
+        let escaped = path.as_str().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let uri = format!("file:{escaped}?mode=ro{}", if quiet { "&immutable=1" } else { "" });
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let db = Connection::open_with_flags(&uri, flags)?;
+            db.busy_timeout(std::time::Duration::from_secs(5))?;
+            let version = schema::version(&db)?;
+            Ok((db, version))
+        };
+        let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
+        check_version(&path, version)?;
+        // A database that was made and not yet laid out knows nothing.
+        Ok((version == schema::CURRENT).then_some(Self { db, directory }))
+    }
+
+    /// `.qrun` itself.
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
+    }
+
+    /// The database file.
+    pub fn path(&self) -> Utf8PathBuf {
+        self.directory.join("state.db")
+    }
+
+    /// Directory for journals of unfinished outputs.
+    pub fn journals(&self) -> Utf8PathBuf {
+        self.directory.join("journals")
+    }
+
+    /// Directory for the logs of one run.
+    pub fn logs(&self, run: i64) -> Utf8PathBuf {
+        self.directory.join("logs").join(run.to_string())
+    }
+
+    /// Lets SQLite check its file; what it finds, one line each. Nothing means it is sound.
+    pub fn check(&self) -> Result<Vec<String>, StateError> {
+        self.query(|db| {
+            let lines: Vec<String> = db
+                .prepare("PRAGMA integrity_check")?
+                .query_map([], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            Ok(if lines == ["ok"] { Vec::new() } else { lines })
+        })
+    }
+
+    /// Gives space that is not used any more back to the file system.
+    pub fn compact(&self) -> Result<(), StateError> {
+        self.query(|db| db.execute_batch("VACUUM"))
+    }
+
+    fn query<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        work(&self.db).map_err(|e| StateError::database(&self.path(), e))
+    }
+}
+
+fn check_version(path: &Utf8Path, found: i64) -> Result<(), StateError> {
+    if (0..=schema::CURRENT).contains(&found) {
+        return Ok(());
+    }
+    Err(StateError::Newer { path: path.to_owned(), found, known: schema::CURRENT })
+}
+
+/// A column that holds JSON.
+fn decode<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e))
+    })
+}

@@ -1,0 +1,97 @@
+//! What a `stat` says of a file: the key under which its digest is remembered.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use camino::Utf8Path;
+
+/// Longest step of a file system's clock that is waited for: kernels stamp files with a clock that
+/// ticks every 1 to 10 ms.
+const TICK: Duration = Duration::from_millis(12);
+
+/// The same for file systems that keep whole seconds only (FAT keeps even ones).
+const COARSE_TICK: Duration = Duration::from_millis(2100);
+
+/// Size, times and identity of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub bytes: u64,
+    /// Last change of content, in ns since 1970.
+    pub mtime_ns: i64,
+    /// Last change of content or inode, in ns since 1970. Programs cannot set it.
+    pub ctime_ns: i64,
+    pub inode: u64,
+    pub device: u64,
+}
+
+impl Stamp {
+    /// The stamp of the regular file at `path` (links are followed); `None` where nothing is there.
+    ///
+    /// # Errors
+    /// If the file cannot be looked at, or is not a regular file.
+    pub fn of(path: &Utf8Path) -> std::io::Result<Option<Self>> {
+        let meta = match std::fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        if !meta.is_file() {
+            return Err(std::io::Error::other("not a regular file"));
+        }
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+        Ok(Some(Self {
+            bytes: meta.len(),
+            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
+            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
+            inode: meta.ino(),
+            device: meta.dev(),
+        }))
+    }
+
+    /// Whether a change after `now_ns` is sure to give another stamp: the file's times are older
+    /// than `now_ns` by more than a tick of the file system's clock (git's "racy" rule).
+    pub fn is_settled(&self, now_ns: i64) -> bool {
+        self.mtime_ns < now_ns
+            && now_ns.saturating_sub(self.ctime_ns) > self.tick().as_nanos() as i64
+    }
+
+    /// Waits until the stamp is settled, but no longer than a tick: a file from the future never
+    /// settles. Returns whether it has.
+    pub fn settle(&self) -> bool {
+        let deadline = std::time::Instant::now() + self.tick() + Duration::from_millis(5);
+        while !self.is_settled(now_ns()) {
+            if std::time::Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn tick(&self) -> Duration {
+        let whole_seconds = |ns: i64| ns % 1_000_000_000 == 0;
+        if whole_seconds(self.ctime_ns) && whole_seconds(self.mtime_ns) {
+            COARSE_TICK
+        } else {
+            TICK
+        }
+    }
+}
+
+/// Now, in ns since 1970.
+pub fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Now, in ms since 1970.
+pub fn now_ms() -> i64 {
+    now_ns() / 1_000_000
+}

@@ -1,0 +1,196 @@
+use camino::Utf8Path;
+use serde_json::json;
+
+use super::*;
+use crate::steps::FileDigest;
+
+fn workspace() -> (tempfile::TempDir, Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    (dir, path)
+}
+
+fn action(step: &str, key: &str, result: i64) -> Action {
+    Action {
+        job: "job".into(),
+        step: step.into(),
+        key: key.into(),
+        ingredients: vec![("a".into(), "1".into())],
+        outputs: vec![FileDigest { path: "/x".into(), bytes: 3, sha256: key.into() }],
+        result: json!({ "n": result }),
+        started_ms: 5,
+        duration_ms: 7,
+        peak_rss_bytes: None,
+    }
+}
+
+fn stamp(path: &Utf8Path) -> Stamp {
+    Stamp::of(path).unwrap().unwrap()
+}
+
+#[test]
+fn a_digest_is_known_until_the_file_changes() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let file = workspace.join("file");
+    std::fs::write(&file, "one").unwrap();
+    state.record_digest(&file, &stamp(&file), "aa").unwrap();
+    assert_eq!(state.digest(&file, &stamp(&file)).unwrap().as_deref(), Some("aa"));
+    // Same length, at once: only the times differ.
+    std::fs::write(&file, "two").unwrap();
+    assert_eq!(state.digest(&file, &stamp(&file)).unwrap(), None);
+}
+
+#[test]
+fn a_file_as_new_as_its_record_is_not_trusted() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let file = workspace.join("file");
+    std::fs::write(&file, "one").unwrap();
+    let future = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(future).unwrap();
+    state.record_digest(&file, &stamp(&file), "aa").unwrap();
+    assert_eq!(state.digest(&file, &stamp(&file)).unwrap(), None);
+}
+
+#[test]
+fn a_file_that_changed_while_it_was_hashed_is_not_recorded() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let file = workspace.join("file");
+    std::fs::write(&file, "one").unwrap();
+    let before = stamp(&file);
+    std::fs::write(&file, "longer").unwrap();
+    state.record_digest(&file, &before, "aa").unwrap();
+    assert!(state.digest_paths().unwrap().is_empty());
+}
+
+#[test]
+fn actions_come_back_as_they_were_and_the_last_used_is_the_last() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let (a, b) = (action("s", "k1", 1), action("s", "k2", 2));
+    state.record_action(&a).unwrap();
+    state.record_action(&b).unwrap();
+    assert_eq!(state.action("job", "s", "k1").unwrap(), Some(a.clone()));
+    assert_eq!(state.last_action("job", "s").unwrap(), Some(b));
+    state.touch_action(&a).unwrap();
+    assert_eq!(state.last_action("job", "s").unwrap(), Some(a.clone()));
+    assert_eq!(state.action("other", "s", "k1").unwrap(), None);
+    assert!(state.wrote(&a.outputs[0]).unwrap());
+    assert!(!state.wrote(&FileDigest { bytes: 4, ..a.outputs[0].clone() }).unwrap());
+}
+
+#[test]
+fn a_success_ends_what_was_pending_under_its_key_only() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let pending = Pending {
+        job: "job".into(),
+        step: "s".into(),
+        key: "k1".into(),
+        outputs: vec!["/x".into()],
+    };
+    state.set_pending(&pending).unwrap();
+    state.record_action(&action("s", "k2", 0)).unwrap();
+    assert_eq!(state.pending("job", "s").unwrap(), Some(pending));
+    state.record_action(&action("s", "k1", 0)).unwrap();
+    assert_eq!(state.pending("job", "s").unwrap(), None);
+}
+
+#[test]
+fn runs_and_outcomes_are_listed_in_order() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let outcome = |position, step: &str, status, log: Option<&str>| Outcome {
+        position,
+        step: step.into(),
+        status,
+        message: None,
+        duration_ms: Some(1),
+        peak_rss_bytes: None,
+        log: log.map(Utf8PathBuf::from),
+    };
+    let first = state.begin_run("job", "qrun job.toml").unwrap();
+    state
+        .set_outcomes(
+            first,
+            &[
+                outcome(1, "b", Status::Skipped, None),
+                outcome(0, "a", Status::Running, Some("/log/1")),
+            ],
+        )
+        .unwrap();
+    state.set_outcome(first, &outcome(0, "a", Status::Failed, Some("/log/1"))).unwrap();
+    state.finish_run(first, RunOutcome::Failed).unwrap();
+    let second = state.begin_run("job", "qrun job.toml").unwrap();
+    state.set_outcome(second, &outcome(0, "a", Status::Fresh, None)).unwrap();
+
+    assert_eq!(state.last_run(Some("job")).unwrap().unwrap().id, second);
+    assert_eq!(state.last_run(Some("none")).unwrap(), None);
+    let steps: Vec<_> =
+        state.outcomes(first).unwrap().into_iter().map(|o| (o.step, o.status)).collect();
+    assert_eq!(steps, [("a".to_owned(), Status::Failed), ("b".to_owned(), Status::Skipped)]);
+    assert_eq!(state.last_log(None, "a").unwrap(), Some("/log/1".into()));
+    state.forget_run(first).unwrap();
+    assert!(state.outcomes(first).unwrap().is_empty());
+}
+
+#[test]
+fn reading_makes_nothing_and_sees_what_a_writer_has_committed() {
+    let (_dir, workspace) = workspace();
+    assert!(State::open_read_only(&workspace).unwrap().is_none());
+    assert!(!directory(&workspace).exists());
+    let writer = State::open(&workspace).unwrap();
+    writer.record_action(&action("s", "k", 1)).unwrap();
+    let reader = State::open_read_only(&workspace).unwrap().unwrap();
+    assert!(reader.action("job", "s", "k").unwrap().is_some());
+    drop((writer, reader));
+    let reader = State::open_read_only(&workspace).unwrap().unwrap();
+    assert!(reader.action("job", "s", "k").unwrap().is_some());
+}
+
+#[test]
+fn a_newer_layout_is_refused_and_named() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    state.query(|db| db.pragma_update(None, "user_version", 99)).unwrap();
+    drop(state);
+    for error in
+        [State::open(&workspace).err().unwrap(), State::open_read_only(&workspace).err().unwrap()]
+    {
+        assert!(error.to_string().contains("has layout 99"), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_database_says_that_it_can_be_deleted() {
+    let (_dir, workspace) = workspace();
+    let garbage = "not a database, but long enough for SQLite to look at its header......";
+    std::fs::create_dir(directory(&workspace)).unwrap();
+    std::fs::write(directory(&workspace).join("state.db"), garbage).unwrap();
+    let error = State::open(&workspace).err().unwrap();
+    assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("delete it and run again"), "{error}");
+    assert!(State::open_read_only(&workspace).is_err());
+}
+
+#[test]
+fn a_database_without_its_tables_is_damaged() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    state.query(|db| db.execute_batch("DROP TABLE actions")).unwrap();
+    let error = state.last_action("job", "s").unwrap_err();
+    assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn the_second_to_lock_is_told_who_was_first() {
+    let (_dir, workspace) = workspace();
+    let _state = State::open(&workspace).unwrap();
+    let lock = lock_workspace(&workspace, "qrun a.toml").unwrap();
+    let error = lock_workspace(&workspace, "qrun b.toml").unwrap_err().to_string();
+    assert!(error.contains(&format!("process {} (qrun a.toml)", std::process::id())), "{error}");
+    drop(lock);
+    lock_workspace(&workspace, "qrun b.toml").unwrap();
+}
