@@ -4,7 +4,10 @@
 mod context;
 mod error;
 mod output;
+pub mod publish;
 mod spec;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use context::{Context, Event, EventSink, Level, Unit};
 pub use error::{ErrorClass, StepError};

@@ -119,6 +119,11 @@ impl Output {
         self.written
     }
 
+    /// Lower-case hexadecimal SHA-256 of what has been written so far.
+    pub fn sha256(&self) -> String {
+        hex::encode(self.hasher.clone().finalize())
+    }
+
     /// Waits until what has been written is on the disk.
     ///
     /// # Errors
@@ -145,11 +150,7 @@ impl Output {
         File::open(directory)
             .and_then(|d| d.sync_all())
             .map_err(|e| host(format!("cannot flush the directory {directory}: {e}")))?;
-        Ok(FileDigest {
-            path: self.path.clone(),
-            bytes: self.written,
-            sha256: hex::encode(self.hasher.clone().finalize()),
-        })
+        Ok(FileDigest { path: self.path.clone(), bytes: self.written, sha256: self.sha256() })
     }
 
     fn rename(&self) -> Result<(), StepError> {
