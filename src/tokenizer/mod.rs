@@ -1,1 +1,20 @@
 //! Vocabularies: encode text to token ids and decode them. Knows nothing of models.
+//!
+//! One kind of vocabulary: byte-level byte-pair encoding with the pre-tokenizer of GPT-4o, which
+//! is what every gpt-oss has. A [`Vocabulary`] is what a GGUF file stores; a [`Tokenizer`] is what
+//! encodes and decodes with it.
+
+mod byte_level;
+mod directory;
+mod encode;
+mod error;
+mod merge;
+mod o200k;
+mod split;
+mod stream;
+mod vocabulary;
+
+pub use encode::{Special, Tokenizer};
+pub use error::TokenizerError;
+pub use stream::TextStream;
+pub use vocabulary::{TokenType, Vocabulary};

@@ -1,0 +1,362 @@
+//! A vocabulary from `tokenizer.json` and its companions, as llama.cpp's converter makes it
+//! (`conversion/base.py`, `get_vocab_base`; gguf-py's `vocab.py`, `SpecialVocab`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{TokenType, TokenizerError, Vocabulary, split};
+
+/// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
+const LARGEST_FILE: u64 = 512 << 20;
+
+/// Kinds of special token: the name in `tokenizer_config.json` and the one in GGUF.
+const SPECIAL: [(&str, &str); 7] = [
+    ("bos", "bos"),
+    ("eos", "eos"),
+    ("unk", "unknown"),
+    ("sep", "seperator"),
+    ("pad", "padding"),
+    ("cls", "cls"),
+    ("mask", "mask"),
+];
+
+#[derive(Deserialize)]
+struct TokenizerJson {
+    model: Model,
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    vocab: HashMap<String, u64>,
+    #[serde(default)]
+    merges: Vec<Merge>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+}
+
+/// A merge in either of the two encodings of `tokenizer.json`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Joined(String),
+    Pair([String; 2]),
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u64,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+/// Reads the vocabulary in `directory`, padded to `vocab_size`.
+pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
+    let tokenizer: TokenizerJson = required(&directory.join("tokenizer.json"))?;
+    let mut config: Map<String, Value> =
+        optional(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
+    let model_config: Map<String, Value> =
+        optional(&directory.join("config.json"))?.unwrap_or_default();
+    check_supported(&tokenizer)?;
+
+    let (tokens, token_types) =
+        tokens(&tokenizer.model.vocab, &tokenizer.added_tokens, vocab_size)?;
+    let mut add_special = post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
+    for (name, _) in SPECIAL {
+        if let Some(add) = config.get(&format!("add_{name}_token")).and_then(Value::as_bool)
+            && ADDABLE.contains(&name)
+            && !add_special.iter().any(|(n, _)| *n == name)
+        {
+            add_special.push((name, add));
+        }
+    }
+    Ok(Vocabulary {
+        special_ids: special_ids(&config, &model_config, &tokenizer.added_tokens, vocab_size),
+        add_special,
+        chat_template: chat_template(directory, &config)?,
+        merges: tokenizer.model.merges.into_iter().map(Merge::joined).collect(),
+        tokens,
+        token_types,
+    })
+}
+
+/// Kinds of special token for which GGUF has an `add_..._token` key.
+const ADDABLE: [&str; 3] = ["bos", "eos", "sep"];
+
+impl Merge {
+    /// `"left right"`, with a space inside a part written as byte-level characters write it.
+    fn joined(self) -> String {
+        match self {
+            Self::Joined(merge) => merge,
+            Self::Pair(parts) => parts.map(|part| part.replace(' ', "Ġ")).join(" "),
+        }
+    }
+}
+
+/// Refuses tokenizers that encode in another way than ours does.
+fn check_supported(tokenizer: &TokenizerJson) -> Result<(), TokenizerError> {
+    let unsupported =
+        |what, expected, found: String| Err(TokenizerError::Unsupported { what, expected, found });
+    let model = &tokenizer.model;
+    // Old files leave the type out: what has merges is BPE.
+    if model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
+        let found = model.kind.clone().unwrap_or_default();
+        return unsupported("tokenizer model", "BPE", found);
+    }
+    if model.continuing_subword_prefix.as_deref().is_some_and(|p| !p.is_empty())
+        || model.end_of_word_suffix.as_deref().is_some_and(|s| !s.is_empty())
+        || model.byte_fallback
+    {
+        return unsupported(
+            "tokenizer model",
+            "byte-level BPE",
+            "BPE with a prefix, a suffix or byte fallback".to_owned(),
+        );
+    }
+    if let Some(normalizer) = &tokenizer.normalizer {
+        return unsupported("normalizer", "none", kind_of(normalizer));
+    }
+    let patterns = tokenizer.pre_tokenizer.as_ref().map(split_patterns).unwrap_or_default();
+    if patterns != [split::PUBLISHED] {
+        let found = patterns.join(", then ");
+        let found = if found.is_empty() { "none".to_owned() } else { found };
+        return unsupported("pre-tokenizer", "the pattern of gpt-4o", found);
+    }
+    Ok(())
+}
+
+/// The patterns that a pre-tokenizer splits by, in order.
+fn split_patterns(pre_tokenizer: &Value) -> Vec<&str> {
+    let steps = pre_tokenizer.get("pretokenizers").and_then(Value::as_array);
+    let own = pre_tokenizer.pointer("/pattern/Regex").and_then(Value::as_str);
+    own.into_iter().chain(steps.into_iter().flatten().flat_map(split_patterns)).collect()
+}
+
+fn kind_of(value: &Value) -> String {
+    value.get("type").and_then(Value::as_str).unwrap_or("one without a type").to_owned()
+}
+
+/// Text and type of every token up to `vocab_size`.
+fn tokens(
+    vocab: &HashMap<String, u64>,
+    added: &[AddedToken],
+    vocab_size: usize,
+) -> Result<(Vec<String>, Vec<TokenType>), TokenizerError> {
+    let mut tokens: Vec<Option<(&str, TokenType)>> = vec![None; vocab_size];
+    let place = |token: &str, id: u64| -> Result<usize, TokenizerError> {
+        usize::try_from(id).ok().filter(|&id| id < vocab_size).ok_or_else(|| {
+            TokenizerError::OutOfVocabulary { token: token.to_owned(), id, vocab_size }
+        })
+    };
+    for (token, &id) in vocab {
+        let at = place(token, id)?;
+        if let Some((first, _)) = tokens[at].replace((token, TokenType::Normal)) {
+            // Named in a fixed order: a map's own order changes from run to run.
+            let (first, second) = if first < token.as_str() {
+                (first, token.as_str())
+            } else {
+                (token.as_str(), first)
+            };
+            return Err(TokenizerError::DuplicateId {
+                first: first.to_owned(),
+                second: second.to_owned(),
+                id,
+            });
+        }
+    }
+    for token in added {
+        let at = place(&token.content, token.id)?;
+        let kind = if token.special || looks_special(&token.content) {
+            TokenType::Control
+        } else {
+            TokenType::UserDefined
+        };
+        if let Some((first, _)) = tokens[at].replace((&token.content, kind))
+            && first != token.content
+        {
+            return Err(TokenizerError::DuplicateId {
+                first: first.to_owned(),
+                second: token.content.clone(),
+                id: token.id,
+            });
+        }
+    }
+    Ok(tokens
+        .into_iter()
+        .enumerate()
+        .map(|(id, token)| match token {
+            Some((text, TokenType::UserDefined)) => {
+                (text.replace('\u{2581}', " "), TokenType::UserDefined)
+            }
+            Some((text, kind)) => (text.to_owned(), kind),
+            None => (format!("[PAD{id}]"), TokenType::Unused),
+        })
+        .unzip())
+}
+
+/// Whether an added token that is not marked special ought to be (`does_token_look_special`).
+fn looks_special(token: &str) -> bool {
+    let wrapped = |open, close| token.starts_with(open) && token.ends_with(close);
+    ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&token)
+        || wrapped("<|", "|>")
+        || wrapped("<｜", "｜>")
+        || wrapped("<unused", ">")
+}
+
+/// What the post-processor says about `bos` and `eos`. A template may name an `eos` token of its
+/// own, which then replaces the configuration's.
+fn post_processor(
+    processor: Option<&Value>,
+    config: &mut Map<String, Value>,
+) -> Result<Vec<(&'static str, bool)>, TokenizerError> {
+    let Some(processor) = processor else { return Ok(Vec::new()) };
+    let mut add: Vec<(&'static str, bool)> = Vec::new();
+    let nested = processor.get("processors").and_then(Value::as_array);
+    for step in nested.map_or(std::slice::from_ref(processor), Vec::as_slice) {
+        match step.get("type").and_then(Value::as_str) {
+            Some("ByteLevel") => {
+                for name in ["bos", "eos"] {
+                    if !add.iter().any(|(n, _)| *n == name) {
+                        add.push((name, false));
+                    }
+                }
+            }
+            Some("TemplateProcessing") => template(step, config, &mut add),
+            _ => {
+                return Err(TokenizerError::Unsupported {
+                    what: "post-processor",
+                    expected: "ByteLevel or TemplateProcessing",
+                    found: kind_of(step),
+                });
+            }
+        }
+    }
+    Ok(add)
+}
+
+/// Whether a template for one text begins with a `bos` and ends with an `eos` token.
+fn template(step: &Value, config: &mut Map<String, Value>, add: &mut Vec<(&'static str, bool)>) {
+    let Some(single) = step.get("single").and_then(Value::as_array).filter(|s| s.len() > 1) else {
+        return;
+    };
+    let ends = [("bos", single.first()), ("eos", single.last())];
+    for (name, part) in ends {
+        let Some(token) = part.and_then(|p| p.pointer("/SpecialToken/id")).and_then(Value::as_str)
+        else {
+            continue;
+        };
+        let key = format!("{name}_token");
+        if name == "eos" || !config.contains_key(&key) {
+            config.insert(key.clone(), Value::String(token.to_owned()));
+        }
+        let adds = config.get(&key).and_then(token_text) == Some(token);
+        add.retain(|(n, _)| *n != name);
+        add.push((name, adds));
+    }
+}
+
+/// A token in `tokenizer_config.json`: a string, or an object with its content.
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+/// Ids of special tokens: by their text in `tokenizer_config.json`, else from `config.json`.
+fn special_ids(
+    config: &Map<String, Value>,
+    model_config: &Map<String, Value>,
+    added: &[AddedToken],
+    vocab_size: usize,
+) -> Vec<(&'static str, u32)> {
+    let by_text = SPECIAL.iter().filter_map(|&(name, gguf)| {
+        let text = config.get(&format!("{name}_token")).and_then(token_text)?;
+        Some((gguf, added.iter().find(|token| token.content == text)?.id))
+    });
+    let by_id = SPECIAL.iter().filter_map(|&(name, gguf)| {
+        Some((gguf, model_config.get(&format!("{name}_token_id"))?.as_u64()?))
+    });
+    let mut ids: Vec<(&'static str, u32)> = Vec::new();
+    for (name, id) in by_text.chain(by_id) {
+        let known = ids.iter().any(|(n, _)| *n == name);
+        if !known
+            && id < vocab_size as u64
+            && let Ok(id) = u32::try_from(id)
+        {
+            ids.push((name, id));
+        }
+    }
+    ids
+}
+
+/// The chat template: in `tokenizer_config.json`, else `chat_template.jinja`, else
+/// `chat_template.json`. Of several named ones the default.
+fn chat_template(
+    directory: &Utf8Path,
+    config: &Map<String, Value>,
+) -> Result<Option<String>, TokenizerError> {
+    let named = match config.get("chat_template") {
+        Some(Value::String(template)) => return Ok(Some(template.clone())),
+        Some(Value::Array(named)) => {
+            named.iter().find(|t| t.get("name") == Some(&"default".into()))
+        }
+        _ => None,
+    };
+    if let Some(default) = named.and_then(|t| t.get("template")).and_then(Value::as_str) {
+        return Ok(Some(default.to_owned()));
+    }
+    if let Some(text) = read_text(&directory.join("chat_template.jinja"))? {
+        return Ok(Some(text));
+    }
+    let file: Option<Map<String, Value>> = optional(&directory.join("chat_template.json"))?;
+    Ok(file.and_then(|file| Some(file.get("chat_template")?.as_str()?.to_owned())))
+}
+
+/// A JSON file that must be there.
+fn required<T: DeserializeOwned>(path: &Utf8Path) -> Result<T, TokenizerError> {
+    optional(path)?.ok_or_else(|| TokenizerError::Read {
+        path: path.to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })
+}
+
+/// A JSON file, or `None` where there is none.
+fn optional<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, TokenizerError> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|source| TokenizerError::Json { path: path.to_owned(), source })
+}
+
+/// A text file, or `None` where there is none.
+fn read_text(path: &Utf8Path) -> Result<Option<String>, TokenizerError> {
+    let failed = |source| TokenizerError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    };
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > LARGEST_FILE {
+        return Err(TokenizerError::TooLarge { path: path.to_owned(), bytes, limit: LARGEST_FILE });
+    }
+    let mut text = String::new();
+    file.take(LARGEST_FILE).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use super::*;
+use crate::gguf::{self, Array, Metadata};
+use crate::tokenizer::{Special, Tokenizer};
+
+const NANO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano");
+const ORACLE: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle/metadata_f32.json"));
+
+fn nano() -> Vocabulary {
+    read(Utf8Path::new(NANO), 2048).unwrap()
+}
+
+/// A value as the oracle writes it: long arrays by length and ends.
+fn shown(value: &gguf::Value) -> Value {
+    fn ends<T: serde::Serialize>(items: &[T]) -> Value {
+        serde_json::json!({
+            "length": items.len(),
+            "first": &items[..4],
+            "last": &items[items.len() - 4..],
+        })
+    }
+    match value {
+        gguf::Value::String(s) => s.as_str().into(),
+        gguf::Value::U32(n) => (*n).into(),
+        gguf::Value::Array(Array::String(items)) => ends(items),
+        gguf::Value::Array(Array::I32(items)) => ends(items),
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[test]
+fn metadata_is_that_of_llama_cpps_converter_in_its_order() {
+    let mut metadata = Metadata::default();
+    nano().write_to(&mut metadata);
+    let oracle: Map<String, Value> = serde_json::from_str(ORACLE).unwrap();
+    let expected: Vec<(&str, &Value)> = oracle
+        .iter()
+        .filter(|(key, _)| key.starts_with("tokenizer."))
+        .map(|(key, entry)| (key.as_str(), &entry["value"]))
+        .collect();
+    assert_eq!(expected.len(), 8);
+    for (key, value) in &expected {
+        assert_eq!(&shown(metadata.get(key).unwrap()), *value, "{key}");
+    }
+    let order: Vec<&str> = metadata.iter().map(|(key, _)| key).collect();
+    let at = |key| ORACLE.find(&format!("\"{key}\"")).unwrap();
+    assert!(order.is_sorted_by_key(at), "{order:?}");
+    assert_eq!(order.len(), expected.len());
+}
+
+#[test]
+fn a_tokenizer_from_metadata_is_one_from_the_vocabulary() {
+    let mut metadata = Metadata::default();
+    nano().write_to(&mut metadata);
+    let direct = Tokenizer::new(&nano()).unwrap();
+    let stored = Tokenizer::from_gguf(&metadata).unwrap();
+    let text = "<|start|>In the beginning, God's 1234 wörds\n\n<|end|>";
+    for special in [Special::Parse, Special::AsText] {
+        assert_eq!(direct.encode(text, special), stored.encode(text, special));
+    }
+    assert_eq!(stored.end_of_generation(), [2033, 2034, 2040]);
+    assert_eq!((stored.bos(), stored.eos(), stored.add_bos()), (Some(2032), Some(2034), false));
+    assert_eq!(stored.vocab_size(), 2048);
+}
+
+/// A directory with the nano's `tokenizer.json` after `change`.
+fn changed(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(format!("{NANO}/tokenizer.json")).unwrap();
+    let mut json: Value = serde_json::from_str(&text).unwrap();
+    change(&mut json);
+    std::fs::write(directory.path().join("tokenizer.json"), json.to_string()).unwrap();
+    directory
+}
+
+fn read_from(directory: &tempfile::TempDir) -> Result<Vocabulary, TokenizerError> {
+    read(Utf8Path::from_path(directory.path()).unwrap(), 2048)
+}
+
+#[test]
+fn merges_come_in_two_encodings() {
+    let joined = changed(|json| {
+        for merge in json["model"]["merges"].as_array_mut().unwrap() {
+            let text = format!("{} {}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap());
+            *merge = text.into();
+        }
+    });
+    assert_eq!(read_from(&joined).unwrap().merges, nano().merges);
+}
+
+#[test]
+fn a_chat_template_comes_from_its_own_file() {
+    let directory = changed(|_| ());
+    std::fs::write(directory.path().join("chat_template.jinja"), "{{ x }}").unwrap();
+    assert_eq!(read_from(&directory).unwrap().chat_template.as_deref(), Some("{{ x }}"));
+    assert_eq!(nano().chat_template, None);
+}
+
+#[test]
+fn a_template_that_begins_with_bos_adds_it() {
+    let directory = changed(|json| {
+        json["post_processor"] = serde_json::json!({"type": "TemplateProcessing", "single": [
+            {"SpecialToken": {"id": "<|startoftext|>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ]});
+    });
+    let vocabulary = read_from(&directory).unwrap();
+    assert_eq!(vocabulary.add_special, [("bos", true)]);
+    assert_eq!(vocabulary.special_id("bos"), Some(2032));
+    assert!(Tokenizer::new(&vocabulary).unwrap().add_bos());
+}
+
+#[test]
+fn what_is_not_supported_or_not_consistent_is_named() {
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 6] = [
+        (|j| j["model"]["type"] = "Unigram".into(), "unsupported tokenizer model"),
+        (|j| j["normalizer"] = serde_json::json!({"type": "NFC"}), "unsupported normalizer"),
+        (|j| j["pre_tokenizer"] = Value::Null, "unsupported pre-tokenizer"),
+        (|j| j["model"]["vocab"]["!"] = 1.into(), r#"tokens "!" and "\"" both have id 1"#),
+        (|j| j["model"]["vocab"]["zzz"] = 4000.into(), r#"token "zzz" has id 4000"#),
+        (|j| j["model"]["vocab"] = "x".into(), "is not the JSON of a tokenizer"),
+    ];
+    for (change, message) in cases {
+        let error = read_from(&changed(change)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    assert!(read_from(&empty).unwrap_err().to_string().contains("tokenizer.json"));
+}

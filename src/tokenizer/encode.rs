@@ -1,0 +1,282 @@
+//! Text to token ids and back.
+
+use std::collections::HashMap;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+
+use super::merge::Merges;
+use super::split::Splitter;
+use super::{TextStream, TokenType, TokenizerError, Vocabulary, byte_level};
+use crate::gguf::{Array, Metadata, Value};
+
+/// What text that spells a control token becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// The control token: for prompts that the program wrote.
+    Parse,
+    /// Ordinary tokens: for text from elsewhere.
+    AsText,
+}
+
+/// Encodes text to token ids and decodes them.
+#[derive(Debug)]
+pub struct Tokenizer {
+    /// The bytes that each token decodes to.
+    bytes: Vec<Box<[u8]>>,
+    merges: Merges,
+    splitter: Splitter,
+    /// Tokens that are found in text before it is split.
+    all_special: SpecialTokens,
+    /// Those of them that are found even in text from elsewhere.
+    user_defined: SpecialTokens,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    add_bos: bool,
+    /// Sorted.
+    end_of_generation: Vec<u32>,
+}
+
+/// Tokens that stand for themselves in a text; the longest match wins.
+#[derive(Debug)]
+struct SpecialTokens {
+    find: AhoCorasick,
+    ids: Vec<u32>,
+}
+
+/// A vocabulary's parts, borrowed from wherever they are kept.
+struct Parts<'a> {
+    tokens: &'a [String],
+    token_type: &'a dyn Fn(usize) -> TokenType,
+    merges: &'a [String],
+    /// The id under GGUF's name for it.
+    special_id: &'a dyn Fn(&str) -> Option<u32>,
+    add_bos: bool,
+}
+
+/// Texts of tokens that end a generation: llama.cpp's list (`src/llama-vocab.cpp`), as far as
+/// byte-level vocabularies have them.
+const END_OF_GENERATION: [&str; 9] = [
+    "<|return|>",
+    "<|call|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|fim_pad|>",
+];
+
+impl Tokenizer {
+    /// A tokenizer over `vocabulary`.
+    ///
+    /// # Errors
+    /// If the vocabulary contradicts itself; see [`TokenizerError`].
+    pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
+        let (types, tokens) = (vocabulary.token_types.len(), vocabulary.tokens.len());
+        if types != tokens {
+            return Err(TokenizerError::TypeCount { types, tokens });
+        }
+        Self::build(&Parts {
+            tokens: &vocabulary.tokens,
+            token_type: &|id| vocabulary.token_types[id],
+            merges: &vocabulary.merges,
+            special_id: &|name| vocabulary.special_id(name),
+            add_bos: vocabulary.add_special.contains(&("bos", true)),
+        })
+    }
+
+    /// The tokenizer of a GGUF file.
+    ///
+    /// # Errors
+    /// If the file has no vocabulary, one of a kind not supported, or one that contradicts itself.
+    pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
+        supported(metadata, "tokenizer.ggml.model", "tokenizer model", "gpt2")?;
+        supported(metadata, "tokenizer.ggml.pre", "pre-tokenizer", Vocabulary::PRE_TOKENIZER)?;
+        let tokens = strings(metadata, "tokenizer.ggml.tokens")?;
+        let merges = strings(metadata, "tokenizer.ggml.merges")?;
+        let types = match metadata.get("tokenizer.ggml.token_type") {
+            Some(Value::Array(Array::I32(types))) if types.len() == tokens.len() => Some(types),
+            Some(Value::Array(Array::I32(types))) => {
+                return Err(TokenizerError::TypeCount { types: types.len(), tokens: tokens.len() });
+            }
+            Some(_) => {
+                return Err(TokenizerError::Metadata {
+                    key: "tokenizer.ggml.token_type",
+                    expected: "an array of 32-bit integers",
+                });
+            }
+            None => None,
+        };
+        Self::build(&Parts {
+            tokens,
+            token_type: &|id| {
+                types.map_or(TokenType::Normal, |types| TokenType::from_number(types[id]))
+            },
+            merges,
+            special_id: &|name| {
+                let id = metadata.u64(&format!("tokenizer.ggml.{name}_token_id"))?;
+                u32::try_from(id).ok().filter(|&id| (id as usize) < tokens.len())
+            },
+            add_bos: metadata.get("tokenizer.ggml.add_bos_token") == Some(&Value::Bool(true)),
+        })
+    }
+
+    fn build(parts: &Parts<'_>) -> Result<Self, TokenizerError> {
+        let ids: HashMap<&str, u32> = parts.tokens.iter().map(String::as_str).zip(0..).collect();
+        let bytes = parts.tokens.iter().enumerate().map(|(id, token)| {
+            match (parts.token_type)(id) {
+                TokenType::Normal | TokenType::Byte => byte_level::to_bytes(token),
+                _ => token.clone().into_bytes(),
+            }
+            .into_boxed_slice()
+        });
+        let special = |wanted: &[TokenType]| {
+            SpecialTokens::new(parts.tokens.iter().zip(0..).filter_map(|(token, id)| {
+                wanted.contains(&(parts.token_type)(id as usize)).then_some((token.as_str(), id))
+            }))
+        };
+        Ok(Self {
+            bytes: bytes.collect(),
+            merges: Merges::new(parts.merges, |token| ids.get(token).copied())?,
+            splitter: Splitter::new()?,
+            all_special: special(&[
+                TokenType::Control,
+                TokenType::UserDefined,
+                TokenType::Unknown,
+            ])?,
+            user_defined: special(&[TokenType::UserDefined])?,
+            bos: (parts.special_id)("bos"),
+            eos: (parts.special_id)("eos"),
+            add_bos: parts.add_bos,
+            end_of_generation: end_of_generation(&ids, parts.special_id),
+        })
+    }
+
+    /// The tokens of `text`, without a `bos` token.
+    pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
+        let tokens = match special {
+            Special::Parse => &self.all_special,
+            Special::AsText => &self.user_defined,
+        };
+        let mut out = Vec::new();
+        let mut at = 0;
+        for found in tokens.find.find_iter(text) {
+            self.encode_ordinary(&text[at..found.start()], &mut out);
+            out.push(tokens.ids[found.pattern().as_usize()]);
+            at = found.end();
+        }
+        self.encode_ordinary(&text[at..], &mut out);
+        out
+    }
+
+    fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) {
+        for word in self.splitter.words(text) {
+            self.merges.encode(word.as_bytes(), out);
+        }
+    }
+
+    /// The bytes that `token` decodes to: whole characters, or parts of them. Control tokens
+    /// decode to their names, ids outside the vocabulary to nothing.
+    pub fn bytes(&self, token: u32) -> &[u8] {
+        self.bytes.get(token as usize).map_or(&[], |bytes| bytes)
+    }
+
+    /// The text of `tokens`; bytes that are no UTF-8 become the replacement character.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.bytes(token)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Decodes tokens as they come.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream::new(self)
+    }
+
+    /// Tokens in the vocabulary, padding included.
+    pub fn vocab_size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether the model wants [`Tokenizer::bos`] before every text.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// The tokens that end a generation, in ascending order.
+    pub fn end_of_generation(&self) -> &[u32] {
+        &self.end_of_generation
+    }
+
+    /// Whether `token` ends a generation.
+    pub fn is_end_of_generation(&self, token: u32) -> bool {
+        self.end_of_generation.binary_search(&token).is_ok()
+    }
+}
+
+impl SpecialTokens {
+    fn new<'a>(tokens: impl Iterator<Item = (&'a str, u32)>) -> Result<Self, TokenizerError> {
+        let (texts, ids): (Vec<&str>, Vec<u32>) = tokens.filter(|(t, _)| !t.is_empty()).unzip();
+        let find = AhoCorasickBuilder::new()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&texts)
+            .map_err(|e| TokenizerError::Build {
+            what: "the search for special tokens",
+            reason: e.to_string(),
+        })?;
+        Ok(Self { find, ids })
+    }
+}
+
+/// The tokens that end a generation, as llama.cpp finds them: by their texts, and those that the
+/// metadata names. In the harmony format `<|end|>` ends a message and not the generation.
+fn end_of_generation(
+    ids: &HashMap<&str, u32>,
+    special_id: &dyn Fn(&str) -> Option<u32>,
+) -> Vec<u32> {
+    let harmony = ids.contains_key("<|return|>") && ids.contains_key("<|call|>");
+    let mut end: Vec<u32> = END_OF_GENERATION
+        .iter()
+        .filter(|&&text| !(harmony && text == "<|end|>"))
+        .filter_map(|text| ids.get(text).copied())
+        .chain(["eos", "eot", "eom"].into_iter().filter_map(special_id))
+        .collect();
+    end.sort_unstable();
+    end.dedup();
+    end
+}
+
+/// Checks that a string of the metadata is the one that is supported.
+fn supported(
+    metadata: &Metadata,
+    key: &'static str,
+    what: &'static str,
+    expected: &'static str,
+) -> Result<(), TokenizerError> {
+    match metadata.str(key) {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(TokenizerError::Unsupported { what, expected, found: found.to_owned() }),
+        None => Err(TokenizerError::Metadata { key, expected: "a string" }),
+    }
+}
+
+/// An array of strings.
+fn strings<'m>(metadata: &'m Metadata, key: &'static str) -> Result<&'m [String], TokenizerError> {
+    match metadata.get(key) {
+        Some(Value::Array(Array::String(strings))) => Ok(strings),
+        _ => Err(TokenizerError::Metadata { key, expected: "an array of strings" }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

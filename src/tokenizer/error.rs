@@ -1,0 +1,44 @@
+//! Why a vocabulary cannot be used.
+
+use camino::Utf8PathBuf;
+
+/// Why a vocabulary cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A file of the tokenizer cannot be read.
+    #[error("cannot read {path}")]
+    Read { path: Utf8PathBuf, source: std::io::Error },
+    /// A file is larger than a tokenizer's file can be.
+    #[error("{path} has {bytes} bytes; a tokenizer's file has {limit} at most")]
+    TooLarge { path: Utf8PathBuf, bytes: u64, limit: u64 },
+    /// A file is not the JSON it should be.
+    #[error("{path} is not the JSON of a tokenizer")]
+    Json { path: Utf8PathBuf, source: serde_json::Error },
+    /// The vocabulary is of a kind that this project does not have.
+    #[error("unsupported {what}: expected {expected}, found {found}")]
+    Unsupported { what: &'static str, expected: &'static str, found: String },
+    /// Metadata that a tokenizer needs is missing or has another type.
+    #[error("metadata key {key} is missing or is not {expected}; convert the checkpoint again")]
+    Metadata { key: &'static str, expected: &'static str },
+    /// The model has fewer tokens than its vocabulary.
+    #[error(
+        "token {token:?} has id {id}, but the model's vocabulary has {vocab_size} tokens; the \
+         tokenizer belongs to another model"
+    )]
+    OutOfVocabulary { token: String, id: u64, vocab_size: usize },
+    /// Two tokens share one id.
+    #[error("tokens {first:?} and {second:?} both have id {id}")]
+    DuplicateId { first: String, second: String, id: u64 },
+    /// Types and tokens do not match in number.
+    #[error("{types} token types for {tokens} tokens; expected one for each")]
+    TypeCount { types: usize, tokens: usize },
+    /// A merge that is not two tokens whose join is a token.
+    #[error("merge {number} is {merge:?}: {reason}")]
+    Merge { number: usize, merge: String, reason: String },
+    /// Byte-level encoding needs a token for every byte.
+    #[error("the vocabulary has no token for byte {0:#04x}; a byte-level vocabulary has all 256")]
+    MissingByte(u8),
+    /// A pattern or automaton cannot be built from the vocabulary.
+    #[error("cannot build {what}: {reason}")]
+    Build { what: &'static str, reason: String },
+}

@@ -1,0 +1,115 @@
+//! A vocabulary as a GGUF file stores it.
+
+use camino::Utf8Path;
+
+use super::{TokenizerError, directory, o200k};
+use crate::gguf::{Array, Metadata, Value};
+
+/// What a token is, with the number that GGUF stores (`TokenType` in gguf-py's `constants.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum TokenType {
+    Normal = 1,
+    Unknown = 2,
+    /// Structure of a conversation; text becomes one only where that is asked for.
+    Control = 3,
+    /// Added by the model's maker; text that looks like one always is one.
+    UserDefined = 4,
+    /// Padding up to the model's vocabulary size.
+    Unused = 5,
+    Byte = 6,
+}
+
+impl TokenType {
+    /// The type with this number; what GGUF does not define counts as normal, as in llama.cpp.
+    pub(super) fn from_number(number: i32) -> Self {
+        match number {
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            5 => Self::Unused,
+            6 => Self::Byte,
+            _ => Self::Normal,
+        }
+    }
+}
+
+/// A vocabulary as a GGUF file stores it: byte-level BPE with GPT-4o's pre-tokenizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vocabulary {
+    /// Text of each token in byte-level characters; control tokens as they are.
+    pub tokens: Vec<String>,
+    /// One for each token.
+    pub token_types: Vec<TokenType>,
+    /// `"left right"`, best first.
+    pub merges: Vec<String>,
+    /// Ids of special tokens under GGUF's names (`bos`, `eos`, `unknown`, `padding`, ...), in the
+    /// order in which a file lists them.
+    pub special_ids: Vec<(&'static str, u32)>,
+    /// Whether a `bos` (`eos`, `sep`) token is added to every text, where the tokenizer says so.
+    pub add_special: Vec<(&'static str, bool)>,
+    /// Jinja template of a conversation.
+    pub chat_template: Option<String>,
+}
+
+impl Vocabulary {
+    /// Name of the pre-tokenizer in GGUF's `tokenizer.ggml.pre`.
+    pub const PRE_TOKENIZER: &str = "gpt-4o";
+
+    /// Reads `tokenizer.json` and its companions in `directory`, as llama.cpp's converter does,
+    /// padded to the model's `vocab_size`.
+    ///
+    /// # Errors
+    /// If a file cannot be read or parsed, is of a kind not supported, or has more tokens than the
+    /// model.
+    pub fn from_directory(directory: &Utf8Path, vocab_size: usize) -> Result<Self, TokenizerError> {
+        directory::read(directory, vocab_size)
+    }
+
+    /// The built-in vocabulary of gpt-oss, padded to the model's `vocab_size`. The checkpoint's
+    /// `chat_template`, if it has one, comes along.
+    ///
+    /// # Errors
+    /// If the model has fewer tokens than the vocabulary.
+    pub fn o200k_harmony(
+        vocab_size: usize,
+        chat_template: Option<String>,
+    ) -> Result<Self, TokenizerError> {
+        o200k::vocabulary(vocab_size, chat_template)
+    }
+
+    /// The id of the special token that GGUF calls `name`.
+    pub fn special_id(&self, name: &str) -> Option<u32> {
+        self.special_ids.iter().find(|(n, _)| *n == name).map(|&(_, id)| id)
+    }
+
+    /// Appends the `tokenizer.*` keys to `metadata`, in the order of llama.cpp's converter.
+    pub fn write_to(self, metadata: &mut Metadata) {
+        let types = self.token_types.iter().map(|&t| t as i32).collect();
+        let text = |s: &str| Value::String(s.to_owned());
+        metadata.set("tokenizer.ggml.model", text("gpt2"));
+        metadata.set("tokenizer.ggml.pre", text(Self::PRE_TOKENIZER));
+        metadata.set("tokenizer.ggml.tokens", Value::Array(Array::String(self.tokens)));
+        metadata.set("tokenizer.ggml.token_type", Value::Array(Array::I32(types)));
+        if !self.merges.is_empty() {
+            metadata.set("tokenizer.ggml.merges", Value::Array(Array::String(self.merges)));
+        }
+        for (name, id) in self.special_ids {
+            metadata.set(format!("tokenizer.ggml.{name}_token_id"), Value::U32(id));
+        }
+        for (name, add) in self.add_special {
+            metadata.set(format!("tokenizer.ggml.add_{name}_token"), Value::Bool(add));
+        }
+        if let Some(template) = self.chat_template {
+            metadata.set("tokenizer.chat_template", Value::String(template));
+        }
+    }
+
+    /// Appends the unused tokens `[PAD<id>]` up to `vocab_size`.
+    pub(super) fn pad(&mut self, vocab_size: usize) {
+        for id in self.tokens.len()..vocab_size {
+            self.tokens.push(format!("[PAD{id}]"));
+            self.token_types.push(TokenType::Unused);
+        }
+    }
+}
