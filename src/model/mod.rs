@@ -2,3 +2,93 @@
 //! files or steps.
 
 pub mod gpt_oss;
+pub mod sampler;
+
+mod error;
+mod generate;
+mod kv_cache;
+mod loader;
+mod session;
+
+use std::sync::Arc;
+
+use crate::compute::ThreadPool;
+use crate::gguf::TensorSource;
+
+pub use error::ModelError;
+pub use generate::{Generation, Token, generate};
+pub use session::{LogitsFor, Session};
+
+/// How a model is to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// Threads to compute on; zero counts as one. The numbers do not depend on it.
+    pub threads: usize,
+    /// Multiply dequantized weights with f32 activations and keep keys and values in f32: slow,
+    /// and the measure of every faster way. Otherwise activations are quantized to 8 bits where
+    /// the weights are quantized, and keys and values are kept in f16.
+    pub exact: bool,
+}
+
+/// A model, checked and ready to compute.
+pub struct Model {
+    network: Network,
+    pool: ThreadPool,
+    exact: bool,
+}
+
+/// The architectures there are.
+enum Network {
+    GptOss(gpt_oss::Network),
+}
+
+impl Model {
+    /// Checks that every tensor of the architecture is there with the type and the shape it must
+    /// have. Weights stay where `source` has them, if it has them in place; small tensors (norms,
+    /// biases, sinks) are copied.
+    ///
+    /// # Errors
+    /// If the architecture is unknown, a hyperparameter is missing or impossible, or a tensor is
+    /// missing, of the wrong shape or of a type that cannot be computed with.
+    pub fn load(
+        source: Arc<dyn TensorSource>,
+        options: &ModelOptions,
+    ) -> Result<Model, ModelError> {
+        let pool = ThreadPool::new(options.threads)?;
+        let network = match source.metadata().str("general.architecture") {
+            Some(gpt_oss::ARCHITECTURE) => Network::GptOss(gpt_oss::Network::load(source)?),
+            found => return Err(ModelError::Architecture { found: found.map(str::to_owned) }),
+        };
+        Ok(Model { network, pool, exact: options.exact })
+    }
+
+    /// Name of the architecture, as `general.architecture` has it.
+    pub fn architecture(&self) -> &str {
+        match &self.network {
+            Network::GptOss(_) => gpt_oss::ARCHITECTURE,
+        }
+    }
+
+    /// Numbers in a row of logits.
+    pub fn vocab_size(&self) -> usize {
+        match &self.network {
+            Network::GptOss(n) => n.config().vocab,
+        }
+    }
+
+    /// Longest context the model was made for, in tokens.
+    pub fn context_length(&self) -> usize {
+        match &self.network {
+            Network::GptOss(n) => n.config().context,
+        }
+    }
+
+    /// Starts a text of at most `max_tokens` tokens, with a KV cache of that size.
+    ///
+    /// # Errors
+    /// If the model was not made for so many tokens, or the cache does not fit into the memory
+    /// that is available.
+    pub fn session(&self, max_tokens: usize) -> Result<Session<'_>, ModelError> {
+        Session::new(self, max_tokens)
+    }
+}

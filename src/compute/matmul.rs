@@ -1,0 +1,282 @@
+//! Products of quantized matrices with rows of activations.
+//!
+//! A weight row is never unpacked beyond scratch of a few rows: either it is dotted as it is with
+//! quantized activations, or (float types, and everything in exact mode) it is dequantized into a
+//! thread's scratch and multiplied in f32.
+
+use std::ops::Range;
+
+use crate::ggml::{self, Activation, GgmlType, Kernel, UnsupportedType};
+
+use super::lanes::{Lanes, Portable, dot_tile};
+use super::{Activations, SharedSlice, ThreadPool};
+
+/// Rows dequantized at a time, and columns of a tile of results: eight sums in registers.
+const TILE_ROWS: usize = 4;
+const TILE_TOKENS: usize = 2;
+/// Multiplications that are worth handing to a thread.
+const TASK_WORK: usize = 1 << 16;
+
+/// A matrix of weights as a file stores it.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    ggml_type: GgmlType,
+    kernel: Kernel,
+    columns: usize,
+    rows: usize,
+    row_bytes: usize,
+    bytes: &'a [u8],
+}
+
+/// Bytes that are not a matrix of the given type and shape.
+#[derive(Debug, thiserror::Error)]
+pub enum MatrixError {
+    #[error("{columns} columns are no multiple of {ggml_type}'s block of {}", ggml_type.block_size())]
+    Columns { ggml_type: GgmlType, columns: usize },
+    #[error("expected {expected} bytes ({rows} rows of {columns} {ggml_type}), found {found}")]
+    Length { ggml_type: GgmlType, columns: usize, rows: usize, expected: u128, found: usize },
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedType),
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix of `rows` rows of `columns` weights.
+    ///
+    /// # Errors
+    /// If the bytes are not that many, or the type cannot be multiplied with.
+    pub fn new(
+        ggml_type: GgmlType,
+        columns: usize,
+        rows: usize,
+        bytes: &'a [u8],
+    ) -> Result<Self, MatrixError> {
+        if columns == 0 || !columns.is_multiple_of(ggml_type.block_size()) {
+            return Err(MatrixError::Columns { ggml_type, columns });
+        }
+        let kernel = Kernel::new(ggml_type)?;
+        let expected = (columns / ggml_type.block_size()) as u128
+            * ggml_type.block_bytes() as u128
+            * rows as u128;
+        if bytes.len() as u128 != expected {
+            let found = bytes.len();
+            return Err(MatrixError::Length { ggml_type, columns, rows, expected, found });
+        }
+        let row_bytes = columns / ggml_type.block_size() * ggml_type.block_bytes();
+        Ok(Self { ggml_type, kernel, columns, rows, row_bytes, bytes })
+    }
+
+    /// Rows, which are the outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns, which are the inputs.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The rows `range` as a matrix: one expert of many, for example.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let bytes = &self.bytes[range.start * self.row_bytes..range.end * self.row_bytes];
+        Self { rows: range.len(), bytes, ..*self }
+    }
+
+    /// Writes row `row` as f32 into `out`, which has `columns` elements.
+    pub fn row_f32(&self, row: usize, out: &mut [f32]) {
+        let bytes = &self.bytes[row * self.row_bytes..][..self.row_bytes];
+        if ggml::dequantize(self.ggml_type, bytes, out).is_err() {
+            unreachable!("`new` found that {} is supported", self.ggml_type);
+        }
+    }
+
+    fn activation(&self, exact: bool) -> Activation {
+        if exact { Activation::F32 } else { self.kernel.activation() }
+    }
+}
+
+/// One matrix to multiply, which of the activation rows with, and where the results go.
+pub struct Product<'a> {
+    pub matrix: Matrix<'a>,
+    /// Added to every result row; one number per matrix row.
+    pub bias: Option<&'a [f32]>,
+    /// The activation rows, by number, in the order of the result rows.
+    pub inputs: &'a [u32],
+    /// `inputs.len()` rows of `matrix.rows()` results.
+    pub out: &'a mut [f32],
+}
+
+/// Computes all the products of one set of activations, spread over the threads together.
+///
+/// With `exact` every weight is multiplied as f32 with f32 activations; otherwise activations are
+/// quantized to the form that ggml pairs with the weight's type.
+///
+/// # Panics
+/// If a matrix's columns, a bias, an input's number or an output's length do not fit.
+pub fn multiply(
+    pool: &ThreadPool,
+    exact: bool,
+    activations: &mut Activations,
+    products: &mut [Product<'_>],
+) {
+    for p in products.iter() {
+        assert_eq!(p.matrix.columns, activations.columns(), "columns of weights and activations");
+        assert_eq!(p.out.len(), p.inputs.len() * p.matrix.rows, "results of a product");
+        assert!(p.bias.is_none_or(|b| b.len() == p.matrix.rows), "one bias per row");
+        if !p.inputs.is_empty() {
+            activations.prepare(p.matrix.activation(exact), pool);
+        }
+    }
+    let activations = &*activations;
+    let mut tasks = Vec::new();
+    let mut jobs = Vec::with_capacity(products.len());
+    for (j, p) in products.iter_mut().enumerate() {
+        let rows = p.matrix.rows;
+        // Wide enough to be worth a hand-over, narrow enough that every thread gets some.
+        let work = p.matrix.columns * p.inputs.len();
+        let share = rows.div_ceil(2 * pool.threads());
+        let block = TASK_WORK.div_ceil(work.max(1)).max(share.min(64)).next_multiple_of(TILE_ROWS);
+        if !p.inputs.is_empty() {
+            tasks.extend((0..rows).step_by(block).map(|r| (j, r..rows.min(r + block))));
+        }
+        let form = p.matrix.activation(exact);
+        jobs.push(Job {
+            matrix: p.matrix,
+            bias: p.bias,
+            inputs: p.inputs,
+            form,
+            quantized: activations.quantized(form),
+            out: SharedSlice::new(p.out),
+        });
+    }
+    pool.for_blocks(tasks.len(), 1, |range| {
+        for (j, rows) in &tasks[range] {
+            jobs[*j].rows(rows.clone(), activations);
+        }
+    });
+}
+
+/// A product as its threads see it.
+struct Job<'a> {
+    matrix: Matrix<'a>,
+    bias: Option<&'a [f32]>,
+    inputs: &'a [u32],
+    form: Activation,
+    /// All activation rows in `form`.
+    quantized: &'a [u8],
+    out: SharedSlice<'a, f32>,
+}
+
+impl Job<'_> {
+    /// Computes the results of some of the matrix's rows. No two tasks have a row in common.
+    fn rows(&self, rows: Range<usize>, activations: &Activations) {
+        if self.form != Activation::F32 {
+            return self.quantized_rows(rows);
+        }
+        let columns = self.matrix.columns;
+        let mut scratch = vec![0.0; TILE_ROWS * columns];
+        let mut start = rows.start;
+        while start < rows.end {
+            let count = TILE_ROWS.min(rows.end - start);
+            for (i, row) in scratch.chunks_exact_mut(columns).take(count).enumerate() {
+                self.matrix.row_f32(start + i, row);
+            }
+            float_rows(
+                &scratch[..count * columns],
+                columns,
+                self.inputs,
+                activations,
+                |i, t, sum| {
+                    self.put(start + i, t, sum);
+                },
+            );
+            start += count;
+        }
+    }
+
+    fn quantized_rows(&self, rows: Range<usize>) {
+        let act_bytes = self.form.row_bytes(self.matrix.columns);
+        for row in rows {
+            let weights =
+                &self.matrix.bytes[row * self.matrix.row_bytes..][..self.matrix.row_bytes];
+            for (t, &input) in self.inputs.iter().enumerate() {
+                let act = &self.quantized[input as usize * act_bytes..][..act_bytes];
+                self.put(row, t, self.matrix.kernel.dot(weights, act));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put(&self, row: usize, token: usize, sum: f32) {
+        let bias = self.bias.map_or(0.0, |b| b[row]);
+        // SAFETY: the element belongs to `row`, and a row belongs to one task.
+        unsafe { self.out.slice_mut(token * self.matrix.rows + row, 1)[0] = sum + bias };
+    }
+}
+
+/// Calls `put(row, token, sum)` for every pair of a row of `rows` and one of the inputs.
+fn float_rows(
+    rows: &[f32],
+    columns: usize,
+    inputs: &[u32],
+    activations: &Activations,
+    put: impl Fn(usize, usize, f32),
+) {
+    #[cfg(target_arch = "x86_64")]
+    if super::lanes::has_avx2() {
+        // SAFETY: the processor has the features that `float_rows_avx2` is compiled for.
+        unsafe { float_rows_avx2(rows, columns, inputs, activations, put) };
+        return;
+    }
+    float_rows_with::<Portable>(rows, columns, inputs, activations, put);
+}
+
+/// # Safety
+/// The processor must have AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn float_rows_avx2(
+    rows: &[f32],
+    columns: usize,
+    inputs: &[u32],
+    activations: &Activations,
+    put: impl Fn(usize, usize, f32),
+) {
+    float_rows_with::<super::lanes::Avx2>(rows, columns, inputs, activations, put);
+}
+
+#[inline(always)]
+fn float_rows_with<V: Lanes>(
+    rows: &[f32],
+    columns: usize,
+    inputs: &[u32],
+    activations: &Activations,
+    put: impl Fn(usize, usize, f32),
+) {
+    if let Some((full, _)) = rows.split_at_checked(TILE_ROWS * columns) {
+        let row = |i: usize| &full[i * columns..][..columns];
+        let weights: [&[f32]; TILE_ROWS] = std::array::from_fn(row);
+        let (pairs, rest) = inputs.as_chunks::<TILE_TOKENS>();
+        for (p, pair) in pairs.iter().enumerate() {
+            let columns = pair.map(|input| activations.row(input as usize));
+            let sums = dot_tile::<V, TILE_ROWS, TILE_TOKENS>(weights, columns);
+            for (r, sums) in sums.iter().enumerate() {
+                for (t, &sum) in sums.iter().enumerate() {
+                    put(r, p * TILE_TOKENS + t, sum);
+                }
+            }
+        }
+        for (t, &input) in rest.iter().enumerate() {
+            let sums = dot_tile::<V, TILE_ROWS, 1>(weights, [activations.row(input as usize)]);
+            for (r, [sum]) in sums.into_iter().enumerate() {
+                put(r, pairs.len() * TILE_TOKENS + t, sum);
+            }
+        }
+    } else {
+        for (r, row) in rows.chunks_exact(columns).enumerate() {
+            for (t, &input) in inputs.iter().enumerate() {
+                let [[sum]] = dot_tile::<V, 1, 1>([row], [activations.row(input as usize)]);
+                put(r, t, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Root-mean-square norm.
+
+/// `out[i] = x[i] / sqrt(mean(x²) + eps) * weight[i]`; the mean is summed in f64.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let squares: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let scale = (1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()) as f32;
+    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
+        *o = v * scale * w;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_to_unit_mean_square() {
+        let mut out = [0.0; 2];
+        rms_norm(&[3.0, 4.0], &[1.0, 2.0], 0.0, &mut out);
+        let scale = 1.0 / 12.5f32.sqrt();
+        assert_eq!(out, [3.0 * scale, 4.0 * scale * 2.0]);
+    }
+}

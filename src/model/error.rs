@@ -1,0 +1,58 @@
+//! What can be wrong with a model or with what is asked of it.
+
+use crate::compute::{MatrixError, PoolError};
+use crate::gguf::SourceError;
+
+/// Why a model cannot be loaded or cannot compute.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// `general.architecture` names none that is known.
+    #[error(
+        "general.architecture is {}; this build computes gpt-oss only",
+        found.as_deref().map_or("missing".to_owned(), |f| format!("{f:?}"))
+    )]
+    Architecture { found: Option<String> },
+    /// A hyperparameter is missing or of another type.
+    #[error("metadata: {key} is missing or is not {expected}")]
+    MissingKey { key: String, expected: &'static str },
+    /// A hyperparameter has an impossible value.
+    #[error("metadata: {key} is {found}; expected {expected}")]
+    BadValue { key: String, found: String, expected: String },
+    /// A tensor of the architecture is not in the file.
+    #[error("tensor {tensor} is missing; expected it with shape {expected:?}")]
+    MissingTensor { tensor: String, expected: Vec<u64> },
+    /// A tensor has a shape that the hyperparameters do not allow.
+    #[error("tensor {tensor} has shape {found:?}; the metadata asks for {expected:?}")]
+    Shape { tensor: String, found: Vec<u64>, expected: Vec<u64> },
+    /// A tensor's type or bytes cannot be computed with.
+    #[error("tensor {tensor} cannot be computed with")]
+    Matrix { tensor: String, source: MatrixError },
+    /// A tensor cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Threads could not be started.
+    #[error(transparent)]
+    Threads(#[from] PoolError),
+    /// More tokens than the model was made for.
+    #[error("a text of {asked} tokens was asked for; the model was made for at most {limit}")]
+    TooLong { asked: usize, limit: usize },
+    /// The KV cache does not fit into memory.
+    #[error(
+        "the KV cache for {tokens} tokens needs {needed} bytes and {available} bytes of memory are available; ask for fewer tokens or free memory"
+    )]
+    Memory { tokens: usize, needed: u64, available: u64 },
+    /// The session's cache has no room for the tokens given.
+    #[error("{position} of the session's {capacity} tokens are taken: no room for {asked} more")]
+    Full { position: usize, asked: usize, capacity: usize },
+    /// A token that is not in the vocabulary.
+    #[error("token {token} is outside of the vocabulary of {vocab}")]
+    Token { token: u32, vocab: usize },
+    /// Generation was asked to go on from nothing.
+    #[error("the prompt has no tokens; give at least one")]
+    EmptyPrompt,
+    /// The model's logits are no numbers.
+    #[error(
+        "the logits after {position} tokens are not finite (token {token}: {value}); the file is damaged or the model overflows"
+    )]
+    NotFinite { position: usize, token: usize, value: f32 },
+}

@@ -1,0 +1,202 @@
+//! The mixture of experts: which of them a token goes to, and what they make of it.
+
+use std::ops::Range;
+
+use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply};
+use crate::model::loader::Loader;
+
+use super::Config;
+use super::weights::{Layer, Linear};
+
+/// Steepness of the gate's sigmoid.
+const ALPHA: f32 = 1.702;
+/// Elements worth handing to a thread.
+const TASK_ELEMENTS: usize = 4096;
+
+/// Which expert reads which tokens.
+///
+/// A *visit* is one token at one expert. Visits are in order of expert, then token, so that each
+/// expert's are a run.
+#[derive(Default)]
+pub struct Routing {
+    /// The token of each visit.
+    tokens: Vec<u32>,
+    /// Where each expert's visits begin, and the end.
+    starts: Vec<usize>,
+    /// For each token: its visits and their weights, the best expert first.
+    chosen: Vec<(u32, f32)>,
+}
+
+impl Routing {
+    /// Sends each token to the experts with its `used` largest logits, weighted by the softmax
+    /// over those. Of equal logits the lower expert's comes first, as `torch.topk` on a CPU and
+    /// llama.cpp's sort leave it open.
+    pub fn from_logits(logits: &[f32], experts: usize, used: usize) -> Self {
+        let mut picks: Vec<(u32, f32)> = Vec::with_capacity(logits.len() / experts * used);
+        let mut order: Vec<u32> = Vec::new();
+        for row in logits.chunks_exact(experts) {
+            order.clear();
+            order.extend(0..experts as u32);
+            order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
+            let best = row[order[0] as usize];
+            let weight = |e: u32| (row[e as usize] - best).exp();
+            let sum: f32 = order[..used].iter().map(|&e| weight(e)).sum();
+            picks.extend(order[..used].iter().map(|&e| (e, weight(e) / sum)));
+        }
+        let mut starts = vec![0; experts + 1];
+        for &(expert, _) in &picks {
+            starts[expert as usize + 1] += 1;
+        }
+        for e in 0..experts {
+            starts[e + 1] += starts[e];
+        }
+        let mut next = starts.clone();
+        let mut tokens = vec![0; picks.len()];
+        for (i, pick) in picks.iter_mut().enumerate() {
+            let visit = &mut next[pick.0 as usize];
+            tokens[*visit] = (i / used) as u32;
+            pick.0 = *visit as u32;
+            *visit += 1;
+        }
+        Self { tokens, starts, chosen: picks }
+    }
+
+    /// Visits in all.
+    fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The visits of one expert.
+    fn visits(&self, expert: usize) -> Range<usize> {
+        self.starts[expert]..self.starts[expert + 1]
+    }
+}
+
+/// Buffers of the experts, by visit.
+#[derive(Default)]
+pub struct Buffers {
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    inner: Activations,
+    down: Vec<f32>,
+    /// `0, 1, 2, ...`: the activation rows of the down projection.
+    visits: Vec<u32>,
+}
+
+/// What a layer's experts compute with.
+pub struct Experts<'a> {
+    pub config: &'a Config,
+    pub layer: &'a Layer,
+    pub loader: &'a Loader,
+    pub pool: &'a ThreadPool,
+    pub exact: bool,
+}
+
+impl Experts<'_> {
+    /// Adds to each token's row of `residual` the weighted outputs of its experts.
+    pub fn run(
+        &self,
+        routing: &Routing,
+        input: &mut Activations,
+        buffers: &mut Buffers,
+        residual: &mut [f32],
+    ) {
+        let Config { hidden, expert_width: width, experts_used, swiglu_limit, .. } = *self.config;
+        let Buffers { gate, up, inner, down, visits } = buffers;
+        gate.resize(routing.len() * width, 0.0);
+        up.resize(routing.len() * width, 0.0);
+        down.resize(routing.len() * hidden, 0.0);
+        visits.clear();
+        visits.extend(0..routing.len() as u32);
+
+        let mut products = self.products(&self.layer.gate, routing, &routing.tokens, width, gate);
+        products.extend(self.products(&self.layer.up, routing, &routing.tokens, width, up));
+        multiply(self.pool, self.exact, input, &mut products);
+
+        let activated = SharedSlice::new(inner.reset(routing.len(), width));
+        self.pool.for_blocks(gate.len(), TASK_ELEMENTS, |range| {
+            // SAFETY: blocks of a loop are disjoint.
+            let out = unsafe { activated.slice_mut(range.start, range.len()) };
+            for ((o, &g), &u) in out.iter_mut().zip(&gate[range.clone()]).zip(&up[range]) {
+                *o = swiglu(g, u, swiglu_limit);
+            }
+        });
+
+        let mut products = self.products(&self.layer.down, routing, visits, hidden, down);
+        multiply(self.pool, self.exact, inner, &mut products);
+
+        for (row, chosen) in
+            residual.chunks_exact_mut(hidden).zip(routing.chosen.chunks_exact(experts_used))
+        {
+            for &(visit, weight) in chosen {
+                let expert = &down[visit as usize * hidden..][..hidden];
+                for (r, &e) in row.iter_mut().zip(expert) {
+                    *r += weight * e;
+                }
+            }
+        }
+    }
+
+    /// One product per expert that has visits, each with its run of `out`.
+    fn products<'b>(
+        &'b self,
+        linear: &'b Linear,
+        routing: &Routing,
+        inputs: &'b [u32],
+        rows: usize,
+        mut out: &'b mut [f32],
+    ) -> Vec<Product<'b>> {
+        let matrix = self.loader.view(&linear.weight);
+        let mut products = Vec::new();
+        for expert in 0..self.config.experts {
+            let visits = routing.visits(expert);
+            let part = out.split_off_mut(..visits.len() * rows).unwrap_or_default();
+            if !visits.is_empty() {
+                let range = expert * rows..(expert + 1) * rows;
+                products.push(Product {
+                    matrix: matrix.slice(range.clone()),
+                    bias: Some(&linear.bias[range]),
+                    inputs: &inputs[visits],
+                    out: part,
+                });
+            }
+        }
+        products
+    }
+}
+
+/// The clamped SwiGLU of gpt-oss: `gate * sigmoid(1.702 gate) * (up + 1)`.
+fn swiglu(gate: f32, up: f32, limit: f32) -> f32 {
+    let gate = gate.min(limit);
+    let up = up.clamp(-limit, limit);
+    gate / (1.0 + (-ALPHA * gate).exp()) * (up + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_to_their_best_experts() {
+        let logits = [
+            0.0, 3.0, 1.0, 2.0, // experts 1 and 3
+            1.0, 1.0, 0.0, 1.0, // a tie: 0 and 1
+        ];
+        let routing = Routing::from_logits(&logits, 4, 2);
+        assert_eq!(routing.starts, [0, 1, 3, 3, 4]);
+        assert_eq!(routing.tokens, [1, 0, 1, 0]);
+        let visits: Vec<u32> = routing.chosen.iter().map(|c| c.0).collect();
+        assert_eq!(visits, [1, 3, 0, 2]);
+        let softmax = 1.0 / (1.0 + (-1f32).exp());
+        assert!((routing.chosen[0].1 - softmax).abs() < 1e-7);
+        assert_eq!(routing.chosen[2].1, 0.5);
+    }
+
+    #[test]
+    fn swiglu_is_clamped() {
+        assert_eq!(swiglu(100.0, 100.0, 7.0), swiglu(7.0, 7.0, 7.0));
+        assert_eq!(swiglu(1.0, -100.0, 7.0), swiglu(1.0, -7.0, 7.0));
+        assert!(swiglu(-100.0, 0.0, 7.0).abs() < 1e-30);
+        assert!((swiglu(1.0, 0.5, 7.0) - 1.5 / (1.0 + (-1.702f32).exp())).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,207 @@
+//! The forward pass of gpt-oss over a chunk of tokens.
+
+use std::sync::Arc;
+
+use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply, rms_norm};
+use crate::gguf::TensorSource;
+use crate::model::ModelError;
+use crate::model::kv_cache::{LayerCache, layer_bytes};
+use crate::model::loader::Loader;
+
+use super::Config;
+use super::attention::Attention;
+use super::moe::{Buffers, Experts, Routing};
+use super::rope::{Rope, rotate};
+use super::weights::{Layer, Linear, Weights};
+
+/// Rows of a norm that are worth handing to a thread.
+const NORM_ROWS: usize = 16;
+
+/// A gpt-oss model whose tensors were found to be what its hyperparameters say.
+pub struct Network {
+    config: Config,
+    loader: Loader,
+    weights: Weights,
+    rope: Rope,
+}
+
+/// What a text in progress keeps: the KV cache, and buffers that each chunk uses anew.
+pub struct State {
+    exact: bool,
+    caches: Vec<LayerCache>,
+    /// The residual stream, a row per token.
+    stream: Vec<f32>,
+    normed: Activations,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    attended: Activations,
+    projected: Vec<f32>,
+    router: Vec<f32>,
+    experts: Buffers,
+}
+
+impl Network {
+    /// Reads hyperparameters and checks every tensor.
+    pub fn load(source: Arc<dyn TensorSource>) -> Result<Self, ModelError> {
+        let config = Config::from_metadata(source.metadata())?;
+        let loader = Loader::new(source);
+        let weights = Weights::load(&loader, &config)?;
+        Ok(Self { rope: Rope::new(&config), config, loader, weights })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of the KV cache for `tokens` tokens; `None` if no address space could hold it.
+    pub fn cache_bytes(&self, tokens: usize, exact: bool) -> Option<u64> {
+        let Config { layers, kv_heads, head_dim, .. } = self.config;
+        layer_bytes(kv_heads, head_dim, tokens, exact)?.checked_mul(layers as u64)
+    }
+
+    /// An empty text with room for `tokens` tokens.
+    pub fn state(&self, tokens: usize, exact: bool) -> State {
+        let Config { layers, kv_heads, head_dim, .. } = self.config;
+        State {
+            exact,
+            caches: (0..layers)
+                .map(|_| LayerCache::new(kv_heads, head_dim, tokens, exact))
+                .collect(),
+            stream: Vec::new(),
+            normed: Activations::default(),
+            queries: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            attended: Activations::default(),
+            projected: Vec::new(),
+            router: Vec::new(),
+            experts: Buffers::default(),
+        }
+    }
+
+    /// Reads `tokens`, the first of which stands at `position`, and writes the logits of as many
+    /// of the last of them as `logits` has rows for. All tokens are in the vocabulary, and the
+    /// cache has room for them.
+    pub fn forward(
+        &self,
+        pool: &ThreadPool,
+        state: &mut State,
+        tokens: &[u32],
+        position: usize,
+        logits: &mut [f32],
+    ) {
+        let Config { hidden, vocab, .. } = self.config;
+        let embedding = self.loader.view(&self.weights.embedding);
+        state.stream.resize(tokens.len() * hidden, 0.0);
+        for (row, &token) in state.stream.chunks_exact_mut(hidden).zip(tokens) {
+            embedding.row_f32(token as usize, row);
+        }
+        let angles: Vec<Vec<f32>> =
+            (position..position + tokens.len()).map(|p| self.rope.angles(p)).collect();
+        for (number, layer) in self.weights.layers.iter().enumerate() {
+            self.attention(pool, state, number, layer, position, &angles);
+            self.experts(pool, state, layer);
+        }
+        let rows = logits.len() / vocab;
+        if rows > 0 {
+            let last = &state.stream[(tokens.len() - rows) * hidden..];
+            self.norm(pool, last, &self.weights.output_norm, &mut state.normed);
+            let inputs: Vec<u32> = (0..rows as u32).collect();
+            let matrix = self.loader.view(&self.weights.output);
+            let product = Product { matrix, bias: None, inputs: &inputs, out: logits };
+            multiply(pool, state.exact, &mut state.normed, &mut [product]);
+        }
+    }
+
+    fn attention(
+        &self,
+        pool: &ThreadPool,
+        state: &mut State,
+        number: usize,
+        layer: &Layer,
+        position: usize,
+        angles: &[Vec<f32>],
+    ) {
+        let Config { hidden, heads, kv_heads, head_dim, sliding_window, .. } = self.config;
+        let tokens = angles.len();
+        let inputs: Vec<u32> = (0..tokens as u32).collect();
+        self.norm(pool, &state.stream, &layer.attention_norm, &mut state.normed);
+        state.queries.resize(tokens * heads * head_dim, 0.0);
+        state.keys.resize(tokens * kv_heads * head_dim, 0.0);
+        state.values.resize(tokens * kv_heads * head_dim, 0.0);
+        multiply(
+            pool,
+            state.exact,
+            &mut state.normed,
+            &mut [
+                self.product(&layer.query, &inputs, &mut state.queries),
+                self.product(&layer.key, &inputs, &mut state.keys),
+                self.product(&layer.value, &inputs, &mut state.values),
+            ],
+        );
+        for (row, angles) in state.queries.chunks_exact_mut(heads * head_dim).zip(angles) {
+            rotate(row, angles);
+        }
+        let cache = &mut state.caches[number];
+        let values = state.values.chunks_exact(kv_heads * head_dim);
+        let keys = state.keys.chunks_exact_mut(kv_heads * head_dim);
+        for (i, ((key, value), angles)) in keys.zip(values).zip(angles).enumerate() {
+            rotate(key, angles);
+            cache.put(position + i, key, value);
+        }
+        let attention = Attention {
+            config: &self.config,
+            cache: &state.caches[number],
+            sinks: &layer.sinks,
+            first: position,
+            window: number.is_multiple_of(2).then_some(sliding_window),
+        };
+        attention.run(pool, &state.queries, state.attended.reset(tokens, heads * head_dim));
+        state.projected.resize(tokens * hidden, 0.0);
+        let product = self.product(&layer.attention_output, &inputs, &mut state.projected);
+        multiply(pool, state.exact, &mut state.attended, &mut [product]);
+        for (s, p) in state.stream.iter_mut().zip(&state.projected) {
+            *s += p;
+        }
+    }
+
+    fn experts(&self, pool: &ThreadPool, state: &mut State, layer: &Layer) {
+        let Config { hidden, experts, experts_used, .. } = self.config;
+        self.norm(pool, &state.stream, &layer.expert_norm, &mut state.normed);
+        let tokens = state.stream.len() / hidden;
+        let inputs: Vec<u32> = (0..tokens as u32).collect();
+        state.router.resize(tokens * experts, 0.0);
+        let product = self.product(&layer.router, &inputs, &mut state.router);
+        multiply(pool, state.exact, &mut state.normed, &mut [product]);
+        let routing = Routing::from_logits(&state.router, experts, experts_used);
+        let all =
+            Experts { config: &self.config, layer, loader: &self.loader, pool, exact: state.exact };
+        all.run(&routing, &mut state.normed, &mut state.experts, &mut state.stream);
+    }
+
+    /// The root-mean-square norm of every row of `stream`.
+    fn norm(&self, pool: &ThreadPool, stream: &[f32], weight: &[f32], out: &mut Activations) {
+        let Config { hidden, rms_eps, .. } = self.config;
+        let rows = stream.len() / hidden;
+        let out = SharedSlice::new(out.reset(rows, hidden));
+        pool.for_blocks(rows, NORM_ROWS, |block| {
+            for row in block {
+                // SAFETY: each row is in one block.
+                let out = unsafe { out.slice_mut(row * hidden, hidden) };
+                rms_norm(&stream[row * hidden..][..hidden], weight, rms_eps, out);
+            }
+        });
+    }
+
+    /// A matrix with its bias, for the activation rows `inputs`.
+    fn product<'a>(
+        &'a self,
+        linear: &'a Linear,
+        inputs: &'a [u32],
+        out: &'a mut [f32],
+    ) -> Product<'a> {
+        let matrix = self.loader.view(&linear.weight);
+        Product { matrix, bias: Some(&linear.bias), inputs, out }
+    }
+}

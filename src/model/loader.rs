@@ -1,0 +1,93 @@
+//! Takes tensors out of a [`TensorSource`] by name, each with the shape the architecture wants.
+
+use std::sync::Arc;
+
+use crate::compute::{Matrix, MatrixError};
+use crate::gguf::{TensorInfo, TensorSource};
+
+use super::ModelError;
+
+/// The tensors of one model.
+pub struct Loader {
+    source: Arc<dyn TensorSource>,
+}
+
+/// A matrix that stays where the source has it, if it has it in place.
+pub struct Weight {
+    /// The tensor's number in the source, or its bytes.
+    storage: Result<usize, Vec<u8>>,
+    info: TensorInfo,
+}
+
+impl Loader {
+    pub fn new(source: Arc<dyn TensorSource>) -> Self {
+        Self { source }
+    }
+
+    /// The matrix `name` of this shape, fastest dimension first.
+    pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Weight, ModelError> {
+        let (index, info) = self.find(name, shape)?;
+        let storage = match self.source.bytes(index) {
+            Some(_) => Ok(index),
+            None => Err(self.read(index, info)?),
+        };
+        let weight = Weight { storage, info: info.clone() };
+        weight.checked(&*self.source).map_err(|e| wrong_bytes(name, e))?;
+        Ok(weight)
+    }
+
+    /// All weights of a small tensor as f32, in file order.
+    pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let (index, info) = self.find(name, shape)?;
+        let bytes = self.read(index, info)?;
+        let matrix = Matrix::new(info.ggml_type, info.columns(), info.rows(), &bytes)
+            .map_err(|e| wrong_bytes(name, e))?;
+        let mut values = vec![0.0; matrix.columns() * matrix.rows()];
+        for (row, out) in values.chunks_exact_mut(matrix.columns()).enumerate() {
+            matrix.row_f32(row, out);
+        }
+        Ok(values)
+    }
+
+    /// The weight, ready to multiply.
+    pub fn view<'a>(&'a self, weight: &'a Weight) -> Matrix<'a> {
+        match weight.checked(&*self.source) {
+            Ok(matrix) => matrix,
+            Err(e) => unreachable!("{} was checked when it was loaded: {e}", weight.info.name),
+        }
+    }
+
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(usize, &TensorInfo), ModelError> {
+        let expected: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+        let Some(index) = self.source.find(name) else {
+            return Err(ModelError::MissingTensor { tensor: name.to_owned(), expected });
+        };
+        let info = &self.source.tensors()[index];
+        if info.shape != expected {
+            let (tensor, found) = (name.to_owned(), info.shape.clone());
+            return Err(ModelError::Shape { tensor, found, expected });
+        }
+        Ok((index, info))
+    }
+
+    /// The tensor's bytes; the source has checked their number against its file.
+    fn read(&self, index: usize, info: &TensorInfo) -> Result<Vec<u8>, ModelError> {
+        let mut bytes = vec![0; info.row_bytes() * info.rows()];
+        self.source.read_rows(index, 0..info.rows(), &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Weight {
+    fn checked<'a>(&'a self, source: &'a dyn TensorSource) -> Result<Matrix<'a>, MatrixError> {
+        let bytes = match &self.storage {
+            Ok(index) => source.bytes(*index).unwrap_or_default(),
+            Err(bytes) => bytes,
+        };
+        Matrix::new(self.info.ggml_type, self.info.columns(), self.info.rows(), bytes)
+    }
+}
+
+fn wrong_bytes(name: &str, source: MatrixError) -> ModelError {
+    ModelError::Matrix { tensor: name.to_owned(), source }
+}

@@ -1,0 +1,114 @@
+//! A text in progress: its KV cache, its position, and the buffers of the forward pass.
+
+use crate::metrics::host::HostFacts;
+
+use super::{Model, ModelError, Network, gpt_oss};
+
+/// Tokens computed together at most: enough to read the weights seldom, few enough to bound the
+/// buffers. The numbers do not depend on it.
+const CHUNK: usize = 512;
+
+/// Which tokens to compute logits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitsFor {
+    /// None: only fill the KV cache.
+    None,
+    /// The last of the tokens given.
+    Last,
+    /// Each of the tokens given.
+    All,
+}
+
+/// A text that a [`Model`] reads or writes, token by token or many at a time.
+pub struct Session<'m> {
+    model: &'m Model,
+    state: State,
+    logits: Vec<f32>,
+    position: usize,
+    capacity: usize,
+}
+
+/// What an architecture keeps per session.
+enum State {
+    GptOss(gpt_oss::State),
+}
+
+impl<'m> Session<'m> {
+    pub(super) fn new(model: &'m Model, max_tokens: usize) -> Result<Self, ModelError> {
+        let (asked, limit) = (max_tokens, model.context_length());
+        if asked > limit {
+            return Err(ModelError::TooLong { asked, limit });
+        }
+        let Network::GptOss(network) = &model.network;
+        let needed = network.cache_bytes(max_tokens, model.exact).unwrap_or(u64::MAX);
+        let available = HostFacts::gather().available_ram_bytes;
+        // Zero: this system does not say.
+        if available > 0 && needed > available {
+            return Err(ModelError::Memory { tokens: max_tokens, needed, available });
+        }
+        let state = State::GptOss(network.state(max_tokens, model.exact));
+        Ok(Self { model, state, logits: Vec::new(), position: 0, capacity: max_tokens })
+    }
+
+    /// Reads the tokens and answers with rows of logits, one per token that `logits` asks for.
+    /// Splitting the same tokens over several calls gives the same numbers.
+    ///
+    /// # Errors
+    /// If the session has no room for them or one is not in the vocabulary; the session is then
+    /// as it was.
+    pub fn forward(&mut self, tokens: &[u32], logits: LogitsFor) -> Result<&[f32], ModelError> {
+        let vocab = self.model.vocab_size();
+        if tokens.len() > self.capacity - self.position {
+            return Err(ModelError::Full {
+                position: self.position,
+                asked: tokens.len(),
+                capacity: self.capacity,
+            });
+        }
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(ModelError::Token { token, vocab });
+        }
+        let wanted = match logits {
+            LogitsFor::None => 0,
+            LogitsFor::Last => tokens.len().min(1),
+            LogitsFor::All => tokens.len(),
+        };
+        self.logits.resize(wanted * vocab, 0.0);
+        let Session { model, state, logits, position, .. } = self;
+        model.pool.run(|| {
+            let mut first_wanted = tokens.len() - wanted;
+            let mut rows = logits.as_mut_slice();
+            for chunk in tokens.chunks(CHUNK) {
+                let skipped = first_wanted.min(chunk.len());
+                first_wanted -= skipped;
+                let (out, rest) = rows.split_at_mut((chunk.len() - skipped) * vocab);
+                rows = rest;
+                let Network::GptOss(network) = &model.network;
+                let State::GptOss(state) = state;
+                network.forward(&model.pool, state, chunk, *position, out);
+                *position += chunk.len();
+            }
+        });
+        Ok(&self.logits)
+    }
+
+    /// The rows of logits that the last [`Session::forward`] gave.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Tokens read so far.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Tokens the session has room for in all.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets all but the first `tokens` tokens; nothing if there are not so many.
+    pub fn truncate(&mut self, tokens: usize) {
+        self.position = self.position.min(tokens);
+    }
+}
