@@ -9,7 +9,9 @@ mod float32;
 mod kernel;
 mod lanes;
 mod le;
+mod mix;
 mod mxfp4;
+pub mod policy;
 mod q8_0;
 mod q8_1;
 mod q8_k;
@@ -21,6 +23,7 @@ mod types;
 
 pub use activation::Activation;
 pub use kernel::Kernel;
+pub use mix::{Mix, UnknownMix};
 pub use quantize::{
     DequantizeError, QuantizeError, UnsupportedType, dequantize, first_non_finite_block, quantize,
 };

@@ -1,0 +1,230 @@
+//! The mixes themselves: type by role, layer and shape. Follows `llama_tensor_get_type_impl` of
+//! llama.cpp.
+
+use super::role::Role;
+use super::{Model, PolicyError, Tensor, layer};
+use crate::ggml::{GgmlType, Mix};
+
+/// Chooses for one tensor after the other, in the order of layers.
+pub(super) struct Chooser {
+    mix: Mix,
+    has_importance: bool,
+    model: Model,
+    /// Tensors with the role of an attention's values, in all.
+    attention_v: usize,
+    /// How many of them have been seen.
+    seen_attention_v: usize,
+    /// Tensors of each of the three FFN roles that have been seen, for models without experts.
+    seen_ffn: [usize; 3],
+    /// The token embedding is also the output projection.
+    tied: bool,
+}
+
+impl Chooser {
+    pub(super) fn new(mix: Mix, has_importance: bool, model: &Model, tensors: &[Tensor]) -> Self {
+        let roles = || tensors.iter().map(|t| Role::of(t.name));
+        Self {
+            mix,
+            has_importance,
+            model: *model,
+            attention_v: roles().filter(|r| r.is_attention_v()).count(),
+            seen_attention_v: 0,
+            seen_ffn: [0; 3],
+            tied: !roles().any(|r| r == Role::Output),
+        }
+    }
+
+    /// Query heads for each key and value head.
+    fn heads_per_kv_head(&self) -> usize {
+        self.model.heads.checked_div(self.model.kv_heads).unwrap_or(0)
+    }
+
+    pub(super) fn choose(&mut self, tensor: &Tensor) -> Result<GgmlType, PolicyError> {
+        use GgmlType as T;
+        use Mix as M;
+        let mix = self.mix;
+        let base = mix.base();
+        if matches!(base, T::F32 | T::F16 | T::BF16) {
+            return Ok(base);
+        }
+        let role = Role::of(tensor.name);
+        if role == Role::Output || self.tied && role == Role::TokenEmbedding {
+            return Ok(self.output(tensor));
+        }
+        Ok(match mix {
+            M::MXFP4_MOE => {
+                let is_3d = tensor.shape.get(2).is_some_and(|&n| n > 1);
+                if is_3d { T::MXFP4 } else { T::Q8_0 }
+            }
+            _ if role == Role::TokenEmbedding => self.token_embedding(),
+            M::IQ2_XXS | M::IQ2_XS | M::IQ1_S | M::IQ2_S | M::IQ2_M | M::IQ1_M => {
+                self.very_low_bits(role)
+            }
+            _ => match role {
+                Role::AttentionV | Role::AttentionQkv | Role::AttentionKvB => self.attention_v(),
+                Role::AttentionK if self.model.experts == 8 => T::Q8_0,
+                Role::AttentionK | Role::AttentionQ => match mix {
+                    M::IQ3_XS => T::IQ3_XXS,
+                    M::IQ3_XXS => T::IQ2_S,
+                    _ => base,
+                },
+                Role::AttentionOutput => self.attention_output(),
+                Role::FfnDown => {
+                    let layer = self.ffn_layer(tensor.name, 0)?;
+                    self.ffn_down(layer)
+                }
+                Role::FfnGate | Role::FfnUp => {
+                    let layer =
+                        self.ffn_layer(tensor.name, 1 + usize::from(role == Role::FfnUp))?;
+                    let layers = self.model.layers;
+                    let middle = layer >= layers / 8 && layer < 7 * layers / 8;
+                    if mix == M::IQ3_XS && middle { T::IQ3_XXS } else { base }
+                }
+                Role::TokenEmbedding | Role::Output | Role::Other => base,
+            },
+        })
+    }
+
+    /// The layer of an FFN tensor. Models without experts count instead of reading the name.
+    fn ffn_layer(&mut self, name: &str, role: usize) -> Result<usize, PolicyError> {
+        let count = self.seen_ffn[role];
+        self.seen_ffn[role] += 1;
+        if self.model.experts <= 1 {
+            return Ok(count);
+        }
+        let layers = self.model.layers;
+        layer(name)
+            .filter(|&n| n < layers)
+            .ok_or_else(|| PolicyError::BadLayer { tensor: name.to_owned(), layers })
+    }
+
+    fn output(&self, tensor: &Tensor) -> GgmlType {
+        use GgmlType as T;
+        use Mix as M;
+        let base = self.mix.base();
+        match self.mix {
+            M::MXFP4_MOE => T::Q8_0,
+            _ if !tensor.shape[0].is_multiple_of(base.block_size() as u64) => T::Q8_0,
+            M::IQ2_XXS | M::IQ2_XS | M::IQ3_XXS | M::IQ1_S | M::IQ2_S | M::IQ2_M | M::IQ1_M => {
+                T::Q5_K
+            }
+            _ if base == T::Q8_0 => base,
+            _ => T::Q6_K,
+        }
+    }
+
+    fn token_embedding(&self) -> GgmlType {
+        use Mix as M;
+        match self.mix {
+            M::IQ2_XXS | M::IQ2_XS | M::IQ1_S | M::IQ1_M => GgmlType::Q2_K,
+            M::IQ2_S | M::IQ2_M | M::IQ3_XXS => GgmlType::IQ3_S,
+            M::TQ1_0 | M::TQ2_0 => GgmlType::Q4_K,
+            _ => self.mix.base(),
+        }
+    }
+
+    /// The mixes of one and two bits.
+    fn very_low_bits(&mut self, role: Role) -> GgmlType {
+        use GgmlType as T;
+        let small = matches!(self.mix, Mix::IQ2_S | Mix::IQ2_M);
+        let eight_experts = self.model.experts == 8;
+        let raised = if small { T::IQ3_S } else { T::Q2_K };
+        match role {
+            _ if role.is_attention_v() => {
+                let shared = self.heads_per_kv_head() >= 4 || self.model.experts >= 4;
+                if shared { T::Q4_K } else { raised }
+            }
+            Role::AttentionK if eight_experts => T::Q4_K,
+            Role::FfnDown => {
+                // Here the reference counts tensors even where a model has experts.
+                let layer = self.seen_ffn[0];
+                self.seen_ffn[0] += 1;
+                if layer < self.model.layers / 8 { raised } else { self.mix.base() }
+            }
+            Role::AttentionOutput if eight_experts => T::Q5_K,
+            Role::AttentionOutput if small => T::IQ3_S,
+            Role::AttentionOutput if matches!(self.mix, Mix::IQ1_S | Mix::IQ1_M) => T::IQ2_XXS,
+            _ => self.mix.base(),
+        }
+    }
+
+    fn attention_v(&mut self) -> GgmlType {
+        use GgmlType as T;
+        use Mix as M;
+        let index = self.seen_attention_v;
+        self.seen_attention_v += 1;
+        if self.model.experts == 8 {
+            return T::Q8_0;
+        }
+        let shared = self.heads_per_kv_head() >= 4;
+        match self.mix {
+            M::Q2_K if shared => T::Q4_K,
+            M::Q2_K => T::Q3_K,
+            M::Q2_K_S | M::IQ3_XXS | M::IQ3_XS | M::IQ3_S if shared => T::Q4_K,
+            M::IQ3_XXS if !self.has_importance => T::IQ3_S,
+            M::IQ3_M => T::Q4_K,
+            M::Q3_K_M if index < 2 => T::Q5_K,
+            M::Q3_K_M => T::Q4_K,
+            M::Q3_K_L => T::Q5_K,
+            M::IQ4_NL | M::IQ4_XS if shared => T::Q5_K,
+            M::Q4_K_M | M::Q5_K_M if use_more_bits(index, self.attention_v) => T::Q6_K,
+            M::Q4_K_S if index < 4 => T::Q5_K,
+            _ => self.mix.base(),
+        }
+    }
+
+    fn attention_output(&self) -> GgmlType {
+        use GgmlType as T;
+        use Mix as M;
+        let base = self.mix.base();
+        if self.model.experts == 8 {
+            return match self.mix {
+                M::Q2_K | M::IQ3_XS | M::IQ3_XXS | M::Q3_K_S | M::Q3_K_M | M::IQ4_NL => T::Q5_K,
+                M::Q4_K_S | M::Q4_K_M | M::IQ3_S | M::IQ3_M | M::IQ4_XS => T::Q5_K,
+                _ => base,
+            };
+        }
+        match self.mix {
+            M::Q2_K => T::Q3_K,
+            M::IQ3_XXS => T::IQ3_S,
+            M::Q3_K_M | M::IQ3_M => T::Q4_K,
+            M::Q3_K_L => T::Q5_K,
+            _ => base,
+        }
+    }
+
+    fn ffn_down(&self, layer: usize) -> GgmlType {
+        use GgmlType as T;
+        use Mix as M;
+        let layers = self.model.layers;
+        let early = layer < layers / 8;
+        let more_bits = use_more_bits(layer, layers);
+        match self.mix {
+            M::Q2_K => T::Q3_K,
+            M::Q2_K_S if early => T::Q4_K,
+            M::IQ3_XXS if !self.has_importance => {
+                if early {
+                    T::Q4_K
+                } else {
+                    T::Q3_K
+                }
+            }
+            M::Q3_K_M if layer < layers / 16 => T::Q5_K,
+            M::Q3_K_M => T::Q4_K,
+            M::IQ3_M if early || self.model.experts == 8 && more_bits => T::Q4_K,
+            M::Q3_K_L => T::Q5_K,
+            M::Q4_K_M | M::Q5_K_M if more_bits => T::Q6_K,
+            M::IQ4_NL | M::IQ4_XS if early && !self.has_importance => T::Q5_K,
+            M::Q4_K_S if early => T::Q5_K,
+            M::Q4_0 if early && self.has_importance => T::Q4_1,
+            M::Q5_0 if early && self.has_importance => T::Q5_1,
+            _ => self.mix.base(),
+        }
+    }
+}
+
+/// The first and the last eighth of the layers and every third in between.
+fn use_more_bits(layer: usize, layers: usize) -> bool {
+    let eighth = layers / 8;
+    layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
+}

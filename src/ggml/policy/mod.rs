@@ -1,0 +1,217 @@
+//! Which type each tensor of a file gets: the mix's choice, rules of the user, native MXFP4, and
+//! the fall-backs for rows that a block size does not divide.
+//!
+//! Makes the choices of llama.cpp's `src/llama-quant.cpp`, build b11434, for architectures to
+//! which that file gives no rules of their own (it does to Falcon, the 70B Llama, GLM-5 and
+//! Bailing 3). Two differences, both on purpose: rules also count when the mix is one of floats,
+//! where `llama-quantize` passes over `--tensor-type` in silence, and MXFP4 can be kept without a
+//! rule.
+
+mod mixes;
+mod role;
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use regex::Regex;
+
+use super::{GgmlType, Mix};
+use mixes::Chooser;
+use role::Role;
+
+/// What the choice depends on, of one tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    /// Name as GGUF has it.
+    pub name: &'a str,
+    /// The type it has now.
+    pub ty: GgmlType,
+    /// Dimensions, fastest first.
+    pub shape: &'a [u64],
+}
+
+/// What the choice depends on, of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub layers: usize,
+    /// Zero or one where the model is no mixture of experts.
+    pub experts: usize,
+    /// Query heads of the first layer.
+    pub heads: usize,
+    /// Key and value heads of the first layer.
+    pub kv_heads: usize,
+}
+
+/// An override: tensors in whose name the pattern is found get this type.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub pattern: Regex,
+    pub ty: GgmlType,
+}
+
+/// What the user wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    pub mix: Mix,
+    /// The first that matches wins, over the mix and over `keep_native_mxfp4`.
+    pub rules: &'a [Rule],
+    /// Leave tensors that are MXFP4 as they are.
+    pub keep_native_mxfp4: bool,
+    /// Whether there is an importance matrix: some choices depend on it.
+    pub has_importance: bool,
+}
+
+/// The type of one tensor, with its reason; the [`Display`](fmt::Display) form says it in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub ty: GgmlType,
+    pub reason: Reason,
+    /// The type that would have been chosen had its block size divided the columns.
+    pub fallback: Option<Fallback>,
+}
+
+/// A type that a tensor's shape rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub from: GgmlType,
+    /// Columns of the tensor.
+    pub columns: u64,
+}
+
+/// Why a tensor gets its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The mix says so.
+    Mix(Mix),
+    /// This rule says so; an index into [`Policy::rules`].
+    Rule(usize),
+    /// It is MXFP4 and stays so.
+    NativeMxfp4,
+    /// Tensors like this are never quantized; in words.
+    Never(&'static str),
+}
+
+impl Choice {
+    /// The reason in words, with the pattern of the rule where one decided.
+    pub fn why(&self, rules: &[Rule]) -> String {
+        let mut why = match self.reason {
+            Reason::Mix(mix) => format!("{mix} mix"),
+            Reason::Rule(index) => {
+                let pattern = rules.get(index).map_or("", |r| r.pattern.as_str());
+                format!("rule {pattern}")
+            }
+            Reason::NativeMxfp4 => "kept: native mxfp4".to_owned(),
+            Reason::Never(what) => format!("kept: {what}"),
+        };
+        if let Some(fallback) = self.fallback {
+            why.push_str(&format!("; {fallback} falls back to {}", self.ty));
+        }
+        why
+    }
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, columns } = self;
+        write!(f, "{columns} columns are no multiple of {}: {from}", from.block_size())
+    }
+}
+
+/// Why types could not be chosen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error(
+        "tensor {tensor} would become {ty}, which is garbage without an importance matrix; \
+         give one, or choose a format with more bits than {mix}"
+    )]
+    NeedsImportance { tensor: String, ty: GgmlType, mix: Mix },
+    #[error("tensor {tensor} names no layer below {layers}; expected blk.N. with N < {layers}")]
+    BadLayer { tensor: String, layers: usize },
+}
+
+impl Policy<'_> {
+    /// Chooses a type for each of a model's tensors; the choices are in the order of `tensors`,
+    /// and do not depend on it.
+    ///
+    /// # Errors
+    ///
+    /// A type that needs an importance matrix where there is none, and a tensor of a mixture of
+    /// experts whose layer cannot be told from its name.
+    pub fn choose(&self, model: &Model, tensors: &[Tensor]) -> Result<Vec<Choice>, PolicyError> {
+        let mut order: Vec<usize> = (0..tensors.len()).collect();
+        // The mixes count tensors of a role, so the order matters; this is llama.cpp's.
+        order.sort_by(|&a, &b| by_layer_and_name(tensors[a].name, tensors[b].name));
+        let mut chooser = Chooser::new(self.mix, self.has_importance, model, tensors);
+        let mut choices = vec![None; tensors.len()];
+        for index in order {
+            choices[index] = Some(self.choose_one(&mut chooser, &tensors[index])?);
+        }
+        Ok(choices.into_iter().flatten().collect())
+    }
+
+    fn choose_one(&self, chooser: &mut Chooser, tensor: &Tensor) -> Result<Choice, PolicyError> {
+        if let Some(what) = role::never_quantized(tensor.name, tensor.shape) {
+            return Ok(Choice { ty: tensor.ty, reason: Reason::Never(what), fallback: None });
+        }
+        let rule = self.rules.iter().position(|r| r.pattern.is_match(tensor.name));
+        let (wanted, reason) = if let Some(index) = rule {
+            (self.rules[index].ty, Reason::Rule(index))
+        } else if self.keep_native_mxfp4 && tensor.ty == GgmlType::MXFP4 {
+            return Ok(Choice { ty: tensor.ty, reason: Reason::NativeMxfp4, fallback: None });
+        } else {
+            (chooser.choose(tensor)?, Reason::Mix(self.mix))
+        };
+        let columns = tensor.shape[0];
+        let ty = fit(wanted, columns);
+        if !self.has_importance && needs_importance(tensor.name, ty, self.mix) {
+            let (tensor, mix) = (tensor.name.to_owned(), self.mix);
+            return Err(PolicyError::NeedsImportance { tensor, ty, mix });
+        }
+        let fallback = (ty != wanted).then_some(Fallback { from: wanted, columns });
+        Ok(Choice { ty, reason, fallback })
+    }
+}
+
+/// Layers in order, tensors outside of layers first; within a layer by name.
+fn by_layer_and_name(a: &str, b: &str) -> Ordering {
+    layer(a).cmp(&layer(b)).then_with(|| a.cmp(b))
+}
+
+/// The `N` of `blk.N.`.
+fn layer(name: &str) -> Option<usize> {
+    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+}
+
+/// `wanted`, or the type that stands in for it where its block size does not divide `columns`.
+fn fit(wanted: GgmlType, columns: u64) -> GgmlType {
+    use GgmlType::*;
+    let fits = |ty: GgmlType| columns.is_multiple_of(ty.block_size() as u64);
+    if fits(wanted) {
+        return wanted;
+    }
+    let smaller = match wanted {
+        IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S | IQ4_XS => IQ4_NL,
+        Q2_K | Q3_K | TQ1_0 | TQ2_0 => Q4_0,
+        Q4_K => Q5_0,
+        Q5_K => Q5_1,
+        Q6_K => Q8_0,
+        other => other,
+    };
+    if fits(smaller) { smaller } else { F16 }
+}
+
+/// Whether the result would be garbage without importance: llama.cpp refuses it too.
+fn needs_importance(name: &str, ty: GgmlType, mix: Mix) -> bool {
+    use GgmlType::*;
+    if matches!(Role::of(name), Role::TokenEmbedding | Role::Output) {
+        return false;
+    }
+    match ty {
+        IQ3_XXS | IQ2_XXS | IQ2_XS | IQ2_S | IQ1_M | IQ1_S => true,
+        Q2_K => mix == Mix::Q2_K_S,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! What a tensor is, told from its name.
+
+/// The part a tensor plays, as far as mixes care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    TokenEmbedding,
+    AttentionQ,
+    AttentionK,
+    AttentionV,
+    /// Query, key and value in one.
+    AttentionQkv,
+    /// Key and value from a shared latent.
+    AttentionKvB,
+    AttentionOutput,
+    FfnUp,
+    FfnGate,
+    FfnDown,
+    Output,
+    Other,
+}
+
+impl Role {
+    pub(super) fn of(name: &str) -> Self {
+        const PARTS: [(&str, Role); 9] = [
+            ("attn_qkv.weight", Role::AttentionQkv),
+            ("attn_kv_b.weight", Role::AttentionKvB),
+            ("attn_v.weight", Role::AttentionV),
+            ("attn_k.weight", Role::AttentionK),
+            ("attn_q.weight", Role::AttentionQ),
+            ("attn_output.weight", Role::AttentionOutput),
+            ("ffn_up", Role::FfnUp),
+            ("ffn_gate", Role::FfnGate),
+            ("ffn_down", Role::FfnDown),
+        ];
+        match name {
+            "output.weight" => Role::Output,
+            "token_embd.weight" | "per_layer_token_embd.weight" => Role::TokenEmbedding,
+            _ => {
+                PARTS.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, r)| *r)
+            }
+        }
+    }
+
+    /// Whether mixes treat it as the values of an attention, which suffer most from few bits.
+    pub(super) fn is_attention_v(self) -> bool {
+        matches!(self, Role::AttentionV | Role::AttentionQkv | Role::AttentionKvB)
+    }
+}
+
+/// Why this tensor is never quantized, in words; `None` where it may be.
+pub(super) fn never_quantized(name: &str, shape: &[u64]) -> Option<&'static str> {
+    /// Parts of names and what they stand for, in the reference's order.
+    const NEVER: [(&str, &str); 37] = [
+        ("_norm.weight", "a norm"),
+        ("ffn_gate_inp.weight", "the router"),
+        ("ffn_gate_tid2eid.weight", "a routing table"),
+        ("altup", "a very small projection"),
+        ("laurel", "a very small projection"),
+        ("per_layer_model_proj", "a small projection"),
+        ("ssm_conv1d", "a small convolution"),
+        ("shortconv.conv.weight", "a small convolution"),
+        ("indexer.k_proj.weight", "a small indexer"),
+        ("indexer.q_proj.weight", "a small indexer"),
+        ("time_mix_first.weight", "a small time mix"),
+        ("time_mix_w0.weight", "a small time mix"),
+        ("time_mix_w1.weight", "a small time mix"),
+        ("time_mix_w2.weight", "a small time mix"),
+        ("time_mix_v0.weight", "a small time mix"),
+        ("time_mix_v1.weight", "a small time mix"),
+        ("time_mix_v2.weight", "a small time mix"),
+        ("time_mix_a0.weight", "a small time mix"),
+        ("time_mix_a1.weight", "a small time mix"),
+        ("time_mix_a2.weight", "a small time mix"),
+        ("time_mix_g1.weight", "a small time mix"),
+        ("time_mix_g2.weight", "a small time mix"),
+        ("time_mix_decay_w1.weight", "a small time mix"),
+        ("time_mix_decay_w2.weight", "a small time mix"),
+        ("time_mix_lerp_fused.weight", "a small time mix"),
+        ("attn_rel_b.weight", "a relative position bias"),
+        (".position_embd", "a position embedding"),
+        ("sam.pos_embd", "a position embedding"),
+        ("sam.neck.", "part of an image encoder"),
+        ("sam.net_", "part of an image encoder"),
+        (".rel_pos", "a relative position"),
+        (".patch_embd", "a patch embedding"),
+        (".patch_merger", "a patch merger"),
+        ("a.rvq.codebook", "an audio codebook"),
+        ("mm.a.code_embd", "an audio codebook"),
+        ("position_embd.weight", "a position embedding"),
+        ("token_types.weight", "a token type embedding"),
+    ];
+    if let Some((_, what)) = NEVER.iter().find(|(part, _)| name.contains(part)) {
+        return Some(what);
+    }
+    if name.ends_with(".bias") {
+        return Some("a bias");
+    }
+    // Trailing dimensions of one do not count.
+    if shape.iter().skip(1).all(|&n| n == 1) {
+        return Some("one dimension");
+    }
+    if name.ends_with("weight") { None } else { Some("no weight") }
+}
