@@ -8,6 +8,7 @@ pub mod progress;
 
 mod doctor;
 mod error;
+mod exec_step;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -47,6 +48,8 @@ pub struct Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Args),
+    #[command(hide = true)]
+    ExecStep,
 }
 
 /// Runs the command line of this process and answers with its exit code.
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
     log_to_stderr(cli.globals);
     let result = match cli.command {
         Command::Doctor(args) => doctor::run(&args),
+        Command::ExecStep => Ok(exec_step::run()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{}", error.render());

@@ -1,1 +1,27 @@
 //! Scheduler, worker processes, events, cancellation. Knows nothing of terminals or formats.
+
+mod child;
+mod death;
+mod one;
+mod order;
+mod publish;
+pub mod worker;
+
+#[cfg(test)]
+mod child_tests;
+
+pub use child::TimeLimit;
+pub use one::run_one;
+pub use order::{Record, WorkOrder};
+
+use crate::steps::{ErrorClass, StepError};
+
+/// Runs a future to its end on this thread. Workers are started from this thread and no other: the
+/// kernel's parent-death signal follows the thread that started a process.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, StepError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| StepError::new(ErrorClass::Host, format!("cannot start the runtime: {e}")))?;
+    Ok(runtime.block_on(future))
+}

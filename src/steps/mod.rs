@@ -2,7 +2,9 @@
 //! graph that orders steps, of the state that remembers them, or of the terminal.
 
 mod context;
+mod dispatch;
 mod error;
+mod kind;
 mod output;
 pub mod publish;
 mod spec;
@@ -10,6 +12,8 @@ mod spec;
 pub(crate) mod testing;
 
 pub use context::{Context, Event, EventSink, Level, Unit};
+pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
+pub use kind::{StepKind, hashed_inputs, model_output, outputs};
 pub use output::{Output, free_bytes, partial_path, write_atomic};
 pub use spec::*;

@@ -1,0 +1,224 @@
+//! The runner's side of a worker process: start it, read its events, end it in time.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::{WorkOrder, death};
+use crate::steps::{ErrorClass, Event, EventSink, Level, StepError};
+
+/// How long a worker that was told to stop may take to reach a safe point.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often the request to stop is looked for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The program that works: this one, unless a test says otherwise.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub path: OsString,
+    pub arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// This very program. On Linux by its open file rather than its name, so that a rebuild or an
+    /// update while a job runs does not mix two versions.
+    pub fn this() -> Result<Self, StepError> {
+        let path = if cfg!(target_os = "linux") {
+            "/proc/self/exe".into()
+        } else {
+            std::env::current_exe().map_err(|e| {
+                StepError::new(ErrorClass::Host, format!("cannot find the program itself: {e}"))
+            })?
+        };
+        Ok(Self { path: path.into(), arguments: vec!["exec-step".into()] })
+    }
+}
+
+/// When a worker has taken too long, and what to say then.
+#[derive(Clone, Debug)]
+pub struct TimeLimit {
+    pub after: Duration,
+    /// Where the limit comes from, for example `load_check.timeout`.
+    pub setting: String,
+}
+
+/// What a worker's success leaves with the runner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Success {
+    pub result: Value,
+    /// Of the worker process.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Does `order` in a process of its own and passes its events on to `events`.
+///
+/// The worker's standard error goes to `log`. When `cancelled` is set the worker is asked to stop
+/// (SIGTERM), and killed if it has not after a grace period; when `limit` passes it is killed.
+///
+/// # Errors
+/// The step's own failure, or in words how the process died.
+pub async fn run(
+    program: &Program,
+    order: &WorkOrder,
+    log: Option<std::fs::File>,
+    limit: Option<&TimeLimit>,
+    cancelled: &AtomicBool,
+    events: &dyn EventSink,
+) -> Result<Success, StepError> {
+    let mut child = start(program, log)?;
+    let json = serde_json::to_vec(order).map_err(|e| {
+        StepError::new(ErrorClass::Step, format!("cannot write the order as JSON: {e}"))
+    })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A worker that died before it read everything is found out by its exit status.
+        let _ = stdin.write_all(&json).await;
+    }
+    let mut watch = Watch::new(&child, limit);
+    let mut told = Told::default();
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout).split(b'\n');
+        loop {
+            tokio::select! {
+                line = lines.next_segment() => match line {
+                    Ok(Some(line)) => told.hear(&line, events),
+                    Ok(None) | Err(_) => break,
+                },
+                () = watch.tick(cancelled) => {}
+            }
+        }
+    }
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            () = watch.tick(cancelled) => {}
+        }
+    };
+    let status = status.map_err(|e| {
+        StepError::new(ErrorClass::Host, format!("cannot wait for the worker process: {e}"))
+    })?;
+    match told.end {
+        Some(Ok(result)) => Ok(Success { result, peak_rss_bytes: told.peak_rss_bytes }),
+        Some(Err(error)) => Err(error),
+        None => Err(watch.why_ended().unwrap_or_else(|| death::describe(status))),
+    }
+}
+
+fn start(program: &Program, log: Option<std::fs::File>) -> Result<Child, StepError> {
+    let name = program.path.to_string_lossy();
+    Command::new(&program.path)
+        .args(&program.arguments)
+        .arg0("qrun")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
+        // A group of its own: Ctrl-C reaches the runner only, which then ends its workers in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| {
+            StepError::new(ErrorClass::Host, format!("cannot start a worker process ({name}): {e}"))
+        })
+}
+
+/// What a worker has said so far.
+#[derive(Default)]
+struct Told {
+    end: Option<Result<Value, StepError>>,
+    peak_rss_bytes: Option<u64>,
+}
+
+impl Told {
+    fn hear(&mut self, line: &[u8], events: &dyn EventSink) {
+        if line.is_empty() {
+            return;
+        }
+        let event = serde_json::from_slice::<Event>(line).unwrap_or_else(|_| Event::Log {
+            level: Level::Warn,
+            message: format!("not an event: {}", String::from_utf8_lossy(line)),
+        });
+        match &event {
+            Event::Metric { name, value } if name == "peak_rss_mb" => {
+                self.peak_rss_bytes = Some((value * 1e6) as u64);
+            }
+            Event::Result { value } => self.end = Some(Ok(value.clone())),
+            Event::Failed { class, message } => {
+                self.end = Some(Err(StepError::new(*class, message.clone())));
+            }
+            _ => {}
+        }
+        events.emit(event);
+    }
+}
+
+/// Ends a worker that is to stop or has taken too long.
+struct Watch {
+    group: Option<Pid>,
+    ticks: tokio::time::Interval,
+    deadline: Option<(Instant, TimeLimit)>,
+    /// When a worker that was told to stop is killed.
+    kill_at: Option<Instant>,
+    why: Option<StepError>,
+}
+
+impl Watch {
+    fn new(child: &Child, limit: Option<&TimeLimit>) -> Self {
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            group: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+            ticks,
+            deadline: limit.map(|limit| (Instant::now() + limit.after, limit.clone())),
+            kill_at: None,
+            why: None,
+        }
+    }
+
+    /// Waits a moment, then does what is due.
+    async fn tick(&mut self, cancelled: &AtomicBool) {
+        let due = self.deadline.as_ref().map(|(at, _)| *at);
+        tokio::select! {
+            _ = self.ticks.tick() => {}
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+        let now = Instant::now();
+        if let Some((_, limit)) = self.deadline.take_if(|(at, _)| *at <= now) {
+            self.why = Some(StepError::new(
+                ErrorClass::Step,
+                format!(
+                    "did not finish within {} and was killed; raise {} if the machine is just slow",
+                    humantime::format_duration(limit.after),
+                    limit.setting
+                ),
+            ));
+            self.signal(Signal::KILL);
+        }
+        if self.kill_at.is_none() && cancelled.load(Ordering::Relaxed) {
+            self.kill_at = Some(now + GRACE);
+            self.why.get_or_insert_with(StepError::interrupted);
+            self.signal(Signal::TERM);
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = Some(now + GRACE);
+            self.signal(Signal::KILL);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // It may have ended by itself in this moment.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn why_ended(self) -> Option<StepError> {
+        self.why
+    }
+}

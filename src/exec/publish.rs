@@ -1,0 +1,261 @@
+//! What a worker does around its step so that a success is recorded once, an unfinished output is
+//! found again, and nothing that somebody else put under its output's name is lost.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::order::Record;
+use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, now_ms};
+use crate::steps::{
+    self, ErrorClass, Event, EventSink, FileDigest, Level, StepError, StepSpec, hashed_inputs,
+    outputs,
+};
+
+/// How long a worker waits for another that does the same step, such as one that outlived its
+/// runner for a moment.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A step whose lock is held and whose success will be recorded.
+pub struct Publication<'a> {
+    state: State,
+    record: &'a Record,
+    spec: StepSpec,
+    events: &'a dyn EventSink,
+    _lock: Lock,
+    /// Stamps of the files that the step hashes, taken before it reads them.
+    before: Vec<(Utf8PathBuf, Stamp)>,
+    /// A file of unknown origin that stood under the output's name, and where it is meanwhile.
+    aside: Option<(Utf8PathBuf, Utf8PathBuf)>,
+    started_ms: i64,
+}
+
+impl<'a> Publication<'a> {
+    /// Opens the state and takes the step's lock.
+    pub fn open(
+        record: &'a Record,
+        spec: &StepSpec,
+        events: &'a dyn EventSink,
+    ) -> Result<Self, StepError> {
+        let state = State::open(&record.workspace)?;
+        let name = hex::encode(Sha256::digest(format!("{}\n{}", record.job, record.step)));
+        let path = state.directory().join("locks").join(&name[..16]);
+        let started = std::time::Instant::now();
+        let lock = loop {
+            match Lock::attempt(&path, &record.step)? {
+                Attempt::Locked(lock) => break lock,
+                Attempt::HeldBy(holder) if started.elapsed() > LOCK_PATIENCE => {
+                    return Err(StepError::new(
+                        ErrorClass::Step,
+                        format!(
+                            "{holder} works on the same step; wait for it to end, or stop it, and \
+                             run again"
+                        ),
+                    ));
+                }
+                Attempt::HeldBy(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            }
+        };
+        Ok(Self {
+            state,
+            record,
+            spec: spec.clone(),
+            events,
+            _lock: lock,
+            before: Vec::new(),
+            aside: None,
+            started_ms: now_ms(),
+        })
+    }
+
+    /// The result of a success that is on record and whose files are as it left them.
+    pub fn recorded(&self) -> Result<Option<Value>, StepError> {
+        if self.record.redo {
+            return Ok(None);
+        }
+        let Record { job, step, key, .. } = self.record;
+        let Some(action) = self.state.action(job, step, key)? else { return Ok(None) };
+        for output in &action.outputs {
+            if !self.is_known(output)? {
+                return Ok(None);
+            }
+        }
+        self.log(Level::Info, "done already, by a worker that outlived its runner");
+        Ok(Some(action.result))
+    }
+
+    /// Directory for journals.
+    pub fn journals(&self) -> Utf8PathBuf {
+        self.state.journals()
+    }
+
+    /// The specification, as it is to be run.
+    pub fn spec(&self) -> &StepSpec {
+        &self.spec
+    }
+
+    /// Notes what is going to be written, makes room for it, and looks at what is going to be read.
+    pub fn prepare(mut self) -> Result<Self, StepError> {
+        let out = steps::model_output(&self.spec).map(Utf8Path::to_owned);
+        if let Some(out) = out {
+            self.state.set_pending(&Pending {
+                job: self.record.job.clone(),
+                step: self.record.step.clone(),
+                key: self.record.key.clone(),
+                outputs: vec![out.clone()],
+            })?;
+            self.make_room(&out)?;
+        }
+        if let StepSpec::Verify(spec) = &self.spec {
+            for name in spec.files.keys() {
+                let path = spec.directory.join(name);
+                // A file that cannot be looked at is the step's own error.
+                if let Ok(Some(stamp)) = Stamp::of(&path) {
+                    // A change right after this must show in the stamp.
+                    stamp.settle();
+                    self.before.push((path, stamp));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Lets the step replace a file that this workspace's records know, and moves any other out of
+    /// the way: nothing is lost because it had the wrong name.
+    fn make_room(&mut self, out: &Utf8Path) -> Result<(), StepError> {
+        let there = Stamp::of(out).map_err(|e| {
+            StepError::new(ErrorClass::Host, format!("cannot look at {out}, to be written: {e}"))
+        })?;
+        let Some(stamp) = there else { return Ok(()) };
+        let ours = match self.state.digest(out, &stamp)? {
+            Some(sha256) => self.state.wrote(&FileDigest {
+                path: out.to_owned(),
+                bytes: stamp.bytes,
+                sha256,
+            })?,
+            None => false,
+        };
+        if ours {
+            match &mut self.spec {
+                StepSpec::Convert(spec) => spec.force = true,
+                StepSpec::Quantize(spec) => spec.force = true,
+                _ => {}
+            }
+            return Ok(());
+        }
+        let aside = free_name(out);
+        rename(out, &aside)?;
+        self.log(
+            Level::Warn,
+            format!("{out} is not on record here; kept as {aside} until the new one is there"),
+        );
+        self.aside = Some((out.to_owned(), aside));
+        Ok(())
+    }
+
+    /// Records a success.
+    pub fn commit(self, result: Value) -> Result<Value, StepError> {
+        let kind = self.spec.kind();
+        let outputs = outputs(kind, &result)?;
+        for output in &outputs {
+            if let Ok(Some(stamp)) = Stamp::of(&output.path)
+                && stamp.bytes == output.bytes
+            {
+                self.state.record_digest(&output.path, &stamp, &output.sha256)?;
+            }
+        }
+        for input in hashed_inputs(kind, &result)? {
+            if let Some((path, stamp)) = self.before.iter().find(|(p, _)| *p == input.path) {
+                self.state.record_digest(path, stamp, &input.sha256)?;
+            }
+        }
+        self.state.record_action(&Action {
+            job: self.record.job.clone(),
+            step: self.record.step.clone(),
+            key: self.record.key.clone(),
+            ingredients: self.record.ingredients.clone(),
+            outputs,
+            result: result.clone(),
+            started_ms: self.started_ms,
+            duration_ms: now_ms() - self.started_ms,
+            peak_rss_bytes: crate::metrics::rss::Memory::now()
+                .and_then(|m| i64::try_from(m.peak_rss).ok()),
+        })?;
+        if let Some((out, aside)) = &self.aside {
+            self.settle_aside(out, aside);
+        }
+        Ok(result)
+    }
+
+    /// Removes what was put aside if the step wrote the same bytes again.
+    fn settle_aside(&self, out: &Utf8Path, aside: &Utf8Path) {
+        match same_bytes(out, aside) {
+            Ok(true) => match std::fs::remove_file(aside) {
+                Ok(()) => {
+                    self.log(Level::Info, format!("{aside} held the same bytes and is removed"));
+                }
+                Err(e) => self.log(Level::Warn, format!("cannot remove {aside}: {e}")),
+            },
+            Ok(false) => {
+                self.log(Level::Warn, format!("{aside} holds other bytes than {out} and stays"));
+            }
+            Err(e) => self.log(Level::Warn, format!("cannot compare {aside} with {out}: {e}")),
+        }
+    }
+
+    /// Puts things back after a failure, and hands the failure on.
+    pub fn abandon(self, mut error: StepError) -> StepError {
+        if let Some((out, aside)) = &self.aside
+            && !out.exists()
+            && let Err(e) = rename(aside, out)
+        {
+            error.message.push_str(&format!("; {e}"));
+        }
+        error
+    }
+
+    fn is_known(&self, file: &FileDigest) -> Result<bool, StepError> {
+        let Ok(Some(stamp)) = Stamp::of(&file.path) else { return Ok(false) };
+        Ok(self.state.digest(&file.path, &stamp)?.as_deref() == Some(&file.sha256))
+    }
+
+    fn log(&self, level: Level, message: impl Into<String>) {
+        self.events.emit(Event::Log { level, message: message.into() });
+    }
+}
+
+/// A name beside `path` that nothing has.
+fn free_name(path: &Utf8Path) -> Utf8PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+    let mut name = Utf8PathBuf::from(format!("{path}.kept-{now}"));
+    let mut n = 2;
+    while name.exists() {
+        name = Utf8PathBuf::from(format!("{path}.kept-{now}-{n}"));
+        n += 1;
+    }
+    name
+}
+
+fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<(), StepError> {
+    std::fs::rename(from, to)
+        .map_err(|e| StepError::new(ErrorClass::Host, format!("cannot rename {from} to {to}: {e}")))
+}
+
+fn same_bytes(a: &Utf8Path, b: &Utf8Path) -> std::io::Result<bool> {
+    use std::io::Read;
+    if std::fs::metadata(a)?.len() != std::fs::metadata(b)?.len() {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (std::fs::File::open(a)?, std::fs::File::open(b)?);
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let n = a.read(&mut left)?;
+        if n == 0 {
+            return Ok(true);
+        }
+        b.read_exact(&mut right[..n])?;
+        if left[..n] != right[..n] {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The one place that leads from a specification to the code of its kind.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Context, ErrorClass, StepError, StepSpec, publish};
+
+/// Does one step and returns its kind's result as JSON.
+///
+/// # Errors
+/// The step's own; [`ErrorClass::Interrupted`] when the context says stop.
+pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
+    ctx.check_cancelled()?;
+    match spec {
+        StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),
+        other => Err(StepError::new(
+            ErrorClass::Step,
+            format!("this build has no code for {} steps", other.kind().name()),
+        )),
+    }
+}
+
+fn json(result: &impl Serialize) -> Result<Value, StepError> {
+    serde_json::to_value(result).map_err(|e| {
+        StepError::new(ErrorClass::Step, format!("the step's result is no JSON value: {e}"))
+    })
+}
