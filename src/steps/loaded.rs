@@ -1,0 +1,52 @@
+//! A GGUF file opened for inference: its model and its tokenizer, and whose fault it is if not.
+
+use std::sync::Arc;
+
+use camino::Utf8Path;
+
+use crate::gguf::{self, TensorSource};
+use crate::model::{Model, ModelError, ModelOptions};
+use crate::tokenizer::Tokenizer;
+
+use super::{ErrorClass, StepError};
+
+/// A model ready to compute, with the vocabulary its file carries.
+pub struct Loaded {
+    pub file: Arc<gguf::File>,
+    pub model: Model,
+    pub tokenizer: Tokenizer,
+}
+
+impl Loaded {
+    /// Opens the file and checks everything that inference needs of it.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Input`] if the file is missing, damaged, or no model that can be computed;
+    /// [`ErrorClass::Host`] if the host cannot load it.
+    pub fn open(path: &Utf8Path, options: &ModelOptions) -> Result<Self, StepError> {
+        let file =
+            gguf::File::open(path).map_err(|e| StepError::from_error(ErrorClass::Input, &e))?;
+        let file = Arc::new(file);
+        let tokenizer = Tokenizer::from_gguf(file.metadata()).map_err(|e| {
+            let error = StepError::from_error(ErrorClass::Input, &e);
+            StepError::new(ErrorClass::Input, format!("{path}: {error}"))
+        })?;
+        let source: Arc<dyn TensorSource> = file.clone();
+        let model = Model::load(source, options).map_err(|e| model_error(path, &e))?;
+        Ok(Self { file, model, tokenizer })
+    }
+}
+
+/// What a model of the file `path` failed with, as a step's failure.
+pub fn model_error(path: &Utf8Path, error: &ModelError) -> StepError {
+    let class = match error {
+        ModelError::Memory { .. } | ModelError::Threads(_) => ErrorClass::Host,
+        ModelError::TooLong { .. }
+        | ModelError::Full { .. }
+        | ModelError::Token { .. }
+        | ModelError::EmptyPrompt => ErrorClass::Usage,
+        _ => ErrorClass::Input,
+    };
+    let message = StepError::from_error(class, error).message;
+    StepError::new(class, format!("{path}: {message}"))
+}
