@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, ErrorClass, StepError, StepSpec, publish};
+use super::{Context, ErrorClass, StepError, StepSpec, publish, report};
 
 /// Does one step and returns its kind's result as JSON.
 ///
@@ -12,6 +12,7 @@ use super::{Context, ErrorClass, StepError, StepSpec, publish};
 pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     ctx.check_cancelled()?;
     match spec {
+        StepSpec::Report(spec) => json(&report::run(spec, ctx)?),
         StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),
         other => Err(StepError::new(
             ErrorClass::Step,

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    ErrorClass, FileDigest, PublishResult, StepError, StepSpec, VerifyResult, WriteResult,
+    ErrorClass, FileDigest, PublishResult, ReportResult, StepError, StepSpec, VerifyResult,
+    WriteResult,
 };
 
 /// A kind of step.
@@ -78,6 +79,10 @@ pub fn outputs(kind: StepKind, result: &Value) -> Result<Vec<FileDigest>, StepEr
     match kind {
         StepKind::Convert | StepKind::Quantize => {
             Ok(vec![parse::<WriteResult>(kind, result)?.output])
+        }
+        StepKind::Report => {
+            let ReportResult { markdown, json, logs, .. } = parse(kind, result)?;
+            Ok([vec![markdown], json, logs].concat())
         }
         StepKind::Publish => {
             let PublishResult { mut files, sha256_list } = parse(kind, result)?;

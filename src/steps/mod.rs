@@ -1,6 +1,8 @@
 //! The kinds of step: each turns one specification into files and a result. Knows nothing of the
 //! graph that orders steps, of the state that remembers them, or of the terminal.
 
+pub mod bench;
+pub mod compare;
 mod context;
 mod dispatch;
 mod error;
@@ -8,14 +10,18 @@ mod kind;
 mod loaded;
 mod output;
 pub mod publish;
+pub mod report;
 mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
+pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};
 pub use context::{Context, Event, EventSink, Level, Unit};
 pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
 pub use kind::{StepKind, hashed_inputs, model_output, outputs};
 pub use loaded::{Loaded, model_error};
 pub use output::{Output, free_bytes, partial_path, write_atomic};
+pub use report::{BenchDocument, ReportResult};
 pub use spec::*;

@@ -1,0 +1,5 @@
+//! The benchmark of one file.
+
+mod result;
+
+pub use result::*;

@@ -1,0 +1,108 @@
+//! What a benchmark finds out, as it stands in the JSON.
+
+use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Distribution;
+use crate::metrics::host::HostFacts;
+
+/// Result of [`BenchSpec`](crate::steps::BenchSpec).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BenchResult {
+    /// The file.
+    #[schemars(with = "String")]
+    pub gguf: Utf8PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Bits of tensor data per weight.
+    pub bits_per_weight: f64,
+    #[serde(flatten)]
+    pub measured: Measurements,
+}
+
+/// What was measured. 1 MB is 1000000 bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurements {
+    pub settings: BenchSettings,
+    /// The machine at the start.
+    pub host: HostFacts,
+    /// Opening the file, checking it and building the model; pages of the weights that the load
+    /// does not touch are read later, in the warm-ups.
+    pub load_ms: f64,
+    /// From the prompt to the last generated token, per run.
+    pub latency_ms: Distribution,
+    /// From the prompt to the first generated token, per run.
+    pub time_to_first_token_ms: Distribution,
+    /// From one generated token to the next, all runs pooled; absent when one token is generated.
+    /// Neighbouring tokens are not quite independent, so its intervals are a little too narrow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inter_token_latency_ms: Option<Distribution>,
+    /// Prompt tokens over time to first token, per run.
+    pub prefill_tokens_per_s: Distribution,
+    /// Generated tokens after the first over the time they took, per run; absent when one token is
+    /// generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_tokens_per_s: Option<Distribution>,
+    /// Largest resident set of the benchmark's process, pages of the mapped file included; absent
+    /// where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_mb: Option<f64>,
+    /// Of the resident set at the end: the process's own memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_anon_mb: Option<f64>,
+    /// Of the resident set at the end: pages of mapped files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_file_mb: Option<f64>,
+    /// Page faults during the measured runs that needed no disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor_faults: Option<u64>,
+    /// Page faults during the measured runs that read from disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major_faults: Option<u64>,
+    /// Whether the machine was quiet enough to compare.
+    pub noise: Noise,
+    /// Runs taken over from a benchmark of the same file that was stopped.
+    pub resumed_runs: u32,
+    /// The generated tokens; every run gives the same.
+    pub generated: Vec<u32>,
+    /// Every run, in order.
+    pub samples: Vec<RunSample>,
+}
+
+/// How a benchmark was run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BenchSettings {
+    pub warmups: u32,
+    pub runs: u32,
+    pub prompt_tokens: u32,
+    pub generate_tokens: u32,
+    pub threads: usize,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSample {
+    pub latency_ms: f64,
+    pub time_to_first_token_ms: f64,
+    /// One less than the generated tokens.
+    pub inter_token_latency_ms: Vec<f64>,
+}
+
+/// Whether the machine was quiet enough to compare results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Noise {
+    /// No reason was found to doubt the numbers.
+    pub quiet: bool,
+    /// Why not, in words.
+    pub reasons: Vec<String>,
+    /// Share of the machine's processor time that other processes took during the measured runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_cpu_share: Option<f64>,
+    /// Share that the hypervisor gave to other machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen_cpu_share: Option<f64>,
+}
+
+/// Version of the benchmark JSON.
+pub const BENCH_SCHEMA: u32 = 1;

@@ -1,0 +1,5 @@
+//! A file against one reference.
+
+mod result;
+
+pub use result::*;

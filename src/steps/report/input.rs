@@ -1,0 +1,175 @@
+//! The results of other steps, typed.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::recommend::{Contender, Quality};
+use crate::steps::{
+    BenchResult, CompareResult, ErrorClass, FormatSpec, LoadCheckResult, ReportCandidate,
+    ReportReference, ReportSpec, StepError, WriteResult,
+};
+
+/// Name of the reference that is the model before quantizing.
+const UNQUANTIZED: &str = "unquantized";
+
+/// Everything the report is made from.
+pub struct Input<'a> {
+    pub spec: &'a ReportSpec,
+    pub candidates: Vec<Candidate<'a>>,
+    pub references: Vec<Reference<'a>>,
+    /// Name of the reference that quality is judged by: the unquantized model, or else the one with
+    /// the most bits per weight; `None` if nothing was evaluated.
+    pub quality_reference: Option<String>,
+}
+
+/// A candidate with the results of its steps.
+pub struct Candidate<'a> {
+    pub format: &'a FormatSpec,
+    pub baseline: bool,
+    pub written: Option<WriteResult>,
+    pub load_check: Option<LoadCheckResult>,
+    pub bench: Option<BenchResult>,
+    pub evaluation: Option<Evaluation>,
+    pub comparisons: BTreeMap<&'a str, CompareResult>,
+    /// Step name to message.
+    pub failures: &'a BTreeMap<String, String>,
+}
+
+/// A reference with its benchmark.
+pub struct Reference<'a> {
+    pub name: &'a str,
+    pub gguf: &'a Utf8Path,
+    pub bench: Option<BenchResult>,
+}
+
+/// What the report takes from an evaluation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Evaluation {
+    pub tokens: u64,
+    pub perplexity: f64,
+    pub references: BTreeMap<String, Distance>,
+}
+
+/// Distance from one reference over the corpus.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Distance {
+    pub kl_divergence: KlDivergence,
+    /// 0 to 1.
+    pub top_token_agreement: f64,
+}
+
+/// KL divergence in nats per token.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KlDivergence {
+    pub mean: f64,
+}
+
+impl<'a> Input<'a> {
+    /// Types the results in `spec`.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Step`] if a result is not of its step's type.
+    pub fn parse(spec: &'a ReportSpec) -> Result<Self, StepError> {
+        let candidates: Vec<_> =
+            spec.candidates.iter().map(Candidate::parse).collect::<Result<_, _>>()?;
+        let references: Vec<_> =
+            spec.references.iter().map(Reference::parse).collect::<Result<_, _>>()?;
+        let quality_reference = quality_reference(&candidates);
+        Ok(Self { spec, candidates, references, quality_reference })
+    }
+
+    /// What the recommendation is made from.
+    pub fn contenders(&self) -> Vec<Contender> {
+        let quality = |c: &Candidate<'_>| {
+            let reference = self.quality_reference.as_deref()?;
+            let distance = c.evaluation.as_ref()?.references.get(reference)?;
+            Some(Quality {
+                kl_divergence: distance.kl_divergence.mean,
+                top_token_agreement: distance.top_token_agreement,
+            })
+        };
+        self.candidates
+            .iter()
+            .map(|c| Contender {
+                name: c.format.name.clone(),
+                baseline: c.baseline,
+                latency_ms: c
+                    .bench
+                    .as_ref()
+                    .map(|b| b.measured.samples.iter().map(|s| s.latency_ms).collect()),
+                quality: quality(c),
+                failure: c.failures.iter().next().map(|(step, why)| format!("{step}: {why}")),
+                noise: c.bench.as_ref().map_or(Vec::new(), |b| b.measured.noise.reasons.clone()),
+            })
+            .collect()
+    }
+}
+
+impl<'a> Candidate<'a> {
+    fn parse(raw: &'a ReportCandidate) -> Result<Self, StepError> {
+        let name = &raw.format.name;
+        let comparisons = raw
+            .compare
+            .iter()
+            .map(|(reference, value)| {
+                Ok((reference.as_str(), typed(value, &format!("compare:{name}:{reference}"))?))
+            })
+            .collect::<Result<_, StepError>>()?;
+        Ok(Self {
+            format: &raw.format,
+            baseline: raw.baseline,
+            written: optional(raw.quantize.as_ref(), &format!("quantize:{name}"))?,
+            load_check: optional(raw.load_check.as_ref(), &format!("load_check:{name}"))?,
+            bench: optional(raw.bench.as_ref(), &format!("bench:{name}"))?,
+            evaluation: optional(raw.evaluate.as_ref(), &format!("evaluate:{name}"))?,
+            comparisons,
+            failures: &raw.failures,
+        })
+    }
+}
+
+impl<'a> Reference<'a> {
+    fn parse(raw: &'a ReportReference) -> Result<Self, StepError> {
+        let bench = optional(raw.bench.as_ref(), &format!("bench:ref:{}", raw.name))?;
+        Ok(Self { name: &raw.name, gguf: &raw.gguf, bench })
+    }
+}
+
+/// The reference that quality is judged by.
+fn quality_reference(candidates: &[Candidate<'_>]) -> Option<String> {
+    let evaluated = || candidates.iter().filter_map(|c| Some((c, c.evaluation.as_ref()?)));
+    if evaluated().any(|(_, e)| e.references.contains_key(UNQUANTIZED)) {
+        return Some(UNQUANTIZED.to_owned());
+    }
+    let bits = |name: &str| {
+        let comparison = candidates.iter().find_map(|c| c.comparisons.get(name));
+        comparison.map_or(0.0, |c| c.reference_bits_per_weight)
+    };
+    evaluated()
+        .flat_map(|(_, e)| e.references.keys())
+        .max_by(|a, b| bits(a).total_cmp(&bits(b)))
+        .cloned()
+}
+
+fn optional<T: DeserializeOwned>(
+    value: Option<&Value>,
+    step: &str,
+) -> Result<Option<T>, StepError> {
+    value.map(|v| typed(v, step)).transpose()
+}
+
+fn typed<T: DeserializeOwned>(value: &Value, step: &str) -> Result<T, StepError> {
+    T::deserialize(value).map_err(|e| {
+        StepError::new(
+            ErrorClass::Step,
+            format!(
+                "the recorded result of {step} is not one this version of qrun reads: {e}; run that \
+                 step again with --force {step}"
+            ),
+        )
+    })
+}

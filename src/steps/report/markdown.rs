@@ -1,0 +1,327 @@
+//! The report that people read.
+
+use bytesize::ByteSize;
+
+use super::document::{BenchDocument, Comparison, FileResult, Role, file_name};
+use super::input::Input;
+use super::recommend::{self, Recommendation};
+use super::table::Table;
+use crate::metrics::host::HostFacts;
+use crate::steps::{CompareResult, Measurements};
+
+/// What stands where nothing is known.
+const NONE: &str = "-";
+
+/// The whole report.
+pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> String {
+    let mut text = format!("# {}: candidates, benchmark, recommendation\n\n", input.spec.job);
+    if let Some(recommendation) = &document.recommendation {
+        text.push_str(&recommended(recommendation, input));
+    }
+    text.push_str("## Candidates and references\n\n");
+    text.push_str(&candidates(document, input.quality_reference.as_deref()));
+    text.push_str(&measured_how(document));
+    text.push_str(&problems(document));
+    if !document.comparisons.is_empty() {
+        text.push_str("## Against the references\n\n");
+        text.push_str(&against_references(&document.comparisons));
+    }
+    text.push_str(&files(document));
+    text.push_str("## Host\n\n");
+    text.push_str(&host_table(host));
+    text.push_str(&format!("\n## Command\n\n```\n{}\n```\n", input.spec.command));
+    text
+}
+
+fn recommended(r: &Recommendation, input: &Input<'_>) -> String {
+    let mut text = format!("## Recommendation\n\n**{}**\n\n", r.reason);
+    // What the sentence above says already is not said again.
+    for judgement in r.judgements.iter().filter(|j| !r.reason.contains(&j.reason)) {
+        text.push_str(&format!("- {}: {}\n", judgement.format, judgement.reason));
+    }
+    if text.ends_with(".\n") {
+        text.push('\n');
+    }
+    let reference = match &input.quality_reference {
+        Some(name) => format!("from `{name}`"),
+        None => "from a quality reference (this job evaluates none)".to_owned(),
+    };
+    text.push_str(&format!(
+        "The rule: a format is taken only if the 95% intervals (bootstrap) of its median and of its \
+         p95 latency over the baseline's lie below 1, both gain at least {:.0}%, its mean KL \
+         divergence {reference} is at most {} times the baseline's plus {} nats, and its top-token \
+         agreement is at most {} percentage points lower. Of several the lowest p95 is taken.\n\n",
+        recommend::MIN_GAIN * 100.0,
+        recommend::KL_RATIO,
+        recommend::KL_SLACK,
+        recommend::AGREEMENT_SLACK * 100.0,
+    ));
+    if !r.cautions.is_empty() {
+        text.push_str("The machine was not quiet while it was measured:\n\n");
+        for caution in &r.cautions {
+            text.push_str(&format!("- {caution}\n"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn candidates(document: &BenchDocument, quality_reference: Option<&str>) -> String {
+    let mut table = Table::new(&[
+        "name",
+        "role",
+        ">size",
+        ">bits/weight",
+        ">p95_ms",
+        ">peak_rss_mb",
+        ">decode tok/s",
+        ">KL divergence",
+        ">top token",
+        ">perplexity",
+        "state",
+    ]);
+    for file in document.results.iter().chain(&document.references) {
+        let measured = file.measured.as_ref();
+        let distance = document.comparisons.iter().find(|c| {
+            file.name.as_ref() == Some(&c.name) && quality_reference == Some(&c.reference)
+        });
+        table.row(vec![
+            file.name.clone().unwrap_or_else(|| NONE.to_owned()),
+            role(file.role).to_owned(),
+            or_none(file.bytes, size),
+            or_none(file.bits_per_weight, |b| format!("{b:.3}")),
+            or_none(measured, |m| format!("{:.2}", m.latency_ms.p95)),
+            or_none(measured.and_then(|m| m.peak_rss_mb), |mb| format!("{mb:.1}")),
+            or_none(measured.and_then(|m| m.decode_tokens_per_s.as_ref()), |d| {
+                format!("{:.2}", d.p50)
+            }),
+            or_none(distance.and_then(|c| c.kl_divergence), |kl| format!("{kl:.5}")),
+            or_none(distance.and_then(|c| c.top_token_agreement), percent),
+            or_none(file.perplexity, |p| format!("{p:.4}")),
+            state(file),
+        ]);
+    }
+    let mut text = table.render();
+    text.push_str(
+        "\np95_ms: latency of a whole run, prompt and generation. peak_rss_mb: largest resident set, \
+         pages of the mapped file included; 1 MB is 1000000 bytes. decode tok/s: median.",
+    );
+    let tokens = document.results.iter().find_map(|f| f.evaluated_tokens);
+    if let (Some(name), Some(tokens)) = (quality_reference, tokens) {
+        text.push_str(&format!(
+            " KL divergence (mean, nats per token), top token (share of tokens where both find the \
+             same one the most likely): from `{name}` over {tokens} tokens."
+        ));
+    }
+    text.push_str("\n\n");
+    text
+}
+
+/// What the percentiles are percentiles of, and what they are worth.
+fn measured_how(document: &BenchDocument) -> String {
+    let Some(m) = document.results.iter().find_map(|f| f.measured.as_ref()) else {
+        return String::new();
+    };
+    let s = m.settings;
+    let mut text = format!(
+        "Each file in a process of its own: {} warm-ups, then {} runs of {} prompt tokens and {} \
+         generated tokens, {} threads. {}.\n\n",
+        s.warmups,
+        s.runs,
+        s.prompt_tokens,
+        s.generate_tokens,
+        s.threads,
+        m.latency_ms.confidence.p95.basis,
+    );
+    let mut table = Table::new(&[
+        "latency of",
+        ">p50_ms",
+        ">95% interval",
+        ">p95_ms",
+        ">95% interval",
+        ">p99_ms",
+        ">first token p50_ms",
+        ">inter-token p50_ms",
+        ">inter-token p95_ms",
+        ">prefill tok/s",
+    ]);
+    for file in document.results.iter().chain(&document.references) {
+        let (Some(name), Some(m)) = (&file.name, &file.measured) else { continue };
+        let latency = &m.latency_ms;
+        let between = m.inter_token_latency_ms.as_ref();
+        table.row(vec![
+            name.clone(),
+            format!("{:.2}", latency.p50),
+            interval(latency.confidence.p50.low, latency.confidence.p50.high),
+            format!("{:.2}", latency.p95),
+            interval(latency.confidence.p95.low, latency.confidence.p95.high),
+            format!("{:.2}", latency.p99),
+            format!("{:.2}", m.time_to_first_token_ms.p50),
+            or_none(between, |d| format!("{:.2}", d.p50)),
+            or_none(between, |d| format!("{:.2}", d.p95)),
+            format!("{:.2}", m.prefill_tokens_per_s.p50),
+        ]);
+    }
+    text.push_str(&table.render());
+    text.push_str(
+        "\n\"open\": no number of this few samples bounds the percentile on that side.\n\n",
+    );
+    text
+}
+
+/// What failed, and what is not there.
+fn problems(document: &BenchDocument) -> String {
+    let mut text = String::new();
+    for file in &document.results {
+        for (step, why) in &file.failures {
+            text.push_str(&format!("- `{step}` failed: {}\n", one_line(why)));
+        }
+    }
+    for (name, path) in &document.missing_references {
+        text.push_str(&format!(
+            "- The reference `{name}` is optional and not there ({path}); nothing is compared with \
+             it.\n"
+        ));
+    }
+    if text.is_empty() { text } else { format!("## Failed or missing\n\n{text}\n") }
+}
+
+fn against_references(comparisons: &[Comparison]) -> String {
+    let mut table = Table::new(&[
+        "name",
+        "reference",
+        ">size",
+        ">p95",
+        ">peak RSS",
+        ">KL divergence",
+        ">top token",
+        ">greedy prefix",
+        ">greedy share",
+        ">weights' rel. RMSE",
+        "worst tensor",
+        "other types",
+    ]);
+    for c in comparisons {
+        let compared = c.compared.as_ref();
+        table.row(vec![
+            c.name.clone(),
+            c.reference.clone(),
+            or_none(compared, |r| times(r.bytes as f64 / r.reference_bytes as f64)),
+            or_none(c.p95_latency_ratio, |r| times(r.ratio)),
+            or_none(c.peak_rss_ratio, times),
+            or_none(c.kl_divergence, |kl| format!("{kl:.5}")),
+            or_none(c.top_token_agreement, percent),
+            or_none(compared, |r| format!("{} of {}", r.greedy.agreeing_prefix, r.greedy.tokens)),
+            or_none(compared, |r| percent(r.greedy.share)),
+            or_none(compared, |r| format!("{:.5}", r.tensor_error.relative_rmse)),
+            or_none(compared, worst_tensor),
+            or_none(compared, other_types),
+        ]);
+    }
+    let mut text = table.render();
+    text.push_str(
+        "\nSize, p95 and peak RSS: times the reference's. Greedy prefix: tokens generated alike before \
+         the first difference; greedy share: of the reference's tokens, those the file would choose \
+         after the same text. Rel. RMSE: root mean square of the differences of all weights over \
+         that of the reference's weights.\n\n",
+    );
+    text
+}
+
+/// The tensor that differs most.
+fn worst_tensor(compared: &CompareResult) -> String {
+    match compared.tensor_error.worst.first() {
+        Some(worst) => format!("{} {:.5}", worst.name, worst.relative_rmse),
+        None => "all identical".to_owned(),
+    }
+}
+
+/// How many tensors have another type, by pair of types.
+fn other_types(compared: &CompareResult) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for t in &compared.type_differences {
+        *counts.entry(format!("{}, not {}", t.ggml_type, t.reference_type)).or_insert(0_usize) += 1;
+    }
+    let mut words: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
+    if !compared.unmatched.is_empty() {
+        words.push(format!("{} tensors without a counterpart", compared.unmatched.len()));
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join("; ") }
+}
+
+fn files(document: &BenchDocument) -> String {
+    let mut table = Table::new(&["name", "file", "types", "SHA-256"]);
+    for file in &document.results {
+        let (Some(name), Some(path)) = (&file.name, &file.gguf) else { continue };
+        let types: Vec<_> = file.types.iter().map(|(t, n)| format!("{n} {t}")).collect();
+        table.row(vec![
+            name.clone(),
+            file_name(path).to_owned(),
+            types.join(", "),
+            file.sha256.clone().unwrap_or_else(|| NONE.to_owned()),
+        ]);
+    }
+    format!("## Files\n\n{}\n", table.render())
+}
+
+fn host_table(host: &HostFacts) -> String {
+    let mut table = Table::new(&["what", "value"]);
+    let mut row = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
+    row("CPU", host.cpu_model.clone());
+    row("cores", format!("{} ({} threads usable)", host.cores, host.threads));
+    row("RAM", size(host.ram_bytes));
+    row("instruction sets", host.features.join(" "));
+    row("kernel", host.kernel.clone());
+    row("governor", host.governor.clone().unwrap_or_else(|| "not shown by the kernel".to_owned()));
+    row("load before the first benchmark", format!("{:.2}", host.load_1m));
+    table.render()
+}
+
+fn role(role: Option<Role>) -> &'static str {
+    match role {
+        Some(Role::Baseline) => "baseline",
+        Some(Role::Candidate) => "candidate",
+        Some(Role::Reference) => "reference",
+        None => NONE,
+    }
+}
+
+fn state(file: &FileResult) -> String {
+    if let Some(step) = file.failures.keys().next() {
+        return format!("{step} failed");
+    }
+    let benched: Option<&Measurements> = file.measured.as_ref();
+    match (file.loads, benched) {
+        (Some(true), Some(_)) => "loads, benchmarked",
+        (Some(true), None) => "loads, not benchmarked",
+        (_, Some(_)) => "benchmarked",
+        _ if file.role == Some(Role::Reference) => "not benchmarked",
+        _ => "not done",
+    }
+    .to_owned()
+}
+
+fn or_none<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), show)
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}
+
+fn times(ratio: f64) -> String {
+    format!("{ratio:.3}x")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
+fn interval(low: Option<f64>, high: Option<f64>) -> String {
+    let bound = |b: Option<f64>| b.map_or_else(|| "open".to_owned(), |x| format!("{x:.2}"));
+    format!("{} to {}", bound(low), bound(high))
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,435 @@
+//! Whether to keep the baseline or to take another format, from numbers alone. Pure: no files, no
+//! clock, no chance.
+//!
+//! A format wins only if it is faster by more than the noise and not worse:
+//! - the 95% bootstrap intervals of its median and of its p95 latency over the baseline's lie below
+//!   1, and both gain at least [`MIN_GAIN`];
+//! - its mean KL divergence from the quality reference is within [`KL_RATIO`] times the baseline's
+//!   plus [`KL_SLACK`], and its top-token agreement at most [`AGREEMENT_SLACK`] lower.
+//!
+//! Of several winners the one with the lowest p95 is taken.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{Distribution, Ratio};
+
+/// Least gain in latency that counts: two benchmarks of the same file, run one after the other on a
+/// quiet machine, differ by up to about this much, which no interval from inside a run shows.
+pub const MIN_GAIN: f64 = 0.02;
+/// Bound on a format's mean KL divergence, as a multiple of the baseline's.
+pub const KL_RATIO: f64 = 1.1;
+/// What is allowed on top of that, in nats per token, so that a baseline near zero does not forbid
+/// everything.
+pub const KL_SLACK: f64 = 0.0005;
+/// Bound on the loss in top-token agreement: half a percentage point.
+pub const AGREEMENT_SLACK: f64 = 0.005;
+
+/// A format with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contender {
+    pub name: String,
+    pub baseline: bool,
+    /// Total latency of each run; `None` where there is no benchmark.
+    pub latency_ms: Option<Vec<f64>>,
+    /// Against the quality reference; `None` where it was not evaluated.
+    pub quality: Option<Quality>,
+    /// What failed, in words; empty where nothing did.
+    pub failure: Option<String>,
+    /// Why its benchmark is to be doubted; empty where the machine was quiet.
+    pub noise: Vec<String>,
+}
+
+/// Distance from the quality reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quality {
+    /// Nats per token.
+    pub kl_divergence: f64,
+    /// 0 to 1.
+    pub top_token_agreement: f64,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Keep the baseline.
+    Keep,
+    /// Take another format.
+    Take,
+    /// Nothing can be said.
+    Undecided,
+}
+
+/// The recommendation with its reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Recommendation {
+    pub verdict: Verdict,
+    /// The format to use; absent when nothing can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// One sentence, with the numbers that decide.
+    pub reason: String,
+    /// Every format that is not the baseline.
+    pub judgements: Vec<Judgement>,
+    /// What to bear in mind.
+    pub cautions: Vec<String>,
+}
+
+/// What became of one format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    pub format: String,
+    pub outcome: Outcome,
+    /// One sentence, with the numbers that decide.
+    pub reason: String,
+    /// Median latency over the baseline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_latency_ratio: Option<Ratio>,
+    /// p95 latency over the baseline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_latency_ratio: Option<Ratio>,
+}
+
+/// What became of a format, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Faster by more than the noise and not worse.
+    Wins,
+    /// Faster by more than the noise, and worse than the bound allows.
+    FasterButWorse,
+    /// Faster by more than the noise, and its quality is not known.
+    FasterQualityUnknown,
+    /// No difference beyond the noise, or too small a gain to act on.
+    WithinNoise,
+    /// Slower by more than the noise.
+    Slower,
+    /// Some step of it failed.
+    Failed,
+    /// It was not benchmarked.
+    NotMeasured,
+}
+
+/// Judges `contenders`; `quality_reference` names what their quality was measured against.
+pub fn recommend(contenders: &[Contender], quality_reference: Option<&str>) -> Recommendation {
+    let Some(baseline) = contenders.iter().find(|c| c.baseline) else {
+        return undecided("No recommendation: the job names no baseline.".to_owned());
+    };
+    let Some(latencies) = &baseline.latency_ms else {
+        let why = baseline.failure.as_deref().unwrap_or("it was not benchmarked");
+        return undecided(format!(
+            "No recommendation: the baseline {} has no benchmark to hold the others against ({why}).",
+            baseline.name
+        ));
+    };
+    let judgements: Vec<Judgement> = contenders
+        .iter()
+        .filter(|c| !c.baseline)
+        .map(|c| judge(c, baseline, latencies, quality_reference))
+        .collect();
+    let p95 = |j: &Judgement| j.p95_latency_ratio.map_or(f64::INFINITY, |r| r.ratio);
+    let winner = judgements
+        .iter()
+        .filter(|j| j.outcome == Outcome::Wins)
+        .min_by(|a, b| p95(a).total_cmp(&p95(b)));
+    let (verdict, format, reason) = match winner {
+        Some(winner) => {
+            let reason = format!("Take {}: {}", winner.format, winner.reason);
+            (Verdict::Take, &winner.format, reason)
+        }
+        None => (Verdict::Keep, &baseline.name, keep_reason(&baseline.name, &judgements)),
+    };
+    let (format, judgements) = (Some(format.clone()), judgements.clone());
+    Recommendation { verdict, format, reason, judgements, cautions: cautions(contenders) }
+}
+
+fn undecided(reason: String) -> Recommendation {
+    let (judgements, cautions) = (Vec::new(), Vec::new());
+    Recommendation { verdict: Verdict::Undecided, format: None, reason, judgements, cautions }
+}
+
+/// The sentence for "keep": the most telling of the reasons.
+fn keep_reason(baseline: &str, judgements: &[Judgement]) -> String {
+    let closest = [
+        Outcome::FasterButWorse,
+        Outcome::FasterQualityUnknown,
+        Outcome::WithinNoise,
+        Outcome::Slower,
+        Outcome::NotMeasured,
+        Outcome::Failed,
+    ]
+    .iter()
+    .find_map(|outcome| judgements.iter().find(|j| j.outcome == *outcome));
+    match closest {
+        None => format!("Keep {baseline}: the job has no other format."),
+        Some(j) if judgements.len() == 1 => format!("Keep {baseline}. {}: {}", j.format, j.reason),
+        Some(j) => format!(
+            "Keep {baseline}: none of the {} other formats is faster by more than the noise and as \
+             good. The closest, {}: {}",
+            judgements.len(),
+            j.format,
+            j.reason
+        ),
+    }
+}
+
+fn cautions(contenders: &[Contender]) -> Vec<String> {
+    contenders
+        .iter()
+        .flat_map(|c| c.noise.iter().map(move |reason| format!("{}: {reason}", c.name)))
+        .collect()
+}
+
+fn judge(
+    contender: &Contender,
+    baseline: &Contender,
+    baseline_ms: &[f64],
+    quality_reference: Option<&str>,
+) -> Judgement {
+    let mut judgement = Judgement {
+        format: contender.name.clone(),
+        outcome: Outcome::NotMeasured,
+        reason: "it was not benchmarked.".to_owned(),
+        p50_latency_ratio: None,
+        p95_latency_ratio: None,
+    };
+    let ratios = contender.latency_ms.as_deref().and_then(|ms| {
+        Some((Ratio::of(ms, baseline_ms, 0.50)?, Ratio::of(ms, baseline_ms, 0.95)?))
+    });
+    let Some((p50, p95)) = ratios else {
+        if let Some(failure) = &contender.failure {
+            judgement.outcome = Outcome::Failed;
+            let failure: Vec<&str> = failure.lines().map(str::trim).collect();
+            judgement.reason = format!("it failed: {}.", failure.join(" ").trim_end_matches('.'));
+        }
+        return judgement;
+    };
+    judgement.p50_latency_ratio = Some(p50);
+    judgement.p95_latency_ratio = Some(p95);
+    let (outcome, reason) = match speed(&p50, &p95) {
+        Speed::Slower => (Outcome::Slower, "slower.".to_owned()),
+        Speed::WithinNoise => (Outcome::WithinNoise, "the difference is within the noise.".into()),
+        Speed::TooSmall => (
+            Outcome::WithinNoise,
+            format!(
+                "the gain is under the {:.0}% that two benchmarks of one file can differ by.",
+                MIN_GAIN * 100.0
+            ),
+        ),
+        Speed::Faster => quality(contender.quality, baseline.quality, quality_reference),
+    };
+    judgement.outcome = outcome;
+    let milliseconds = |ms: Option<&[f64]>| ms.and_then(Distribution::of);
+    if let (Some(mine), Some(theirs)) =
+        (milliseconds(contender.latency_ms.as_deref()), milliseconds(Some(baseline_ms)))
+    {
+        judgement.reason = format!(
+            "p95 latency {:.2} ms against {:.2} ms of {}, {}; median {:.2} ms against {:.2} ms, {}; \
+             {reason}",
+            mine.p95,
+            theirs.p95,
+            baseline.name,
+            shown(&p95),
+            mine.p50,
+            theirs.p50,
+            shown(&p50),
+        );
+    }
+    judgement
+}
+
+enum Speed {
+    Faster,
+    TooSmall,
+    WithinNoise,
+    Slower,
+}
+
+/// The median and the p95 must agree that a format is faster; the median alone says slower.
+fn speed(p50: &Ratio, p95: &Ratio) -> Speed {
+    if p50.low > 1.0 {
+        Speed::Slower
+    } else if p50.high >= 1.0 || p95.high >= 1.0 {
+        Speed::WithinNoise
+    } else if p50.ratio > 1.0 - MIN_GAIN || p95.ratio > 1.0 - MIN_GAIN {
+        Speed::TooSmall
+    } else {
+        Speed::Faster
+    }
+}
+
+/// What becomes of a format that is faster.
+fn quality(
+    found: Option<Quality>,
+    baseline: Option<Quality>,
+    reference: Option<&str>,
+) -> (Outcome, String) {
+    let (Some(found), Some(baseline), Some(reference)) = (found, baseline, reference) else {
+        return (
+            Outcome::FasterQualityUnknown,
+            "its quality is not known: without an evaluation of both it cannot be taken."
+                .to_owned(),
+        );
+    };
+    let kl_bound = KL_RATIO * baseline.kl_divergence + KL_SLACK;
+    let agreement_bound = baseline.top_token_agreement - AGREEMENT_SLACK;
+    let numbers = format!(
+        "mean KL divergence from {reference} is {:.5} against {:.5} (bound {kl_bound:.5}), top-token \
+         agreement {:.2}% against {:.2}% (bound {:.2}%)",
+        found.kl_divergence,
+        baseline.kl_divergence,
+        found.top_token_agreement * 100.0,
+        baseline.top_token_agreement * 100.0,
+        agreement_bound * 100.0,
+    );
+    // Written so that NaN is worse, not better.
+    let good = found.kl_divergence <= kl_bound && found.top_token_agreement >= agreement_bound;
+    if good {
+        (Outcome::Wins, format!("{numbers}."))
+    } else {
+        (Outcome::FasterButWorse, format!("{numbers}: worse than the bound allows."))
+    }
+}
+
+/// `0.842 times (95% interval 0.831 to 0.853)`.
+fn shown(ratio: &Ratio) -> String {
+    format!("{:.3} times (95% interval {:.3} to {:.3})", ratio.ratio, ratio.low, ratio.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten runs around `centre`, spread 2% in all.
+    fn runs(centre: f64) -> Option<Vec<f64>> {
+        Some((0..10).map(|i| centre * (1.0 + 0.002 * (f64::from(i) - 4.5))).collect())
+    }
+
+    fn contender(name: &str, ms: f64, kl: f64, agreement: f64) -> Contender {
+        Contender {
+            name: name.to_owned(),
+            baseline: name == "base",
+            latency_ms: runs(ms),
+            quality: Some(Quality { kl_divergence: kl, top_token_agreement: agreement }),
+            failure: None,
+            noise: Vec::new(),
+        }
+    }
+
+    fn base() -> Contender {
+        contender("base", 100.0, 0.020, 0.96)
+    }
+
+    fn judged(other: Contender) -> (Verdict, Outcome, String) {
+        let r = recommend(&[base(), other], Some("unquantized"));
+        (r.verdict, r.judgements[0].outcome, r.reason)
+    }
+
+    #[test]
+    fn faster_and_as_good_is_taken_with_its_numbers() {
+        let (verdict, outcome, reason) = judged(contender("fast", 80.0, 0.021, 0.958));
+        assert_eq!((verdict, outcome), (Verdict::Take, Outcome::Wins));
+        assert!(reason.starts_with("Take fast: p95 latency 80.65 ms"), "{reason}");
+        assert!(reason.contains("0.800 times (95% interval 0.79"), "{reason}");
+        assert!(reason.contains("0.02100 against 0.02000 (bound 0.02250)"), "{reason}");
+    }
+
+    #[test]
+    fn faster_but_worse_is_not_taken() {
+        for (kl, agreement) in [(0.0226, 0.96), (0.020, 0.9549), (f64::NAN, 0.96)] {
+            let (verdict, outcome, reason) = judged(contender("fast", 80.0, kl, agreement));
+            assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::FasterButWorse));
+            assert!(reason.starts_with("Keep base. fast: "), "{reason}");
+            assert!(reason.contains("worse than the bound"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_difference_within_the_noise_keeps_and_shows_the_interval() {
+        let (verdict, outcome, reason) = judged(contender("same", 99.8, 0.010, 0.99));
+        assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::WithinNoise));
+        assert!(reason.contains("within the noise") && reason.contains("95% interval"), "{reason}");
+    }
+
+    #[test]
+    fn a_gain_of_one_percent_is_not_acted_on_however_narrow_its_interval() {
+        let mut narrow = contender("narrow", 99.0, 0.010, 0.99);
+        narrow.latency_ms = Some(vec![99.0; 10]);
+        let mut baseline = base();
+        baseline.latency_ms = Some(vec![100.0; 10]);
+        let r = recommend(&[baseline, narrow], Some("unquantized"));
+        assert_eq!((r.verdict, r.judgements[0].outcome), (Verdict::Keep, Outcome::WithinNoise));
+        assert!(r.reason.contains("under the 2%"), "{}", r.reason);
+    }
+
+    #[test]
+    fn a_better_median_with_a_bad_tail_is_noise() {
+        let mut tail = contender("tail", 80.0, 0.010, 0.99);
+        tail.latency_ms = Some([vec![80.0; 8], vec![130.0; 2]].concat());
+        assert_eq!(judged(tail).1, Outcome::WithinNoise);
+    }
+
+    #[test]
+    fn slower_is_kept_out() {
+        let (verdict, outcome, _) = judged(contender("slow", 120.0, 0.001, 0.99));
+        assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::Slower));
+    }
+
+    #[test]
+    fn without_an_evaluation_nothing_is_taken() {
+        let mut unknown = contender("fast", 80.0, 0.0, 0.0);
+        unknown.quality = None;
+        assert_eq!(judged(unknown).1, Outcome::FasterQualityUnknown);
+        let r = recommend(&[base(), contender("fast", 80.0, 0.02, 0.96)], None);
+        assert_eq!(r.judgements[0].outcome, Outcome::FasterQualityUnknown);
+    }
+
+    #[test]
+    fn the_fastest_of_several_winners_is_taken() {
+        let all = [
+            base(),
+            contender("a", 90.0, 0.02, 0.96),
+            contender("b", 70.0, 0.02, 0.96),
+            contender("c", 60.0, 0.09, 0.80),
+        ];
+        let r = recommend(&all, Some("unquantized"));
+        assert_eq!((r.verdict, r.format.as_deref()), (Verdict::Take, Some("b")));
+        assert_eq!(r.judgements.len(), 3);
+    }
+
+    #[test]
+    fn a_failed_candidate_is_named_and_does_not_win() {
+        let mut failed = contender("bad", 1.0, 0.0, 1.0);
+        failed.latency_ms = None;
+        failed.failure = Some("load_check: tensor output.weight, row 7: NaN".to_owned());
+        let (verdict, outcome, reason) = judged(failed);
+        assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::Failed));
+        assert!(reason.contains("output.weight, row 7"), "{reason}");
+    }
+
+    #[test]
+    fn a_failed_baseline_leaves_it_undecided() {
+        let mut failed = base();
+        failed.latency_ms = None;
+        failed.failure = Some("quantize: disk full".to_owned());
+        let r = recommend(&[failed, contender("fast", 80.0, 0.02, 0.96)], Some("unquantized"));
+        assert_eq!((r.verdict, r.format), (Verdict::Undecided, None));
+        assert!(r.reason.contains("disk full"), "{}", r.reason);
+        assert_eq!(recommend(&[], None).verdict, Verdict::Undecided);
+    }
+
+    #[test]
+    fn a_single_format_is_kept() {
+        let r = recommend(&[base()], Some("unquantized"));
+        assert_eq!(r.reason, "Keep base: the job has no other format.");
+    }
+
+    #[test]
+    fn noise_is_passed_on_as_a_caution() {
+        let mut noisy = contender("fast", 80.0, 0.02, 0.96);
+        noisy.noise = vec!["others took 31% of the processors".to_owned()];
+        let r = recommend(&[base(), noisy], Some("unquantized"));
+        assert_eq!(r.cautions, ["fast: others took 31% of the processors"]);
+    }
+}

@@ -1,0 +1,241 @@
+//! The report from made-up results: what stands in it, and that it is the same every time.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::metrics::Distribution;
+use crate::steps::testing::{Recorder, context};
+use crate::steps::*;
+
+fn host() -> HostFacts {
+    HostFacts {
+        cpu_model: "Testium 9000".to_owned(),
+        architecture: "x86_64".to_owned(),
+        cores: 8,
+        threads: 16,
+        features: vec!["avx2".to_owned(), "fma".to_owned()],
+        ram_bytes: 64_000_000_000,
+        available_ram_bytes: 60_000_000_000,
+        kernel: "6.1.0".to_owned(),
+        governor: Some("performance".to_owned()),
+        load_1m: 0.25,
+    }
+}
+
+/// Ten runs around `ms`.
+fn bench(gguf: &str, ms: f64) -> Value {
+    let samples: Vec<RunSample> = (0..10)
+        .map(|i| {
+            let latency = ms * (1.0 + 0.001 * (f64::from(i) - 4.5));
+            let token = latency / 4.0;
+            RunSample {
+                latency_ms: latency,
+                time_to_first_token_ms: token,
+                inter_token_latency_ms: vec![token; 3],
+            }
+        })
+        .collect();
+    let of = |f: &dyn Fn(&RunSample) -> f64| {
+        Distribution::of(&samples.iter().map(f).collect::<Vec<_>>()).unwrap()
+    };
+    let result = BenchResult {
+        gguf: gguf.into(),
+        bytes: 1_200_000,
+        bits_per_weight: 4.5,
+        measured: Measurements {
+            settings: BenchSettings {
+                warmups: 3,
+                runs: 10,
+                prompt_tokens: 128,
+                generate_tokens: 4,
+                threads: 2,
+            },
+            host: host(),
+            load_ms: 12.5,
+            latency_ms: of(&|s| s.latency_ms),
+            time_to_first_token_ms: of(&|s| s.time_to_first_token_ms),
+            inter_token_latency_ms: Some(of(&|s| s.inter_token_latency_ms[0])),
+            prefill_tokens_per_s: of(&|s| 128e3 / s.time_to_first_token_ms),
+            decode_tokens_per_s: Some(of(&|s| 1e3 / s.inter_token_latency_ms[0])),
+            peak_rss_mb: Some(345.6),
+            rss_anon_mb: Some(100.0),
+            rss_file_mb: Some(200.0),
+            minor_faults: Some(7),
+            major_faults: Some(0),
+            noise: Noise {
+                quiet: true,
+                reasons: Vec::new(),
+                other_cpu_share: Some(0.01),
+                stolen_cpu_share: Some(0.0),
+            },
+            resumed_runs: 0,
+            generated: vec![1, 2, 3, 4],
+            samples,
+        },
+    };
+    serde_json::to_value(result).unwrap()
+}
+
+fn evaluation(kl: f64, agreement: f64) -> Value {
+    let distance = json!({"kl_divergence": {"mean": kl, "median": kl, "p99": kl, "max": kl},
+        "top_token_agreement": agreement, "perplexity": 30.0});
+    json!({"tokens": 1024, "windows": 4, "perplexity": 31.5, "perplexity_stderr": 0.5,
+        "references": {"unquantized": distance.clone(), "stability": distance}})
+}
+
+fn compared() -> Value {
+    json!({
+        "bytes": 1_200_000, "reference_bytes": 1_000_000,
+        "bits_per_weight": 4.5, "reference_bits_per_weight": 4.0,
+        "types": {"f32": 3, "q4_K": 2}, "reference_types": {"f32": 3, "q4_0": 2},
+        "type_differences": [
+            {"name": "output.weight", "type": "q4_K", "reference_type": "q4_0"},
+            {"name": "blk.0.attn_q.weight", "type": "q4_K", "reference_type": "q4_0"}],
+        "unmatched": [],
+        "tensor_error": {"tensors": 5, "identical": 3, "relative_rmse": 0.03,
+            "median_relative_rmse": 0.0, "worst": [{"name": "output.weight", "type": "q4_K",
+            "reference_type": "q4_0", "relative_rmse": 0.07, "max_abs": 0.5}]},
+        "greedy": {"tokens": 32, "agreeing_prefix": 20, "share": 0.9375}
+    })
+}
+
+fn candidate(name: &str, ms: f64, kl: f64) -> ReportCandidate {
+    let gguf = format!("out/nano-{name}.gguf");
+    ReportCandidate {
+        format: FormatSpec {
+            name: name.to_owned(),
+            base: "q4_K_S".to_owned(),
+            tensors: Vec::new(),
+        },
+        baseline: name == "q4_K_M",
+        quantize: Some(
+            json!({"output": {"path": gguf, "bytes": 1_200_000, "sha256": "ab".repeat(32)},
+            "tensors": [{"name": "output.weight", "type": "q4_K", "bytes": 9, "sha256": ""}],
+            "resumed_tensors": 0, "bits_per_weight": 4.5}),
+        ),
+        load_check: Some(json!({"architecture": "gpt-oss", "tensors": 5, "load_ms": 1.0,
+            "sample": "and", "checks": ["loads"]})),
+        bench: Some(bench(&gguf, ms)),
+        evaluate: Some(evaluation(kl, 0.95)),
+        compare: BTreeMap::from([("stability".to_owned(), compared())]),
+        failures: BTreeMap::new(),
+        logs: Vec::new(),
+    }
+}
+
+fn spec(dir: &Utf8Path) -> ReportSpec {
+    let mut failed = candidate("q4_K-broken", 1.0, 0.0);
+    (failed.load_check, failed.bench, failed.evaluate) = (None, None, None);
+    failed.compare.clear();
+    failed.failures = BTreeMap::from([(
+        "load_check:q4_K-broken".to_owned(),
+        "tensor output.weight,\nrow 7: NaN".to_owned(),
+    )]);
+    ReportSpec {
+        job: "nano".to_owned(),
+        command: "qrun jobs/nano.toml".to_owned(),
+        candidates: vec![
+            candidate("q4_K_M", 100.0, 0.02),
+            candidate("q4_K-fast", 80.0, 0.021),
+            failed,
+        ],
+        references: vec![ReportReference {
+            name: "stability".to_owned(),
+            gguf: "models/stability.gguf".into(),
+            bench: Some(bench("models/stability.gguf", 101.0)),
+        }],
+        bench_json: dir.join("bench/bench_results_full.json"),
+        dir: dir.join("reports"),
+        missing_references: vec![ReferenceFile {
+            name: "quality".to_owned(),
+            gguf: "models/absent.gguf".into(),
+        }],
+    }
+}
+
+fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
+    let guard = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
+    (guard, path)
+}
+
+fn report(spec: &ReportSpec) -> ReportResult {
+    super::run(spec, &context(&Recorder::new())).unwrap()
+}
+
+#[test]
+fn the_report_reads_as_it_should() {
+    let (_guard, dir) = directory();
+    report(&spec(&dir));
+    insta::assert_snapshot!(fs::read_to_string(dir.join("reports/README-nano.md")).unwrap());
+}
+
+#[test]
+fn the_same_results_give_the_same_bytes() {
+    let (_guard, dir) = directory();
+    let first = report(&spec(&dir));
+    let second = report(&spec(&dir));
+    assert_eq!(first.markdown, second.markdown);
+    assert_eq!(first.json, second.json);
+    assert_eq!(first.json[0].sha256, first.json[1].sha256);
+    assert!(dir.join("reports/bench_results_full.json").is_file());
+}
+
+#[test]
+fn the_json_can_be_read_back_and_keeps_its_names() {
+    let (_guard, dir) = directory();
+    report(&spec(&dir));
+    let text = fs::read_to_string(dir.join("bench/bench_results_full.json")).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let first = &value["results"][0];
+    assert_eq!(first["name"], "q4_K_M");
+    assert_eq!(first["role"], "baseline");
+    assert_eq!(first["latency_ms"]["n"], 10);
+    assert!(first["latency_ms"]["p95"].is_f64());
+    assert_eq!(first["peak_rss_mb"], 345.6);
+    assert_eq!(value["results"][2]["loads"], false);
+    assert_eq!(value["comparisons"][0]["greedy"]["agreeing_prefix"], 20);
+    assert_eq!(value["recommendation"]["format"], "q4_K-fast");
+    let document: BenchDocument = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), value);
+}
+
+#[test]
+fn a_job_without_benchmarks_or_evaluation_still_has_a_report() {
+    let (_guard, dir) = directory();
+    let mut spec = spec(&dir);
+    for candidate in &mut spec.candidates {
+        (candidate.bench, candidate.evaluate, candidate.quantize) = (None, None, None);
+    }
+    (spec.references[0].bench, spec.candidates[0].compare) = (None, BTreeMap::new());
+    let result = report(&spec);
+    assert_eq!(result.recommendation.verdict, Verdict::Undecided);
+    let text = fs::read_to_string(result.markdown.path).unwrap();
+    assert!(text.contains("RAM") && text.contains("No recommendation"), "{text}");
+}
+
+#[test]
+fn logs_of_a_format_are_joined_and_a_lost_one_is_named() {
+    let (_guard, dir) = directory();
+    fs::write(dir.join("quantize.log"), "one").unwrap();
+    let mut spec = spec(&dir);
+    spec.candidates[1].logs = vec![dir.join("quantize.log"), dir.join("bench.log")];
+    let result = report(&spec);
+    let text = fs::read_to_string(dir.join("reports/nano-q4_K-fast.log")).unwrap();
+    assert!(text.starts_with("==> quantize.log <==\none\n\n==> bench.log <==\n(cannot"), "{text}");
+    assert_eq!(result.logs.len(), 1);
+}
+
+#[test]
+fn a_result_of_another_kind_is_refused_by_the_name_of_its_step() {
+    let (_guard, dir) = directory();
+    let mut spec = spec(&dir);
+    spec.candidates[1].bench = Some(json!({"gguf": 7}));
+    let error = super::run(&spec, &context(&Recorder::new())).unwrap_err();
+    assert!(error.message.contains("--force bench:q4_K-fast"), "{error}");
+    assert!(!dir.join("bench").exists());
+}
