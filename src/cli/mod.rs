@@ -8,7 +8,9 @@ pub mod progress;
 
 mod doctor;
 mod error;
+mod evaluate;
 mod exec_step;
+mod generate;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -48,6 +50,8 @@ pub struct Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Args),
+    Evaluate(evaluate::Args),
+    Generate(generate::Args),
     #[command(hide = true)]
     ExecStep,
 }
@@ -58,6 +62,8 @@ pub fn run() -> ExitCode {
     log_to_stderr(cli.globals);
     let result = match cli.command {
         Command::Doctor(args) => doctor::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
+        Command::Generate(args) => generate::run(&args),
         Command::ExecStep => Ok(exec_step::run()),
     };
     result.unwrap_or_else(|error| {

@@ -14,13 +14,17 @@ use crate::steps::ErrorClass;
 /// If standard output cannot be written (a full disk behind a redirection). A reader that went
 /// away, as in `qrun inspect FILE | head`, ends the process quietly instead.
 pub fn print(text: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    let written = out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(newline.as_bytes()))
-        .and_then(|()| out.flush());
-    match written {
+    print_part(&format!("{text}{newline}"))
+}
+
+/// Writes `text` to standard output as it is, at once: a part of something longer.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_part(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => {

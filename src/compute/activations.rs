@@ -2,7 +2,7 @@
 
 use crate::ggml::Activation;
 
-use super::{SharedSlice, ThreadPool};
+use super::ThreadPool;
 
 /// Activation rows of one length, each quantized at most once however many matrices read it.
 #[derive(Default)]
@@ -44,7 +44,8 @@ impl Activations {
         if form == Activation::F32 || self.quantized[..self.ready].iter().any(|(f, _)| *f == form) {
             return;
         }
-        let (columns, rows, row_bytes) = (self.columns, self.rows(), form.row_bytes(self.columns));
+        let (columns, row_bytes) = (self.columns, form.row_bytes(self.columns));
+        let rows = self.rows();
         if self.ready == self.quantized.len() {
             self.quantized.push((form, Vec::new()));
         }
@@ -53,13 +54,9 @@ impl Activations {
         *slot = form;
         bytes.resize(rows * row_bytes, 0);
         let values = &self.values;
-        let out = SharedSlice::new(bytes);
-        pool.for_blocks(rows, (16384 / columns.max(1)).max(1), |range| {
-            for row in range {
-                // SAFETY: each row's bytes are written by the one call that was given the row.
-                let out = unsafe { out.slice_mut(row * row_bytes, row_bytes) };
-                form.quantize(&values[row * columns..][..columns], out);
-            }
+        let block = (16384 / columns.max(1)).max(1);
+        pool.for_rows(bytes, row_bytes, block, |row, out| {
+            form.quantize(&values[row * columns..][..columns], out);
         });
     }
 

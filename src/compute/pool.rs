@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
 /// A fixed number of threads that work through ranges together.
 pub struct ThreadPool {
@@ -64,6 +65,33 @@ impl ThreadPool {
             });
         });
     }
+
+    /// Calls `body` once for every row of `width` elements, with its number, on all threads;
+    /// about `block` rows at a time. A last row that is not whole is left alone.
+    pub fn for_rows<T: Send>(
+        &self,
+        rows: &mut [T],
+        width: usize,
+        block: usize,
+        body: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        if width == 0 {
+            return;
+        }
+        if rows.len() / width <= block || self.threads() == 1 {
+            rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| body(i, row));
+            return;
+        }
+        self.run(|| {
+            let rows = rows.par_chunks_exact_mut(width).with_min_len(block.max(1));
+            rows.enumerate().for_each(|(i, row)| body(i, row));
+        });
+    }
+
+    /// What `body` makes of each number of `0..count`, in order.
+    pub fn map<R: Send>(&self, count: usize, body: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
+        self.run(|| (0..count).into_par_iter().map(body).collect())
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +99,19 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn every_row_comes_with_its_number() {
+        for threads in [1, 3] {
+            let pool = ThreadPool::new(threads).unwrap();
+            let mut rows = vec![0; 23];
+            pool.for_rows(&mut rows, 2, 3, |i, row| row.fill(i + 1));
+            let expected: Vec<usize> =
+                (0..23).map(|i| if i < 22 { i / 2 + 1 } else { 0 }).collect();
+            assert_eq!(rows, expected);
+            assert_eq!(pool.map(5, |i| i * i), [0, 1, 4, 9, 16]);
+        }
+    }
 
     #[test]
     fn every_number_comes_once() {

@@ -33,13 +33,8 @@ pub struct KlSummary {
 }
 
 impl Divergence {
-    /// Takes one token's distributions, as log-probabilities.
-    pub fn add(&mut self, reference: &[f64], candidate: &[f64]) {
-        self.add_token(TokenDivergence::of(reference, candidate));
-    }
-
-    /// Takes one token that was compared already.
-    pub fn add_token(&mut self, token: TokenDivergence) {
+    /// Takes one token.
+    pub fn add(&mut self, token: TokenDivergence) {
         self.per_token.push(token.kl);
         self.same_top += u64::from(token.same_top);
     }
@@ -114,8 +109,8 @@ mod tests {
         let mut d = Divergence::default();
         assert_eq!((d.summary(), d.top_token_agreement()), (None, None));
         let p = logs([0.6, 0.4]);
-        d.add(&p, &p);
-        d.add(&p, &logs([0.4, 0.6]));
+        d.add(TokenDivergence::of(&p, &p));
+        d.add(TokenDivergence::of(&p, &logs([0.4, 0.6])));
         let summary = d.summary().unwrap();
         let kl = 0.2 * 1.5f64.ln();
         assert!((summary.max - kl).abs() < 1e-12, "{summary:?}");

@@ -60,11 +60,8 @@ pub fn generate(
 }
 
 fn choose(session: &Session<'_>, sampler: &mut Sampler) -> Result<Token, ModelError> {
+    session.check_finite()?;
     let logits = session.logits();
-    if let Some(token) = logits.iter().position(|l| !l.is_finite()) {
-        let (position, value) = (session.position(), logits[token]);
-        return Err(ModelError::NotFinite { position, token, value });
-    }
     let id = sampler.choose(logits);
     let runner_up = sampler::runner_up(logits, id).map(|t| (t, logits[t as usize]));
     Ok(Token { id, logit: logits[id as usize], runner_up })

@@ -97,6 +97,22 @@ impl<'m> Session<'m> {
         &self.logits
     }
 
+    /// Checks the rows of logits that the last [`Session::forward`] gave.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] if one of them is infinite or no number.
+    pub fn check_finite(&self) -> Result<(), ModelError> {
+        let vocab = self.model.vocab_size();
+        let Some(at) = self.logits.iter().position(|l| !l.is_finite()) else { return Ok(()) };
+        // The last row belongs to the last token read.
+        let rows_after = (self.logits.len() - 1) / vocab - at / vocab;
+        Err(ModelError::NotFinite {
+            position: self.position - rows_after,
+            token: at % vocab,
+            value: self.logits[at],
+        })
+    }
+
     /// Tokens read so far.
     pub fn position(&self) -> usize {
         self.position

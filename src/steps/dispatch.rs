@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, ErrorClass, StepError, StepSpec, publish, report};
+use super::{Context, ErrorClass, StepError, StepSpec, evaluate, publish, report};
 
 /// Does one step and returns its kind's result as JSON.
 ///
@@ -13,6 +13,7 @@ pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     ctx.check_cancelled()?;
     match spec {
         StepSpec::Report(spec) => json(&report::run(spec, ctx)?),
+        StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),
         other => Err(StepError::new(
             ErrorClass::Step,

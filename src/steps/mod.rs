@@ -6,6 +6,7 @@ pub mod compare;
 mod context;
 mod dispatch;
 mod error;
+pub mod evaluate;
 mod kind;
 mod loaded;
 mod output;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply};
+use crate::compute::{Activations, Product, ThreadPool, multiply};
 use crate::model::loader::Loader;
 
 use super::Config;
@@ -113,11 +113,10 @@ impl Experts<'_> {
         products.extend(self.products(&self.layer.up, routing, &routing.tokens, width, up));
         multiply(self.pool, self.exact, input, &mut products);
 
-        let activated = SharedSlice::new(inner.reset(routing.len(), width));
-        self.pool.for_blocks(gate.len(), TASK_ELEMENTS, |range| {
-            // SAFETY: blocks of a loop are disjoint.
-            let out = unsafe { activated.slice_mut(range.start, range.len()) };
-            for ((o, &g), &u) in out.iter_mut().zip(&gate[range.clone()]).zip(&up[range]) {
+        let rows = TASK_ELEMENTS / width + 1;
+        self.pool.for_rows(inner.reset(routing.len(), width), width, rows, |visit, out| {
+            let from = visit * width..(visit + 1) * width;
+            for ((o, &g), &u) in out.iter_mut().zip(&gate[from.clone()]).zip(&up[from]) {
                 *o = swiglu(g, u, swiglu_limit);
             }
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply, rms_norm};
+use crate::compute::{Activations, Product, ThreadPool, multiply, rms_norm};
 use crate::gguf::TensorSource;
 use crate::model::ModelError;
 use crate::model::kv_cache::{LayerCache, layer_bytes};
@@ -184,13 +184,8 @@ impl Network {
     fn norm(&self, pool: &ThreadPool, stream: &[f32], weight: &[f32], out: &mut Activations) {
         let Config { hidden, rms_eps, .. } = self.config;
         let rows = stream.len() / hidden;
-        let out = SharedSlice::new(out.reset(rows, hidden));
-        pool.for_blocks(rows, NORM_ROWS, |block| {
-            for row in block {
-                // SAFETY: each row is in one block.
-                let out = unsafe { out.slice_mut(row * hidden, hidden) };
-                rms_norm(&stream[row * hidden..][..hidden], weight, rms_eps, out);
-            }
+        pool.for_rows(out.reset(rows, hidden), hidden, NORM_ROWS, |row, out| {
+            rms_norm(&stream[row * hidden..][..hidden], weight, rms_eps, out);
         });
     }
 

@@ -1,0 +1,115 @@
+//! `qrun evaluate`: perplexity of a file over a text, and its KL divergence from a reference.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use super::direct::{Threads, run_step};
+use super::{CliError, Globals, output};
+use crate::metrics::divergence::KlSummary;
+use crate::steps::evaluate::{self, EvaluateResult};
+use crate::steps::{EvaluateSpec, ReferenceFile};
+
+/// Measure perplexity over a text, and KL divergence from a reference
+///
+/// The text is cut into windows; the second half of each is scored, as llama-perplexity does it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// GGUF file to evaluate
+    file: Utf8PathBuf,
+    /// GGUF file to compare with, such as the unquantized model
+    #[arg(long, value_name = "GGUF")]
+    reference: Option<Utf8PathBuf>,
+    /// UTF-8 text to evaluate on; may be given more than once
+    #[arg(long, value_name = "TEXT", required = true)]
+    corpus: Vec<Utf8PathBuf>,
+    /// Tokens per window
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    context: u32,
+    /// Windows at most, from the start of the text [default: all]
+    #[arg(long, value_name = "N")]
+    windows: Option<u32>,
+    /// Float activations instead of 8-bit ones: slow, and the measure of every faster way
+    #[arg(long)]
+    exact: bool,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed: the result with its one reference in place.
+#[derive(Serialize)]
+struct Shown {
+    tokens: u64,
+    windows: u64,
+    perplexity: f64,
+    perplexity_stderr: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_divergence: Option<KlSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_token_agreement: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_perplexity: Option<f64>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let reference = args.reference.clone();
+    let spec = EvaluateSpec {
+        gguf: args.file.clone(),
+        references: reference
+            .map(|gguf| ReferenceFile { name: "reference".to_owned(), gguf })
+            .into_iter()
+            .collect(),
+        corpus: args.corpus.clone(),
+        context: args.context,
+        max_windows: args.windows,
+        exact: args.exact,
+    };
+    let label = format!("evaluate {}", args.file);
+    let result = run_step(globals, args.threads, &label, |ctx| evaluate::run(&spec, ctx))?;
+    let shown = Shown::new(&result);
+    if args.json {
+        return output::print_json(&shown);
+    }
+    output::print(&shown.describe())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Shown {
+    fn new(result: &EvaluateResult) -> Self {
+        let reference = result.references.values().next();
+        Self {
+            tokens: result.tokens,
+            windows: result.windows,
+            perplexity: result.perplexity,
+            perplexity_stderr: result.perplexity_stderr,
+            kl_divergence: reference.map(|r| r.kl_divergence),
+            top_token_agreement: reference.map(|r| r.top_token_agreement),
+            reference_perplexity: reference.map(|r| r.perplexity),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!(
+            "tokens scored        {} in {} windows\nperplexity           {:.4} ± {:.4}\n",
+            self.tokens, self.windows, self.perplexity, self.perplexity_stderr
+        );
+        if let Some(perplexity) = self.reference_perplexity {
+            text.push_str(&format!("reference perplexity {perplexity:.4}\n"));
+        }
+        if let Some(KlSummary { mean, median, p99, max }) = self.kl_divergence {
+            text.push_str(&format!(
+                "KL divergence        mean {mean:.6}, median {median:.6}, p99 {p99:.6}, \
+                 max {max:.6} nats\n"
+            ));
+        }
+        if let Some(agreement) = self.top_token_agreement {
+            text.push_str(&format!("same top token       {:.2}%\n", agreement * 100.0));
+        }
+        text
+    }
+}
