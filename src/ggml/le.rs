@@ -74,4 +74,9 @@ impl I16Le {
     pub(super) fn new(x: i16) -> Self {
         Self(x.to_le_bytes())
     }
+
+    #[inline(always)]
+    pub(super) fn get(self) -> i32 {
+        i32::from(i16::from_le_bytes(self.0))
+    }
 }

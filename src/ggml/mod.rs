@@ -11,12 +11,24 @@ mod lanes;
 mod le;
 mod mix;
 mod mxfp4;
+mod packing;
 pub mod policy;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8_0;
 mod q8_1;
 mod q8_k;
 mod quantize;
 mod rounding;
+mod search;
+mod super_block;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -37,7 +49,16 @@ macro_rules! dispatch {
             F32 => le::F32Le,
             F16 => le::F16Le,
             BF16 => le::Bf16Le,
+            Q4_0 => q4_0::BlockQ4_0,
+            Q4_1 => q4_1::BlockQ4_1,
+            Q5_0 => q5_0::BlockQ5_0,
+            Q5_1 => q5_1::BlockQ5_1,
             Q8_0 => q8_0::BlockQ8_0,
+            Q2_K => q2_k::BlockQ2K,
+            Q3_K => q3_k::BlockQ3K,
+            Q4_K => q4_k::BlockQ4K,
+            Q5_K => q5_k::BlockQ5K,
+            Q6_K => q6_k::BlockQ6K,
             MXFP4 => mxfp4::BlockMxfp4,
         )
     };

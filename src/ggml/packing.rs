@@ -1,0 +1,129 @@
+//! Bits of levels and integer dot products, shared by the formats that lay them out alike.
+
+/// 32 levels of 4 bits: byte `j` holds level `j` in its low nibble and level `j + 16` in its high
+/// one.
+#[inline(always)]
+pub(super) fn pack_nibbles(levels: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|j| levels[j] & 15 | levels[j + 16] << 4)
+}
+
+/// Inverse of [`pack_nibbles`].
+#[inline(always)]
+pub(super) fn unpack_nibbles(qs: &[u8; 16]) -> [u8; 32] {
+    let mut levels = [0; 32];
+    for j in 0..16 {
+        levels[j] = qs[j] & 15;
+        levels[j + 16] = qs[j] >> 4;
+    }
+    levels
+}
+
+/// The fifth bits of 32 levels, that of level `j` in bit `j`, little-endian.
+#[inline(always)]
+pub(super) fn pack_fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
+    (0..32).fold(0, |bits, j| bits | u32::from(levels[j] >> 4 & 1) << j).to_le_bytes()
+}
+
+/// 32 levels of 5 bits, from [`pack_nibbles`] and [`pack_fifth_bits`].
+#[inline(always)]
+pub(super) fn unpack_five_bits(qs: &[u8; 16], qh: &[u8; 4]) -> [u8; 32] {
+    let mut levels = unpack_nibbles(qs);
+    for (j, level) in levels.iter_mut().enumerate() {
+        *level |= (qh[j / 8] >> (j % 8) & 1) << 4;
+    }
+    levels
+}
+
+/// The lowest two bits of 256 levels. Each half of 128 has 32 bytes; byte `j` of them holds levels
+/// `j`, `j + 32`, `j + 64` and `j + 96` of the half, from the lowest bits up.
+pub(super) fn pack_two_bits(levels: &[u8; 256]) -> [u8; 64] {
+    std::array::from_fn(|i| {
+        let first = i / 32 * 128 + i % 32;
+        (0..4).fold(0, |byte, k| byte | (levels[first + 32 * k] & 3) << (2 * k))
+    })
+}
+
+/// Inverse of [`pack_two_bits`].
+#[inline(always)]
+pub(super) fn unpack_two_bits(qs: &[u8; 64]) -> [u8; 256] {
+    let mut levels = [0; 256];
+    for (half, qs) in levels.as_chunks_mut::<128>().0.iter_mut().zip(qs.as_chunks::<32>().0) {
+        for (k, group) in half.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            for (level, q) in group.iter_mut().zip(qs) {
+                *level = q >> (2 * k) & 3;
+            }
+        }
+    }
+    levels
+}
+
+/// The lowest four bits of 256 levels. Each quarter of 64 has 32 bytes; byte `j` of them holds
+/// levels `j` and `j + 32` of the quarter.
+pub(super) fn pack_four_bits(levels: &[u8; 256]) -> [u8; 128] {
+    std::array::from_fn(|i| {
+        let first = i / 32 * 64 + i % 32;
+        levels[first] & 15 | levels[first + 32] << 4
+    })
+}
+
+/// Inverse of [`pack_four_bits`].
+#[inline(always)]
+pub(super) fn unpack_four_bits(qs: &[u8; 128]) -> [u8; 256] {
+    let mut levels = [0; 256];
+    for (quarter, qs) in levels.as_chunks_mut::<64>().0.iter_mut().zip(qs.as_chunks::<32>().0) {
+        for j in 0..32 {
+            quarter[j] = qs[j] & 15;
+            quarter[j + 32] = qs[j] >> 4;
+        }
+    }
+    levels
+}
+
+/// Bit `BIT` of 256 levels: that of level `i` is bit `i / 32` of byte `i % 32`.
+pub(super) fn pack_bit<const BIT: u32>(levels: &[u8; 256]) -> [u8; 32] {
+    std::array::from_fn(|j| (0..8).fold(0, |byte, k| byte | (levels[j + 32 * k] >> BIT & 1) << k))
+}
+
+/// Adds to `levels` the bits that [`pack_bit`] stored.
+#[inline(always)]
+pub(super) fn unpack_bit<const BIT: u32>(bits: &[u8; 32], levels: &mut [u8; 256]) {
+    for (k, group) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (level, byte) in group.iter_mut().zip(bits) {
+            *level |= (byte >> k & 1) << BIT;
+        }
+    }
+}
+
+/// Sum of products of as many 8-bit integers.
+#[inline(always)]
+pub(super) fn dot_i8<const N: usize>(a: &[i8; N], b: &[i8; N]) -> i32 {
+    let mut sum = 0;
+    for i in 0..N {
+        sum += i32::from(a[i]) * i32::from(b[i]);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_survive_packing() {
+        let levels: [u8; 32] = std::array::from_fn(|j| (j as u8 * 7 + 3) % 32);
+        let nibbles = pack_nibbles(&levels);
+        assert_eq!(unpack_five_bits(&nibbles, &pack_fifth_bits(&levels)), levels);
+        assert_eq!(unpack_nibbles(&nibbles), levels.map(|l| l % 16));
+    }
+
+    #[test]
+    fn levels_of_super_blocks_survive_packing() {
+        let levels: [u8; 256] = std::array::from_fn(|j| (j * 37 / 5 % 32) as u8);
+        let mut five = unpack_four_bits(&pack_four_bits(&levels));
+        unpack_bit::<4>(&pack_bit::<4>(&levels), &mut five);
+        assert_eq!(five, levels);
+        let mut three = unpack_two_bits(&pack_two_bits(&levels));
+        unpack_bit::<2>(&pack_bit::<2>(&levels), &mut three);
+        assert_eq!(three, levels.map(|l| l % 8));
+    }
+}

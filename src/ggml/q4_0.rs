@@ -1,0 +1,76 @@
+//! `q4_0`: 32 weights of 4 bits with one scale.
+//!
+//! Follows `quantize_row_q4_0_ref`, `quantize_row_q4_0_impl`, `dequantize_row_q4_0` and
+//! `ggml_vec_dot_q4_0_q8_0_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
+use super::q8_0::BlockQ8_0;
+use super::rounding::truncate;
+use super::search;
+
+/// 32 weights: `(level - 8) * d`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ4_0 {
+    d: F16Le,
+    qs: [u8; 16],
+}
+assert_layout!(BlockQ4_0);
+
+impl BlockQ4_0 {
+    #[inline(always)]
+    fn levels(&self) -> [i8; 32] {
+        unpack_nibbles(&self.qs).map(|level| level as i8 - 8)
+    }
+}
+
+impl Block for BlockQ4_0 {
+    const TYPE: GgmlType = GgmlType::Q4_0;
+    type Activation = BlockQ8_0;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let x = row.as_chunks::<32>().0;
+        let Some(importance) = importance else {
+            for (x, block) in x.iter().zip(blocks) {
+                let d = search::largest(x) / -8.0;
+                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+                let levels = x.map(|v| truncate(v * inverse + 8.5) as i8);
+                *block =
+                    Self { d: F16Le::new(d), qs: pack_nibbles(&levels.map(|l| l.min(15) as u8)) };
+            }
+            return;
+        };
+        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
+        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
+            let weights = search::weigh(x, importance, sigma2);
+            let mut levels = [0; 32];
+            let d = search::symmetric(x, 8, Some(&weights), &mut levels);
+            *block = Self { d: F16Le::new(d), qs: pack_nibbles(&levels.map(|l| l as u8)) };
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (y, level) in out.iter_mut().zip(self.levels()) {
+            *y = f32::from(level) * d;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            sum += dot_i8(&w.levels(), &a.qs) as f32 * w.d.get() * a.d.get();
+        }
+        sum
+    }
+}

@@ -1,0 +1,73 @@
+//! `q4_1`: 32 weights of 4 bits with one scale and one minimum.
+//!
+//! Follows `quantize_row_q4_1_ref`, `quantize_row_q4_1_impl`, `dequantize_row_q4_1` and
+//! `ggml_vec_dot_q4_1_q8_1_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
+use super::q8_1::BlockQ8_1;
+use super::rounding::truncate;
+use super::search::{self, Steps};
+
+/// 32 weights: `level * d + m`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ4_1 {
+    d: F16Le,
+    m: F16Le,
+    qs: [u8; 16],
+}
+assert_layout!(BlockQ4_1);
+
+impl Block for BlockQ4_1 {
+    const TYPE: GgmlType = GgmlType::Q4_1;
+    type Activation = BlockQ8_1;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let x = row.as_chunks::<32>().0;
+        let Some(importance) = importance else {
+            for (x, block) in x.iter().zip(blocks) {
+                let (min, max) = search::range(x);
+                let d = (max - min) / 15.0;
+                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+                let levels = x.map(|v| truncate((v - min) * inverse + 0.5) as i8);
+                let qs = pack_nibbles(&levels.map(|l| l.min(15) as u8));
+                *block = Self { d: F16Le::new(d), m: F16Le::new(min), qs };
+            }
+            return;
+        };
+        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
+        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
+            let weights = search::weigh(x, importance, sigma2);
+            let mut levels = [0; 32];
+            let fit = search::affine_guarded(x, 15, &weights, Steps::WEIGHTED, &mut levels);
+            let qs = pack_nibbles(&levels);
+            *block = Self { d: F16Le::new(fit.scale), m: F16Le::new(-fit.min), qs };
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let (d, m) = (self.d.get(), self.m.get());
+        for (y, level) in out.iter_mut().zip(unpack_nibbles(&self.qs)) {
+            *y = f32::from(level) * d + m;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.m.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_1]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let products = dot_i8(&unpack_nibbles(&w.qs).map(|l| l as i8), &a.qs);
+            sum += w.d.get() * a.d.get() * products as f32 + w.m.get() * a.s.get();
+        }
+        sum
+    }
+}

@@ -1,0 +1,75 @@
+//! `q4_K`: super-blocks of 256 weights of 4 bits in eight groups with a scale and a minimum each.
+//!
+//! Follows `quantize_row_q4_K_ref`, `quantize_row_q4_K_impl`, `dequantize_row_q4_K` and
+//! `ggml_vec_dot_q4_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{pack_four_bits, unpack_four_bits};
+use super::q8_k::BlockQ8K;
+use super::search::Steps;
+use super::super_block::{PackedScales, SuperBlock};
+
+/// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ4K {
+    d: F16Le,
+    dmin: F16Le,
+    scales: PackedScales,
+    qs: [u8; 128],
+}
+assert_layout!(BlockQ4K);
+
+/// The largest level.
+const MAX: i32 = 15;
+
+impl BlockQ4K {
+    fn pack(block: SuperBlock) -> Self {
+        let SuperBlock { d, dmin, scales, levels } = block;
+        Self { d, dmin, scales, qs: pack_four_bits(&levels) }
+    }
+
+    #[inline(always)]
+    fn unpack(&self) -> SuperBlock {
+        let levels = unpack_four_bits(&self.qs);
+
+        SuperBlock { d: self.d, dmin: self.dmin, scales: self.scales, levels }
+    }
+}
+
+impl Block for BlockQ4K {
+    const TYPE: GgmlType = GgmlType::Q4_K;
+    type Activation = BlockQ8K;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        const STEPS: Steps = Steps { first: -1.0, step: 0.1, count: 20 };
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::pack(match importance {
+                None => SuperBlock::quantize(x, MAX, STEPS),
+                Some(all) => SuperBlock::quantize_weighted(x, &all[256 * i..][..256], MAX),
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        self.unpack().dequantize(out);
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.dmin.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            sum += w.unpack().dot(a);
+        }
+        sum
+    }
+}

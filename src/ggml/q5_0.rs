@@ -1,0 +1,80 @@
+//! `q5_0`: 32 weights of 5 bits with one scale.
+//!
+//! Follows `quantize_row_q5_0_ref`, `quantize_row_q5_0_impl`, `dequantize_row_q5_0` and
+//! `ggml_vec_dot_q5_0_q8_0_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
+use super::q8_0::BlockQ8_0;
+use super::rounding::truncate;
+use super::search;
+
+/// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ5_0 {
+    d: F16Le,
+    qh: [u8; 4],
+    qs: [u8; 16],
+}
+assert_layout!(BlockQ5_0);
+
+impl BlockQ5_0 {
+    fn new(d: f32, levels: &[u8; 32]) -> Self {
+        Self { d: F16Le::new(d), qh: pack_fifth_bits(levels), qs: pack_nibbles(levels) }
+    }
+
+    #[inline(always)]
+    fn levels(&self) -> [i8; 32] {
+        unpack_five_bits(&self.qs, &self.qh).map(|level| level as i8 - 16)
+    }
+}
+
+impl Block for BlockQ5_0 {
+    const TYPE: GgmlType = GgmlType::Q5_0;
+    type Activation = BlockQ8_0;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let x = row.as_chunks::<32>().0;
+        let Some(importance) = importance else {
+            for (x, block) in x.iter().zip(blocks) {
+                let d = search::largest(x) / -16.0;
+                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+                let levels = x.map(|v| truncate(v * inverse + 16.5) as i8);
+                *block = Self::new(d, &levels.map(|l| l.min(31) as u8));
+            }
+            return;
+        };
+        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
+        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
+            let weights = search::weigh(x, importance, sigma2);
+            let mut levels = [0; 32];
+            let d = search::symmetric(x, 16, Some(&weights), &mut levels);
+            *block = Self::new(d, &levels.map(|l| l as u8));
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (y, level) in out.iter_mut().zip(self.levels()) {
+            *y = f32::from(level) * d;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            sum += w.d.get() * a.d.get() * dot_i8(&w.levels(), &a.qs) as f32;
+        }
+        sum
+    }
+}

@@ -1,0 +1,78 @@
+//! `q5_1`: 32 weights of 5 bits with one scale and one minimum.
+//!
+//! Follows `quantize_row_q5_1_ref`, `quantize_row_q5_1_impl`, `dequantize_row_q5_1` and
+//! `ggml_vec_dot_q5_1_q8_1_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
+use super::q8_1::BlockQ8_1;
+use super::rounding::truncate;
+use super::search::{self, Steps};
+
+/// 32 weights: `level * d + m`; `qh` holds the fifth bits.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ5_1 {
+    d: F16Le,
+    m: F16Le,
+    qh: [u8; 4],
+    qs: [u8; 16],
+}
+assert_layout!(BlockQ5_1);
+
+impl BlockQ5_1 {
+    fn new(d: f32, m: f32, levels: &[u8; 32]) -> Self {
+        let (qh, qs) = (pack_fifth_bits(levels), pack_nibbles(levels));
+        Self { d: F16Le::new(d), m: F16Le::new(m), qh, qs }
+    }
+}
+
+impl Block for BlockQ5_1 {
+    const TYPE: GgmlType = GgmlType::Q5_1;
+    type Activation = BlockQ8_1;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let x = row.as_chunks::<32>().0;
+        let Some(importance) = importance else {
+            for (x, block) in x.iter().zip(blocks) {
+                let (min, max) = search::range(x);
+                let d = (max - min) / 31.0;
+                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+                *block = Self::new(d, min, &x.map(|v| truncate((v - min) * inverse + 0.5) as u8));
+            }
+            return;
+        };
+        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
+        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
+            let weights = search::weigh(x, importance, sigma2);
+            let mut levels = [0; 32];
+            let fit = search::affine_guarded(x, 31, &weights, Steps::WEIGHTED, &mut levels);
+            *block = Self::new(fit.scale, -fit.min, &levels);
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let (d, m) = (self.d.get(), self.m.get());
+        for (y, level) in out.iter_mut().zip(unpack_five_bits(&self.qs, &self.qh)) {
+            *y = f32::from(level) * d + m;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.m.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_1]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let products = dot_i8(&unpack_five_bits(&w.qs, &w.qh).map(|l| l as i8), &a.qs);
+            sum += w.d.get() * a.d.get() * products as f32 + w.m.get() * a.s.get();
+        }
+        sum
+    }
+}

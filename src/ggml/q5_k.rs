@@ -1,0 +1,77 @@
+//! `q5_K`: super-blocks of 256 weights of 5 bits in eight groups with a scale and a minimum each.
+//!
+//! Follows `quantize_row_q5_K_ref`, `quantize_row_q5_K_impl`, `dequantize_row_q5_K` and
+//! `ggml_vec_dot_q5_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{pack_bit, pack_four_bits, unpack_bit, unpack_four_bits};
+use super::q8_k::BlockQ8K;
+use super::search::Steps;
+use super::super_block::{PackedScales, SuperBlock};
+
+/// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group; `qh` holds
+/// the fifth bits.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ5K {
+    d: F16Le,
+    dmin: F16Le,
+    scales: PackedScales,
+    qh: [u8; 32],
+    qs: [u8; 128],
+}
+assert_layout!(BlockQ5K);
+
+/// The largest level.
+const MAX: i32 = 31;
+
+impl BlockQ5K {
+    fn pack(block: SuperBlock) -> Self {
+        let SuperBlock { d, dmin, scales, levels } = block;
+        Self { d, dmin, scales, qh: pack_bit::<4>(&levels), qs: pack_four_bits(&levels) }
+    }
+
+    #[inline(always)]
+    fn unpack(&self) -> SuperBlock {
+        let mut levels = unpack_four_bits(&self.qs);
+        unpack_bit::<4>(&self.qh, &mut levels);
+        SuperBlock { d: self.d, dmin: self.dmin, scales: self.scales, levels }
+    }
+}
+
+impl Block for BlockQ5K {
+    const TYPE: GgmlType = GgmlType::Q5_K;
+    type Activation = BlockQ8K;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        const STEPS: Steps = Steps { first: -0.5, step: 0.1, count: 15 };
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::pack(match importance {
+                None => SuperBlock::quantize(x, MAX, STEPS),
+                Some(all) => SuperBlock::quantize_weighted(x, &all[256 * i..][..256], MAX),
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        self.unpack().dequantize(out);
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite() && self.dmin.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            sum += w.unpack().dot(a);
+        }
+        sum
+    }
+}

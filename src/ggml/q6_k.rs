@@ -1,0 +1,148 @@
+//! `q6_K`: super-blocks of 256 weights of 6 bits in sixteen groups with a signed scale each.
+//!
+//! Follows `quantize_row_q6_K_ref`, `quantize_row_q6_K_impl`, `dequantize_row_q6_K` and
+//! `ggml_vec_dot_q6_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::dot_i8;
+use super::q8_k::BlockQ8K;
+use super::rounding::nearest_int;
+use super::search;
+
+/// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
+/// four bits of levels `j` and `j + 64` of the half in byte `j`, and 32 bytes of `qh`, with the
+/// upper two bits of levels `j`, `j + 32`, `j + 64` and `j + 96` in byte `j`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockQ6K {
+    ql: [u8; 128],
+    qh: [u8; 64],
+    scales: [i8; 16],
+    d: F16Le,
+}
+assert_layout!(BlockQ6K);
+
+impl BlockQ6K {
+    fn quantize(x: &[f32; 256], importance: Option<&[[f32; 16]]>) -> Self {
+        let mut levels = [0i8; 256];
+        let mut scales = [0.0f32; 16];
+        for (j, (x, levels)) in groups(x, &mut levels).enumerate() {
+            scales[j] = search::symmetric(x, 32, importance.map(|w| &w[j]), levels);
+        }
+        let extreme = search::largest(&scales);
+        if extreme.abs() < search::EPSILON {
+            return Self::zeroed();
+        }
+        let inverse = -128.0 / extreme;
+        let d = F16Le::new(1.0 / inverse);
+        let scales = scales.map(|s| nearest_int(inverse * s).min(127) as i8);
+        for ((x, levels), scale) in groups(x, &mut levels).zip(scales) {
+            let scale = d.get() * f32::from(scale);
+            if scale == 0.0 {
+                continue;
+            }
+            for (level, v) in levels.iter_mut().zip(x) {
+                *level = (nearest_int(v / scale).clamp(-32, 31) + 32) as i8;
+            }
+        }
+        let (ql, qh) = pack(&levels.map(|level| level as u8));
+        Self { ql, qh, scales, d }
+    }
+
+    #[inline(always)]
+    fn levels(&self) -> [i8; 256] {
+        let mut levels = [0; 256];
+        let parts = self.ql.as_chunks::<64>().0.iter().zip(self.qh.as_chunks::<32>().0);
+        for (half, (ql, qh)) in levels.as_chunks_mut::<128>().0.iter_mut().zip(parts) {
+            for j in 0..32 {
+                half[j] = (ql[j] & 15 | (qh[j] & 3) << 4) as i8 - 32;
+                half[j + 32] = (ql[j + 32] & 15 | (qh[j] >> 2 & 3) << 4) as i8 - 32;
+                half[j + 64] = (ql[j] >> 4 | (qh[j] >> 4 & 3) << 4) as i8 - 32;
+                half[j + 96] = (ql[j + 32] >> 4 | (qh[j] >> 6) << 4) as i8 - 32;
+            }
+        }
+        levels
+    }
+}
+
+/// The fields `ql` and `qh` of 256 levels.
+fn pack(levels: &[u8; 256]) -> ([u8; 128], [u8; 64]) {
+    let ql = std::array::from_fn(|i| {
+        let first = i / 64 * 128 + i % 64;
+        levels[first] & 15 | levels[first + 64] << 4
+    });
+    let qh = std::array::from_fn(|i| {
+        let first = i / 32 * 128 + i % 32;
+        (0..4).fold(0, |byte, k| byte | (levels[first + 32 * k] >> 4) << (2 * k))
+    });
+    (ql, qh)
+}
+
+/// Groups of 16 weights with their levels.
+fn groups<'a>(
+    x: &'a [f32; 256],
+    levels: &'a mut [i8; 256],
+) -> impl Iterator<Item = (&'a [f32; 16], &'a mut [i8; 16])> {
+    x.as_chunks::<16>().0.iter().zip(levels.as_chunks_mut::<16>().0)
+}
+
+impl Block for BlockQ6K {
+    const TYPE: GgmlType = GgmlType::Q6_K;
+    type Activation = BlockQ8K;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let importance = importance.map(|all| all.as_chunks::<16>().0);
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::quantize(x, importance.map(|all| &all[16 * i..][..16]));
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        let levels = self.levels();
+        let groups = out.chunks_exact_mut(16).zip(levels.as_chunks::<16>().0);
+        for ((out, levels), scale) in groups.zip(self.scales) {
+            let scale = d * f32::from(scale);
+            for (y, &level) in out.iter_mut().zip(levels) {
+                *y = scale * f32::from(level);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let levels = w.levels();
+            let groups = levels.as_chunks::<16>().0.iter().zip(a.qs.as_chunks::<16>().0);
+            let mut products = 0;
+            for ((levels, qs), scale) in groups.zip(w.scales) {
+                products += i32::from(scale) * dot_i8(levels, qs);
+            }
+            sum += w.d.get() * a.d.get() * products as f32;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_survive_packing() {
+        let levels: [u8; 256] = std::array::from_fn(|i| (i * 13 / 3 % 64) as u8);
+        let (ql, qh) = pack(&levels);
+        let block = BlockQ6K { ql, qh, ..BlockQ6K::zeroed() };
+        assert_eq!(block.levels(), levels.map(|l| l as i8 - 32));
+    }
+}

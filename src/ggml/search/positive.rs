@@ -1,0 +1,72 @@
+//! Scales of unsigned levels of values that are not negative: the scales and minimums of a
+//! super-block.
+
+use super::EPSILON;
+use crate::ggml::rounding::nearest_int;
+
+/// Fits `x[i] ~ scale * levels[i]` with levels from 0 to `max`, weighing the square of each error
+/// by `weights`; gives the scale. The reference's `make_qp_quants`.
+pub(in crate::ggml) fn fit<const N: usize>(
+    x: &[f32; N],
+    max: i32,
+    weights: &[f32; N],
+    levels: &mut [u8; N],
+) -> f32 {
+    let top = x.iter().fold(0.0f32, |m, &v| if m > v { m } else { v });
+    if top < EPSILON {
+        *levels = [0; N];
+        return 0.0;
+    }
+    let error = |inverse: f32| {
+        let scale = 1.0 / inverse;
+        let mut total = 0.0f32;
+        for i in 0..N {
+            let difference = x[i] - scale * nearest_int(inverse * x[i]).min(max) as f32;
+            total += weights[i] * difference * difference;
+        }
+        total
+    };
+    let mut inverse = max as f32 / top;
+    let mut best = error(inverse);
+    for step in (-4..=4).filter(|&s| s != 0) {
+        let candidate = (0.1 * step as f32 + max as f32) / top;
+        let this_error = error(candidate);
+        if this_error < best {
+            best = this_error;
+            inverse = candidate;
+        }
+    }
+    let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+    for i in 0..N {
+        let l = nearest_int(inverse * x[i]).min(max);
+        levels[i] = l as u8;
+        with_x += weights[i] * x[i] * l as f32;
+        squares += weights[i] * l as f32 * l as f32;
+    }
+    for _ in 0..5 {
+        let mut changed = false;
+        for i in 0..N {
+            let (w, l) = (weights[i], f32::from(levels[i]));
+            let mut other_x = with_x - w * x[i] * l;
+            let mut other_squares = squares - w * l * l;
+            if !(other_x > 0.0 && other_squares > 0.0) {
+                continue;
+            }
+            let new = nearest_int(x[i] * other_squares / other_x).min(max);
+            if new == i32::from(levels[i]) {
+                continue;
+            }
+            other_x += w * x[i] * new as f32;
+            other_squares += w * new as f32 * new as f32;
+            if other_x * other_x * squares > with_x * with_x * other_squares {
+                levels[i] = new as u8;
+                (with_x, squares) = (other_x, other_squares);
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    if squares > 0.0 { with_x / squares } else { 0.0 }
+}

@@ -1,0 +1,98 @@
+//! Scales of signed levels around zero.
+
+use super::{EPSILON, largest};
+use crate::ggml::rounding::nearest_int;
+
+/// Fits `x[i] ~ scale * (levels[i] - max)` with levels from 0 to `2 max - 1`, weighing the square
+/// of each error by `weights`, or by the weight's own square; gives the scale. The reference's
+/// `make_qx_quants` with `rmse_type` 1.
+pub(in crate::ggml) fn fit<const N: usize>(
+    x: &[f32; N],
+    max: i32,
+    weights: Option<&[f32; N]>,
+    levels: &mut [i8; N],
+) -> f32 {
+    let extreme = largest(x);
+    if extreme.abs() < EPSILON {
+        *levels = [0; N];
+        return 0.0;
+    }
+    let weight = |i: usize| weights.map_or(x[i] * x[i], |w| w[i]);
+    let level = |inverse: f32, i: usize| nearest_int(inverse * x[i]).clamp(-max, max - 1);
+    let sums = |inverse: f32| {
+        let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+        for (i, &v) in x.iter().enumerate() {
+            let (w, l) = (weight(i), level(inverse, i) as f32);
+            with_x += w * v * l;
+            squares += w * l * l;
+        }
+        (with_x, squares)
+    };
+    let mut inverse = -max as f32 / extreme;
+    let (with_x, squares) = sums(inverse);
+    let mut scale = if squares != 0.0 { with_x / squares } else { 0.0 };
+    let mut best = scale * with_x;
+    for step in (-9..=9).filter(|&s| s != 0) {
+        let candidate = -(max as f32 + 0.1 * step as f32) / extreme;
+        let (with_x, squares) = sums(candidate);
+        if squares > 0.0 && with_x * with_x > best * squares {
+            inverse = candidate;
+            scale = with_x / squares;
+            best = scale * with_x;
+        }
+    }
+    for (i, l) in levels.iter_mut().enumerate() {
+        *l = (max + level(inverse, i)) as i8;
+    }
+    scale
+}
+
+/// As [`fit`], for few levels: starts from the largest value and moves one level at a time while
+/// that lessens the error, each weighed by the square of its weight. The reference's
+/// `make_q3_quants`.
+pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [i8; N]) -> f32 {
+    let extreme = largest(x);
+    if extreme.abs() < EPSILON {
+        *levels = [0; N];
+        return 0.0;
+    }
+    let inverse = -max as f32 / extreme;
+    let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+    for i in 0..N {
+        let l = nearest_int(inverse * x[i]).clamp(-max, max - 1);
+        levels[i] = l as i8;
+        let w = x[i] * x[i];
+        with_x += w * x[i] * l as f32;
+        squares += w * l as f32 * l as f32;
+    }
+    for _ in 0..5 {
+        let mut changed = false;
+        for i in 0..N {
+            let (w, l) = (x[i] * x[i], f32::from(levels[i]));
+            let mut other_x = with_x - w * x[i] * l;
+            if other_x <= 0.0 || other_x.is_nan() {
+                continue;
+            }
+            let mut other_squares = squares - w * l * l;
+            let new = nearest_int(x[i] * other_squares / other_x).clamp(-max, max - 1);
+            if new == i32::from(levels[i]) {
+                continue;
+            }
+            other_x += w * x[i] * new as f32;
+            other_squares += w * new as f32 * new as f32;
+            let lessens = other_x * other_x * squares > with_x * with_x * other_squares;
+            if other_squares > 0.0 && lessens {
+                levels[i] = new as i8;
+                (with_x, squares) = (other_x, other_squares);
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    for l in levels {
+        *l += max as i8;
+    }
+    if squares > 0.0 { with_x / squares } else { 0.0 }
+}
