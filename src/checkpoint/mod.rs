@@ -1,1 +1,15 @@
-//! Published checkpoints (safetensors, both layouts) as a [`crate::gguf::TensorSource`]. Knows nothing of GGUF writing.
+//! Published checkpoints (safetensors, both layouts) as a [`crate::gguf::TensorSource`]. Knows
+//! nothing of GGUF writing.
+
+mod convert_rows;
+mod converted;
+mod error;
+mod index;
+mod metadata;
+mod model_id;
+mod safetensors;
+
+pub use converted::Converted;
+pub use error::Error;
+pub use index::{Checkpoint, Found};
+pub use metadata::QUANTIZATION_VERSION;

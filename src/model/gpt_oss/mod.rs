@@ -5,14 +5,18 @@
 
 mod attention;
 mod config;
+mod config_json;
 mod from_metadata;
 mod moe;
 mod network;
 mod rope;
+mod tensor_map;
 mod weights;
 
 pub use config::Config;
+pub use config_json::ConfigError;
 pub use network::{Network, State};
+pub use tensor_map::{ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map};
 
 /// The name in `general.architecture`.
 pub const ARCHITECTURE: &str = "gpt-oss";

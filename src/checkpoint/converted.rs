@@ -1,0 +1,334 @@
+//! A checkpoint seen through its architecture's tensor map: the GGUF file that a conversion would
+//! write, without writing it. Convert stores this; quantize reads it; so both give the same bytes.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::convert_rows::{Float, Rows, repack_mxfp4, transpose};
+use super::error::Error;
+use super::index::{Checkpoint, Found};
+use super::metadata::metadata;
+use crate::ggml::GgmlType;
+use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
+use crate::model::gpt_oss::{
+    ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map,
+};
+use crate::tokenizer::Vocabulary;
+
+/// Values that are widened at a time.
+const CHUNK: usize = 4096;
+
+/// A checkpoint as a GGUF file.
+pub struct Converted {
+    checkpoint: Checkpoint,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    mapped: Vec<Mapped>,
+}
+
+impl Converted {
+    /// The GGUF file of `checkpoint` with this vocabulary. `dtype` (f32, f16 or bf16) is the type
+    /// of the tensors that are neither MXFP4 nor always f32.
+    ///
+    /// # Errors
+    /// If a tensor is missing, of the wrong shape or type for the configuration, or unknown; if
+    /// another file beside the weights cannot be read.
+    pub fn new(
+        checkpoint: Checkpoint,
+        vocabulary: Vocabulary,
+        dtype: GgmlType,
+    ) -> Result<Self, Error> {
+        let layout = checkpoint.layout();
+        let experts = match checkpoint.find(mxfp4_probe(layout)) {
+            Some(_) => ExpertWeights::Mxfp4,
+            None => ExpertWeights::Plain,
+        };
+        let mut mapped = tensor_map(checkpoint.config(), layout, experts);
+        check_layout(&checkpoint)?;
+        for tensor in &mapped {
+            check_blocks(&checkpoint, tensor)?;
+            for stored in tensor.stored() {
+                check_stored(&checkpoint, stored, tensor.is_mxfp4())?;
+            }
+        }
+        check_unknown(&checkpoint, &mapped)?;
+        if layout == Layout::HuggingFace {
+            // The converter goes file by file, and by name within a file.
+            mapped.sort_by_key(|m| (!m.is_mxfp4(), checkpoint.find(&m.order).map(|f| f.file)));
+        }
+
+        let tensors: Vec<TensorInfo> = mapped
+            .iter()
+            .map(|m| TensorInfo {
+                name: m.name.clone(),
+                ggml_type: if m.is_mxfp4() {
+                    GgmlType::MXFP4
+                } else if m.float32 {
+                    GgmlType::F32
+                } else {
+                    dtype
+                },
+                shape: m.shape.clone(),
+            })
+            .collect();
+        let (directory, config) = (checkpoint.directory(), checkpoint.config());
+        let metadata = metadata(directory, config, &tensors, dtype, vocabulary)?;
+        Ok(Self { checkpoint, metadata, tensors, mapped })
+    }
+
+    /// The checkpoint it is made of.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    fn found(&self, stored: &Stored) -> Result<Found<'_>, String> {
+        // `new` has seen it; the map does not change.
+        self.checkpoint.find(&stored.name).ok_or_else(|| format!("{} is gone", stored.name))
+    }
+
+    /// The stored tensor with the type of its floats.
+    fn floats(&self, stored: &Stored) -> Result<(Found<'_>, Float), String> {
+        let found = self.found(stored)?;
+        let float = Float::of(found.entry.dtype)
+            .ok_or_else(|| format!("{} is {:?}, not a float", stored.name, found.entry.dtype))?;
+        Ok((found, float))
+    }
+
+    fn read(&self, tensor: usize, rows: Range<usize>, out: &mut [u8]) -> Result<(), String> {
+        let info = &self.tensors[tensor];
+        let expected = rows.len().checked_mul(info.row_bytes());
+        if rows.start > rows.end || rows.end > info.rows() || expected != Some(out.len()) {
+            return Err(format!(
+                "rows {rows:?} into {} bytes were asked for, it has {} rows of {} bytes",
+                out.len(),
+                info.rows(),
+                info.row_bytes()
+            ));
+        }
+        let columns = info.columns();
+        let narrow = Narrow { info };
+        match &self.mapped[tensor].source {
+            Source::Mxfp4 { blocks, scales, first, step } => {
+                let (blocks, scales) = (self.found(blocks)?, self.found(scales)?);
+                let layout = layout_of(info, *first, *step);
+                repack_mxfp4(blocks.bytes, scales.bytes, columns / 32, layout, rows, out);
+                Ok(())
+            }
+            Source::Rows { tensor, first, step } => {
+                let (found, float) = self.floats(tensor)?;
+                let layout = stored_layout(info, tensor, *first, *step);
+                let stored_bytes = columns * float.bytes();
+                for (row, out) in rows.zip(out.chunks_exact_mut(info.row_bytes())) {
+                    let start = layout.stored(row) * stored_bytes;
+                    let stored = &found.bytes[start..start + stored_bytes];
+                    narrow.row(float, stored, row, out)?;
+                }
+                Ok(())
+            }
+            Source::Columns { tensor, first, step } => {
+                let (found, float) = self.floats(tensor)?;
+                let size = float.bytes();
+                // A bias may be a part of a longer one: rows are those of the stored tensor.
+                let stored_bytes = tensor.shape.last().map_or(0, |&c| c as usize) * size;
+                let mut values = vec![0.0; columns];
+                for (row, out) in rows.zip(out.chunks_exact_mut(info.row_bytes())) {
+                    let line = &found.bytes[row * stored_bytes..(row + 1) * stored_bytes];
+                    for (c, value) in values.iter_mut().enumerate() {
+                        let at = (first + c * step) * size;
+                        float.widen(&line[at..at + size], std::slice::from_mut(value));
+                    }
+                    narrow.values(&values, row * columns, out)?;
+                }
+                Ok(())
+            }
+            Source::Transposed { tensor, first, step } => {
+                let (found, float) = self.floats(tensor)?;
+                let layout = layout_of(info, *first, *step);
+                let mut values = vec![0.0; rows.len() * columns];
+                transpose(float, found.bytes, columns, layout, rows.clone(), &mut values);
+                narrow.values(&values, rows.start * columns, out)
+            }
+        }
+    }
+}
+
+impl TensorSource for Converted {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn read_rows(
+        &self,
+        tensor: usize,
+        rows: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), SourceError> {
+        self.read(tensor, rows, out)
+            .map_err(|reason| SourceError { tensor: self.tensors[tensor].name.clone(), reason })
+    }
+
+    fn bytes(&self, tensor: usize) -> Option<&[u8]> {
+        let Source::Rows { tensor: stored, first, step: 1 } = &self.mapped[tensor].source else {
+            return None;
+        };
+        let info = &self.tensors[tensor];
+        let (found, float) = self.floats(stored).ok()?;
+        if float.ggml_type() != info.ggml_type {
+            return None;
+        }
+        let start = first * info.row_bytes();
+        found.bytes.get(start..start + info.bytes() as usize)
+    }
+
+    fn release(&self, tensor: usize) {
+        for stored in self.mapped[tensor].stored() {
+            self.checkpoint.release(&stored.name);
+        }
+    }
+}
+
+/// Puts floats into a tensor's own type.
+struct Narrow<'a> {
+    info: &'a TensorInfo,
+}
+
+impl Narrow<'_> {
+    /// A whole stored row.
+    fn row(&self, from: Float, stored: &[u8], row: usize, out: &mut [u8]) -> Result<(), String> {
+        if from.ggml_type() == self.info.ggml_type {
+            out.copy_from_slice(stored);
+            return Ok(());
+        }
+        let size = self.info.ggml_type.block_bytes();
+        let mut values = [0.0; CHUNK];
+        let columns = self.info.columns();
+        for start in (0..columns).step_by(CHUNK) {
+            let end = columns.min(start + CHUNK);
+            let values = &mut values[..end - start];
+            from.widen(&stored[start * from.bytes()..end * from.bytes()], values);
+            self.values(values, row * columns + start, &mut out[start * size..end * size])?;
+        }
+        Ok(())
+    }
+
+    /// Values of which the first is number `first` of the tensor.
+    fn values(&self, values: &[f32], first: usize, out: &mut [u8]) -> Result<(), String> {
+        let to = match self.info.ggml_type {
+            GgmlType::F16 => Float::F16,
+            GgmlType::BF16 => Float::Bf16,
+            _ => Float::F32,
+        };
+        match to.narrow(values, out) {
+            None => Ok(()),
+            Some(at) => {
+                let columns = self.info.columns();
+                let (row, column) = ((first + at) / columns, (first + at) % columns);
+                Err(format!(
+                    "row {row}, column {column} is {}, which {} cannot hold; convert to f32",
+                    values[at], self.info.ggml_type
+                ))
+            }
+        }
+    }
+}
+
+/// Rows of matrices that are stored `step` times as long.
+fn layout_of(info: &TensorInfo, first: usize, step: usize) -> Rows {
+    let rows = info.shape.get(1).map_or(1, |&r| r as usize);
+    Rows { rows, stored_rows: rows * step, first, step }
+}
+
+/// Rows of matrices of which the stored ones may be longer for another reason, as where query, key
+/// and value are one tensor.
+fn stored_layout(info: &TensorInfo, stored: &Stored, first: usize, step: usize) -> Rows {
+    let dims = stored.shape.len();
+    let stored_rows = if dims >= 2 { stored.shape[dims - 2] as usize } else { 1 };
+    Rows { stored_rows, ..layout_of(info, first, step) }
+}
+
+/// A `config.json` of one layout beside weights of the other gets an error that says so.
+fn check_layout(checkpoint: &Checkpoint) -> Result<(), Error> {
+    let (ours, other, kind) = match checkpoint.layout() {
+        Layout::HuggingFace => ("model.embed_tokens.weight", "embedding.weight", "Hugging Face"),
+        Layout::Original => ("embedding.weight", "model.embed_tokens.weight", "original"),
+    };
+    if checkpoint.find(ours).is_none() && checkpoint.find(other).is_some() {
+        return Err(Error::MissingTensor {
+            directory: checkpoint.directory().to_owned(),
+            tensor: ours.to_owned(),
+            why: format!(
+                "config.json is of the {kind} layout, but the tensors are of the other one \
+                 ({other}); put the config.json there that belongs to them"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// MXFP4 has no half blocks.
+fn check_blocks(checkpoint: &Checkpoint, tensor: &Mapped) -> Result<(), Error> {
+    let columns = tensor.shape[0];
+    if tensor.is_mxfp4() && !columns.is_multiple_of(GgmlType::MXFP4.block_size() as u64) {
+        return Err(Error::Tensor {
+            path: checkpoint.directory().join("config.json"),
+            tensor: tensor.name.clone(),
+            expected: "rows of a multiple of 32 weights, since the experts are MXFP4".into(),
+            found: format!("{columns}"),
+        });
+    }
+    Ok(())
+}
+
+fn check_stored(checkpoint: &Checkpoint, stored: &Stored, mxfp4: bool) -> Result<(), Error> {
+    let Some(found) = checkpoint.find(&stored.name) else {
+        return Err(Error::MissingTensor {
+            directory: checkpoint.directory().to_owned(),
+            tensor: stored.name.clone(),
+            why: "config.json asks for it, no *.safetensors file holds it".to_owned(),
+        });
+    };
+    let wrong = |expected: String, found_text: String| Error::Tensor {
+        path: found.path.to_owned(),
+        tensor: stored.name.clone(),
+        expected,
+        found: found_text,
+    };
+    let shape = &found.entry.shape;
+    if !shape.iter().map(|&d| d as u64).eq(stored.shape.iter().copied()) {
+        return Err(wrong(
+            format!("shape {:?} from config.json", stored.shape),
+            format!("{shape:?}"),
+        ));
+    }
+    let dtype = found.entry.dtype;
+    if mxfp4 && dtype != safetensors::Dtype::U8 {
+        return Err(wrong("U8, the codes and scales of MXFP4".into(), format!("{dtype:?}")));
+    }
+    if !mxfp4 && Float::of(dtype).is_none() {
+        return Err(wrong("F32, F16 or BF16".into(), format!("{dtype:?}")));
+    }
+    Ok(())
+}
+
+/// A tensor that nothing reads would be lost without a word.
+fn check_unknown(checkpoint: &Checkpoint, mapped: &[Mapped]) -> Result<(), Error> {
+    let known: HashSet<&str> =
+        mapped.iter().flat_map(Mapped::stored).map(|s| s.name.as_str()).collect();
+    let unknown = checkpoint
+        .names()
+        // Buffers that old checkpoints carry; they follow from the configuration.
+        .find(|name| !known.contains(name) && !name.ends_with(".rotary_emb.inv_freq"));
+    match unknown.and_then(|name| checkpoint.find(name)) {
+        None => Ok(()),
+        Some(found) => Err(Error::Tensor {
+            path: found.path.to_owned(),
+            tensor: found.entry.name.clone(),
+            expected: "the tensors of a gpt-oss with this config.json".into(),
+            found: "one that is not among them".into(),
+        }),
+    }
+}
