@@ -6,6 +6,8 @@ mod bfloat16;
 mod block;
 mod float16;
 mod float32;
+mod iq4_nl;
+mod iq4_xs;
 mod kernel;
 mod lanes;
 mod le;
@@ -59,6 +61,8 @@ macro_rules! dispatch {
             Q4_K => q4_k::BlockQ4K,
             Q5_K => q5_k::BlockQ5K,
             Q6_K => q6_k::BlockQ6K,
+            IQ4_NL => iq4_nl::BlockIq4Nl,
+            IQ4_XS => iq4_xs::BlockIq4Xs,
             MXFP4 => mxfp4::BlockMxfp4,
         )
     };

@@ -4,6 +4,7 @@
 //! `ggml/src/ggml-quants.c` in the order and the precision of every operation.
 
 mod affine;
+pub(super) mod codebook;
 mod positive;
 mod symmetric;
 

@@ -1,0 +1,68 @@
+//! `iq4_nl`: 32 weights of 4 bits on uneven levels with one scale.
+//!
+//! Follows `quantize_iq4_nl`, `dequantize_row_iq4_nl` and `ggml_vec_dot_iq4_nl_q8_0_generic` of
+//! llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
+use super::q8_0::BlockQ8_0;
+use super::search::{self, codebook};
+
+/// 32 weights: `VALUES[level] * d`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq4Nl {
+    d: F16Le,
+    qs: [u8; 16],
+}
+assert_layout!(BlockIq4Nl);
+
+impl BlockIq4Nl {
+    #[inline(always)]
+    fn values(&self) -> [i8; 32] {
+        unpack_nibbles(&self.qs).map(|level| codebook::VALUES[usize::from(level)])
+    }
+}
+
+impl Block for BlockIq4Nl {
+    const TYPE: GgmlType = GgmlType::IQ4_NL;
+    type Activation = BlockQ8_0;
+
+    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        for (i, (x, block)) in row.as_chunks::<32>().0.iter().zip(blocks).enumerate() {
+            let sigma2 = search::sum_of_squares(x) * (2.0 / 32.0);
+            let weights = match importance {
+                None => x.map(|v| v * v),
+                Some(all) => search::weigh(x, &all[32 * i..][..32], sigma2),
+            };
+            let d = codebook::fit(x, &weights);
+            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+            let levels = x.map(|v| codebook::nearest(inverse * v));
+            *block = Self { d: F16Le::new(d), qs: pack_nibbles(&levels) };
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (y, value) in out.iter_mut().zip(self.values()) {
+            *y = d * f32::from(value);
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            sum += a.d.get() * w.d.get() * dot_i8(&w.values(), &a.qs) as f32;
+        }
+        sum
+    }
+}

@@ -1,0 +1,75 @@
+//! Scales of levels that are not evenly spaced.
+
+use super::{EPSILON, largest};
+
+/// The values of `iq4_nl` and `iq4_xs`; llama.cpp's `kvalues_iq4nl`.
+pub(in crate::ggml) const VALUES: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Index of the value nearest to `x`, the higher of two as near; the reference's
+/// `best_index_int8`.
+pub(in crate::ggml) fn nearest(x: f32) -> u8 {
+    let value = |index: usize| f32::from(VALUES[index]);
+    if x <= value(0) {
+        return 0;
+    }
+    if x >= value(15) {
+        return 15;
+    }
+    let (mut low, mut high) = (0, 15);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if x < value(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    (if x - value(low) < value(high) - x { low } else { high }) as u8
+}
+
+/// Fits `x[i] ~ scale * VALUES[level]` for 32 weights, weighing the square of each error by
+/// `weights`; gives the scale. The search of the reference's `quantize_row_iq4_nl_impl`, with its
+/// `ntry` of 7.
+pub(in crate::ggml) fn fit(x: &[f32; 32], weights: &[f32; 32]) -> f32 {
+    let extreme = largest(x);
+    if extreme.abs() < EPSILON {
+        return 0.0;
+    }
+    let first = f32::from(VALUES[0]);
+    let sums = |inverse: f32| {
+        let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+        for (&v, &w) in x.iter().zip(weights) {
+            let q = f32::from(VALUES[usize::from(nearest(inverse * v))]);
+            with_x += w * q * v;
+            squares += w * q * q;
+        }
+        (with_x, squares)
+    };
+    let (with_x, squares) = sums(1.0 / (-extreme / first));
+    let mut scale = if squares > 0.0 { with_x / squares } else { 0.0 };
+    let mut best = scale * with_x;
+    for step in -7..=7 {
+        let (with_x, squares) = sums((step as f32 + first) / extreme);
+        if squares > 0.0 && with_x * with_x > best * squares {
+            scale = with_x / squares;
+            best = scale * with_x;
+        }
+    }
+    scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_the_nearest_of_all_values() {
+        for tenth in -1400..1400 {
+            let x = tenth as f32 / 10.0;
+            let distance = |index: usize| (f32::from(VALUES[index]) - x).abs();
+            let found = distance(usize::from(nearest(x)));
+            assert!((0..16).all(|index| distance(index) >= found), "{x}");
+        }
+    }
+}
