@@ -6,6 +6,8 @@ pub mod interrupt;
 pub mod output;
 pub mod progress;
 
+mod bench;
+mod check;
 mod doctor;
 mod error;
 mod evaluate;
@@ -49,6 +51,8 @@ pub struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Args),
+    Check(check::Args),
     Doctor(doctor::Args),
     Evaluate(evaluate::Args),
     Generate(generate::Args),
@@ -61,6 +65,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse_from(with_run(std::env::args_os().collect()));
     log_to_stderr(cli.globals);
     let result = match cli.command {
+        Command::Bench(args) => bench::run(&args, &cli.globals),
+        Command::Check(args) => check::run(&args, &cli.globals),
         Command::Doctor(args) => doctor::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
         Command::Generate(args) => generate::run(&args),

@@ -152,15 +152,17 @@ fn basis(n: usize, q: f64, low: Option<usize>, high: Option<usize>) -> String {
         (_, None) => {
             let needed = (tail.ln() / q.ln()).ceil();
             let beyond = q.powf(n as f64) * 100.0;
-            let open = if low.is_none() { "no 95% confidence interval" } else { "no upper bound" };
+            let open = if low.is_none() { "no interval" } else { "no upper bound" };
             format!(
-                "{place}; {open} at 95%: {needed:.0} samples or more are needed, and the largest of \
+                "{place}; {open} at 95% confidence: {needed:.0} samples or more are needed, and the largest of \
                  {n} still lies below the true {percentile} in {beyond:.0}% of all cases"
             )
         }
         (None, Some(_)) => {
             let needed = (tail.ln() / (1.0 - q).ln()).ceil();
-            format!("{place}; no lower bound at 95%: {needed:.0} samples or more are needed")
+            format!(
+                "{place}; no lower bound at 95% confidence: {needed:.0} samples or more are needed"
+            )
         }
     }
 }
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!((p95.low, p95.high), (Some(8.0), None));
         assert_eq!(
             p95.basis,
-            "p95 of 10 samples is interpolated between the 9th and the 10th; no upper bound at 95%: \
+            "p95 of 10 samples is interpolated between the 9th and the 10th; no upper bound at 95% confidence: \
              72 samples or more are needed, and the largest of 10 still lies below the true p95 in \
              60% of all cases"
         );

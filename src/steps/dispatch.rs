@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Context, ErrorClass, StepError, StepSpec, evaluate, publish, report};
+use super::{
+    Context, ErrorClass, StepError, StepSpec, bench, evaluate, load_check, publish, report,
+};
 
 /// Does one step and returns its kind's result as JSON.
 ///
@@ -12,6 +14,8 @@ use super::{Context, ErrorClass, StepError, StepSpec, evaluate, publish, report}
 pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     ctx.check_cancelled()?;
     match spec {
+        StepSpec::LoadCheck(spec) => json(&load_check::run(spec, ctx)?),
+        StepSpec::Bench(spec) => json(&bench::run(spec, ctx)?),
         StepSpec::Report(spec) => json(&report::run(spec, ctx)?),
         StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),

@@ -179,7 +179,7 @@ pub struct LoadCheckResult {
 }
 
 /// Benchmark one file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BenchSpec {
     pub gguf: Utf8PathBuf,
     pub warmups: u32,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::recommend::{Contender, Quality};
+use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
     BenchResult, CompareResult, ErrorClass, FormatSpec, LoadCheckResult, ReportCandidate,
     ReportReference, ReportSpec, StepError, WriteResult,
@@ -33,7 +33,7 @@ pub struct Candidate<'a> {
     pub written: Option<WriteResult>,
     pub load_check: Option<LoadCheckResult>,
     pub bench: Option<BenchResult>,
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<EvaluateResult>,
     pub comparisons: BTreeMap<&'a str, CompareResult>,
     /// Step name to message.
     pub failures: &'a BTreeMap<String, String>,
@@ -44,28 +44,6 @@ pub struct Reference<'a> {
     pub name: &'a str,
     pub gguf: &'a Utf8Path,
     pub bench: Option<BenchResult>,
-}
-
-/// What the report takes from an evaluation.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Evaluation {
-    pub tokens: u64,
-    pub perplexity: f64,
-    pub references: BTreeMap<String, Distance>,
-}
-
-/// Distance from one reference over the corpus.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Distance {
-    pub kl_divergence: KlDivergence,
-    /// 0 to 1.
-    pub top_token_agreement: f64,
-}
-
-/// KL divergence in nats per token.
-#[derive(Clone, Debug, Deserialize)]
-pub struct KlDivergence {
-    pub mean: f64,
 }
 
 impl<'a> Input<'a> {

@@ -1,0 +1,46 @@
+//! `qrun check`: whether a file is whole, loads and computes.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use super::direct::{Threads, run_step};
+use super::{CliError, Globals, output};
+use crate::exec::{TimeLimit, run_one};
+use crate::steps::{ErrorClass, LoadCheckResult, LoadCheckSpec, StepError, StepSpec};
+
+/// Check that a GGUF file is whole, loads and computes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// GGUF file
+    #[arg(value_name = "FILE")]
+    file: Utf8PathBuf,
+    /// How long it may take, for example 90s or 2m
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command: the check in a process of its own, which may crash or hang.
+pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let limit = TimeLimit { after: args.timeout, setting: "--timeout".to_owned() };
+    let spec = StepSpec::LoadCheck(LoadCheckSpec { gguf: args.file.clone() });
+    let result = run_step(globals, args.threads, &format!("check {}", args.file), |ctx| {
+        let value = run_one(spec, ctx.threads, Some(&limit), ctx.cancelled, ctx.events)?;
+        serde_json::from_value::<LoadCheckResult>(value)
+            .map_err(|e| StepError::from_error(ErrorClass::Step, &e))
+    })?;
+    if args.json {
+        return output::print_json(&result);
+    }
+    output::print(&format!(
+        "{}: {}, {} tensors, loads in {:.1} ms and computes",
+        args.file, result.architecture, result.tensors, result.load_ms
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

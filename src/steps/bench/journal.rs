@@ -1,0 +1,199 @@
+//! The finished runs of a benchmark that was stopped, so that the next one goes on from there.
+//!
+//! One JSON line per fact: first what the runs belong to, then one line per run, appended and
+//! flushed when it ends. A torn or foreign line ends what is believed; it is never an error.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::RunSample;
+use crate::steps::{BenchSpec, ErrorClass, StepError};
+
+/// What runs belong to: only under the very same conditions do they count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    spec: BenchSpec,
+    threads: usize,
+    /// Size, modification time in nanoseconds, inode and device of the file.
+    file: [i128; 4],
+    /// Differs after every start of the machine; empty where the system does not tell.
+    boot: String,
+    /// Of qrun itself: size and modification time of the program.
+    program: [i128; 2],
+}
+
+/// One finished run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinishedRun {
+    pub sample: RunSample,
+    pub generated: Vec<u32>,
+}
+
+/// The journal of one benchmark; without a directory it keeps nothing.
+#[derive(Debug)]
+pub struct Journal {
+    open: Option<(Utf8PathBuf, File)>,
+}
+
+impl Conditions {
+    /// The conditions of a benchmark that starts now.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Input`] if the file cannot be looked at.
+    pub fn now(spec: &BenchSpec, threads: usize) -> Result<Self, StepError> {
+        let file = fs::metadata(&spec.gguf).map_err(|e| {
+            StepError::new(ErrorClass::Input, format!("cannot read {}: {e}", spec.gguf))
+        })?;
+        let program = std::env::current_exe().and_then(fs::metadata);
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Ok(Self {
+            spec: spec.clone(),
+            threads,
+            file: [file.len().into(), modified(&file), file.ino().into(), file.dev().into()],
+            boot: boot.trim().to_owned(),
+            program: program.map_or([0, 0], |m| [m.len().into(), modified(&m)]),
+        })
+    }
+}
+
+fn modified(metadata: &fs::Metadata) -> i128 {
+    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
+}
+
+impl Journal {
+    /// Opens the journal of the file in `directory`, and the runs that count under `conditions`.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if the journal cannot be written.
+    pub fn open(
+        directory: Option<&Utf8Path>,
+        conditions: &Conditions,
+    ) -> Result<(Self, Vec<FinishedRun>), StepError> {
+        let Some(directory) = directory else {
+            return Ok((Self { open: None }, Vec::new()));
+        };
+        let digest = Sha256::digest(conditions.spec.gguf.as_str());
+        let path = directory.join(format!("bench-{}.jsonl", hex::encode(&digest[..12])));
+        let runs = fs::read_to_string(&path).map_or(Vec::new(), |text| finished(&text, conditions));
+        let open = || -> std::io::Result<File> {
+            fs::create_dir_all(directory)?;
+            // Written anew without what is not believed.
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+            append(&mut file, conditions)?;
+            for run in &runs {
+                append(&mut file, run)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|e| cannot_write(&path, &e))?;
+        Ok((Self { open: Some((path, file)) }, runs))
+    }
+
+    /// Keeps a finished run.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if the journal cannot be written.
+    pub fn keep(&mut self, run: &FinishedRun) -> Result<(), StepError> {
+        match &mut self.open {
+            Some((path, file)) => append(file, run).map_err(|e| cannot_write(path, &e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the journal: the result stands for its runs now.
+    pub fn remove(self) {
+        if let Some((path, _)) = self.open {
+            // Left behind it costs the next benchmark nothing but a look at its conditions.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The runs in a journal's text that count under `conditions`.
+fn finished(text: &str, conditions: &Conditions) -> Vec<FinishedRun> {
+    let mut lines = text.lines();
+    let same = lines
+        .next()
+        .and_then(|line| serde_json::from_str::<Conditions>(line).ok())
+        .is_some_and(|found| found == *conditions);
+    if !same {
+        return Vec::new();
+    }
+    lines.map_while(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn append(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+fn cannot_write(path: &Utf8Path, error: &std::io::Error) -> StepError {
+    StepError::new(ErrorClass::Host, format!("cannot write the journal {path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(ms: f64) -> FinishedRun {
+        let sample = RunSample {
+            latency_ms: ms,
+            time_to_first_token_ms: ms / 3.0,
+            inter_token_latency_ms: vec![ms / 7.0],
+        };
+        FinishedRun { sample, generated: vec![1, 2] }
+    }
+
+    fn conditions(runs: u32) -> Conditions {
+        Conditions {
+            spec: BenchSpec {
+                gguf: "x.gguf".into(),
+                warmups: 1,
+                runs,
+                prompt_tokens: 4,
+                generate_tokens: 2,
+            },
+            threads: 2,
+            file: [7, 1_700_000_000_123_456_789, 3, 4],
+            boot: "b".to_owned(),
+            program: [1, 2],
+        }
+    }
+
+    #[test]
+    fn runs_are_found_again_under_the_same_conditions_only() {
+        let guard = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(guard.path()).unwrap();
+        let (mut journal, runs) = Journal::open(Some(dir), &conditions(5)).unwrap();
+        assert_eq!(runs, []);
+        journal.keep(&run(10.1)).unwrap();
+        journal.keep(&run(20.2)).unwrap();
+        drop(journal);
+
+        let (_, runs) = Journal::open(Some(dir), &conditions(5)).unwrap();
+        assert_eq!(runs, [run(10.1), run(20.2)]);
+        let (journal, runs) = Journal::open(Some(dir), &conditions(6)).unwrap();
+        assert_eq!(runs, []);
+        journal.remove();
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_torn_or_foreign_line_ends_what_is_believed() {
+        let header = serde_json::to_string(&conditions(5)).unwrap();
+        let one = serde_json::to_string(&run(1.5)).unwrap();
+        for tail in ["{\"sample\":{\"late", "\u{0}\u{0}", "[]"] {
+            let text = format!("{header}\n{one}\n{tail}\n{one}\n");
+            assert_eq!(finished(&text, &conditions(5)), [run(1.5)]);
+        }
+        assert_eq!(finished("", &conditions(5)), []);
+    }
+}

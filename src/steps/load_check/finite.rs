@@ -1,0 +1,100 @@
+//! Looks for weights that are no numbers, in every tensor of a file, on all threads.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::compute::ThreadPool;
+use crate::ggml;
+use crate::gguf::{File, TensorInfo, TensorSource};
+use crate::steps::{Context, ErrorClass, StepError, Unit};
+
+/// Bytes that one thread looks at in one go.
+const CHUNK: usize = 1 << 20;
+
+/// Checks that every weight of `file` is finite; a quantized block's scales decide for the block.
+///
+/// # Errors
+/// [`ErrorClass::Input`] naming the first tensor, row and columns that are not, and their value.
+pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), StepError> {
+    let total: u64 = file.tensors().iter().map(TensorInfo::bytes).sum();
+    let mut done = 0;
+    for (number, info) in file.tensors().iter().enumerate() {
+        ctx.check_cancelled()?;
+        let bytes = file.data(number);
+        if let Some(block) = first_bad_block(info, bytes, pool, file)? {
+            return Err(not_finite(file, info, bytes, block));
+        }
+        // The check reads the whole file once; a file larger than memory must not fill it.
+        file.release(number);
+        done += info.bytes();
+        ctx.progress(done, total, Unit::Bytes);
+    }
+    Ok(())
+}
+
+/// The number of the first block that stands for a NaN or an infinity.
+fn first_bad_block(
+    info: &TensorInfo,
+    bytes: &[u8],
+    pool: &ThreadPool,
+    file: &File,
+) -> Result<Option<usize>, StepError> {
+    let size = info.ggml_type.block_bytes();
+    let blocks = bytes.len() / size;
+    let first = AtomicUsize::new(usize::MAX);
+    let unsupported = AtomicUsize::new(0);
+    pool.for_blocks(blocks, CHUNK / size, |range: Range<usize>| {
+        if range.start > first.load(Ordering::Relaxed) {
+            return;
+        }
+        let part = &bytes[range.start * size..range.end * size];
+        match ggml::first_non_finite_block(info.ggml_type, part) {
+            Ok(Some(block)) => {
+                first.fetch_min(range.start + block, Ordering::Relaxed);
+            }
+            Ok(None) => {}
+            Err(_) => unsupported.store(1, Ordering::Relaxed),
+        }
+    });
+    if unsupported.into_inner() > 0 {
+        return Err(StepError::new(
+            ErrorClass::Input,
+            format!(
+                "{}: tensor {} has type {}, which this build cannot read; expected a type that \
+                 `qrun quantize` writes",
+                file.path(),
+                info.name,
+                info.ggml_type
+            ),
+        ));
+    }
+    let first = first.into_inner();
+    Ok((first != usize::MAX).then_some(first))
+}
+
+/// The failure, with the place and the value of the first weight that is no number.
+fn not_finite(file: &File, info: &TensorInfo, bytes: &[u8], block: usize) -> StepError {
+    let (size, width) = (info.ggml_type.block_bytes(), info.ggml_type.block_size());
+    let mut weights = vec![0.0; width];
+    let block_bytes = &bytes[block * size..(block + 1) * size];
+    let found = match ggml::dequantize(info.ggml_type, block_bytes, &mut weights) {
+        Ok(()) => weights.iter().position(|w| !w.is_finite()),
+        Err(_) => None,
+    };
+    let weight = block * width + found.unwrap_or(0);
+    let (row, column) = (weight / info.columns(), weight % info.columns());
+    let value = found.map_or("a scale that is not finite".to_owned(), |at| weights[at].to_string());
+    StepError::new(
+        ErrorClass::Input,
+        format!(
+            "{}: tensor {} ({}, {} rows of {}), row {row}, column {column}: expected a finite \
+             weight, found {value}; the file is damaged or was made from damaged weights: make it \
+             again",
+            file.path(),
+            info.name,
+            info.ggml_type,
+            info.rows(),
+            info.columns(),
+        ),
+    )
+}
