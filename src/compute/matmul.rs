@@ -4,16 +4,18 @@
 //! quantized activations, or (float types, and everything in exact mode) it is dequantized into a
 //! thread's scratch and multiplied in f32.
 
+mod float;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use crate::ggml::{self, Activation, GgmlType, Kernel, UnsupportedType};
 
-use super::lanes::{Lanes, Portable, dot_tile};
 use super::{Activations, SharedSlice, ThreadPool};
 
-/// Rows dequantized at a time, and columns of a tile of results: eight sums in registers.
+/// Rows dequantized at a time.
 const TILE_ROWS: usize = 4;
-const TILE_TOKENS: usize = 2;
 /// Multiplications that are worth handing to a thread.
 const TASK_WORK: usize = 1 << 16;
 
@@ -180,7 +182,7 @@ impl Job<'_> {
             for (i, row) in scratch.chunks_exact_mut(columns).take(count).enumerate() {
                 self.matrix.row_f32(start + i, row);
             }
-            float_rows(
+            float::multiply(
                 &scratch[..count * columns],
                 columns,
                 self.inputs,
@@ -210,73 +212,5 @@ impl Job<'_> {
         let bias = self.bias.map_or(0.0, |b| b[row]);
         // SAFETY: the element belongs to `row`, and a row belongs to one task.
         unsafe { self.out.slice_mut(token * self.matrix.rows + row, 1)[0] = sum + bias };
-    }
-}
-
-/// Calls `put(row, token, sum)` for every pair of a row of `rows` and one of the inputs.
-fn float_rows(
-    rows: &[f32],
-    columns: usize,
-    inputs: &[u32],
-    activations: &Activations,
-    put: impl Fn(usize, usize, f32),
-) {
-    #[cfg(target_arch = "x86_64")]
-    if super::lanes::has_avx2() {
-        // SAFETY: the processor has the features that `float_rows_avx2` is compiled for.
-        unsafe { float_rows_avx2(rows, columns, inputs, activations, put) };
-        return;
-    }
-    float_rows_with::<Portable>(rows, columns, inputs, activations, put);
-}
-
-/// # Safety
-/// The processor must have AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn float_rows_avx2(
-    rows: &[f32],
-    columns: usize,
-    inputs: &[u32],
-    activations: &Activations,
-    put: impl Fn(usize, usize, f32),
-) {
-    float_rows_with::<super::lanes::Avx2>(rows, columns, inputs, activations, put);
-}
-
-#[inline(always)]
-fn float_rows_with<V: Lanes>(
-    rows: &[f32],
-    columns: usize,
-    inputs: &[u32],
-    activations: &Activations,
-    put: impl Fn(usize, usize, f32),
-) {
-    if let Some((full, _)) = rows.split_at_checked(TILE_ROWS * columns) {
-        let row = |i: usize| &full[i * columns..][..columns];
-        let weights: [&[f32]; TILE_ROWS] = std::array::from_fn(row);
-        let (pairs, rest) = inputs.as_chunks::<TILE_TOKENS>();
-        for (p, pair) in pairs.iter().enumerate() {
-            let columns = pair.map(|input| activations.row(input as usize));
-            let sums = dot_tile::<V, TILE_ROWS, TILE_TOKENS>(weights, columns);
-            for (r, sums) in sums.iter().enumerate() {
-                for (t, &sum) in sums.iter().enumerate() {
-                    put(r, p * TILE_TOKENS + t, sum);
-                }
-            }
-        }
-        for (t, &input) in rest.iter().enumerate() {
-            let sums = dot_tile::<V, TILE_ROWS, 1>(weights, [activations.row(input as usize)]);
-            for (r, [sum]) in sums.into_iter().enumerate() {
-                put(r, pairs.len() * TILE_TOKENS + t, sum);
-            }
-        }
-    } else {
-        for (r, row) in rows.chunks_exact(columns).enumerate() {
-            for (t, &input) in inputs.iter().enumerate() {
-                let [[sum]] = dot_tile::<V, 1, 1>([row], [activations.row(input as usize)]);
-                put(r, t, sum);
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 /// Keys and values of one layer, by head, then position, then element.
 pub struct LayerCache {
@@ -17,7 +17,9 @@ pub struct LayerCache {
 /// Numbers of the precision a session keeps.
 enum Store {
     F32(Vec<f32>),
-    F16(Vec<f16>),
+    /// The bits of half-precision floats: a `Vec` of integers comes zeroed from the system, page
+    /// by page as it is used.
+    F16(Vec<u16>),
 }
 
 /// Room for a run of keys or values in f32.
@@ -37,7 +39,7 @@ impl LayerCache {
     pub fn new(heads: usize, head_dim: usize, capacity: usize, exact: bool) -> Self {
         let store = || match exact {
             true => Store::F32(vec![0.0; heads * head_dim * capacity]),
-            false => Store::F16(vec![f16::ZERO; heads * head_dim * capacity]),
+            false => Store::F16(vec![0; heads * head_dim * capacity]),
         };
         Self { heads, head_dim, capacity, keys: store(), values: store() }
     }
@@ -85,7 +87,10 @@ impl Store {
     fn put(&mut self, at: usize, from: &[f32]) {
         match self {
             Store::F32(v) => v[at..at + from.len()].copy_from_slice(from),
-            Store::F16(v) => v[at..at + from.len()].convert_from_f32_slice(from),
+            Store::F16(v) => {
+                let to: &mut [f16] = v[at..at + from.len()].reinterpret_cast_mut();
+                to.convert_from_f32_slice(from);
+            }
         }
     }
 
@@ -94,7 +99,8 @@ impl Store {
             Store::F32(v) => &v[at..at + len],
             Store::F16(v) => {
                 scratch.0.resize(len, 0.0);
-                v[at..at + len].convert_to_f32_slice(&mut scratch.0);
+                let from: &[f16] = v[at..at + len].reinterpret_cast();
+                from.convert_to_f32_slice(&mut scratch.0);
                 &scratch.0
             }
         }

@@ -46,6 +46,11 @@ impl Config {
         };
         keys.equals("attention.value_length", head_dim)?;
         keys.equals("rope.dimension_count", head_dim)?;
+        if let Some(found) = metadata.get(&full("rope.scaling.type"))
+            && *found != Value::String("yarn".to_owned())
+        {
+            return Err(bad("rope.scaling.type", format!("{found:?}"), "yarn"));
+        }
         if heads % config.kv_heads != 0 {
             let expected = format!("a multiple of the {} key/value heads", config.kv_heads);
             return Err(bad("attention.head_count", heads, expected));
@@ -158,6 +163,7 @@ mod tests {
             ("attention.key_length", Value::U32(12), "as attention.key_length is"),
             ("attention.value_length", Value::U32(32), "expected 64"),
             ("expert_used_count", Value::U32(13), "at most the 12 experts"),
+            ("rope.scaling.type", Value::String("linear".to_owned()), "expected yarn"),
             ("rope.freq_base", Value::F32(f32::NAN), "expected a positive number"),
         ];
         for (key, value, expected) in cases {

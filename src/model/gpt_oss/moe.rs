@@ -29,8 +29,8 @@ pub struct Routing {
 
 impl Routing {
     /// Sends each token to the experts with its `used` largest logits, weighted by the softmax
-    /// over those. Of equal logits the lower expert's comes first, as `torch.topk` on a CPU and
-    /// llama.cpp's sort leave it open.
+    /// over those. Of equal logits the lower expert's comes first; `torch.topk` and llama.cpp's
+    /// sort leave that open.
     pub fn from_logits(logits: &[f32], experts: usize, used: usize) -> Self {
         let mut picks: Vec<(u32, f32)> = Vec::with_capacity(logits.len() / experts * used);
         let mut order: Vec<u32> = Vec::new();

@@ -59,3 +59,68 @@ pub fn rotate(heads: &mut [f32], angles: &[f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(rope_factor: f32) -> Config {
+        Config {
+            layers: 1,
+            hidden: 64,
+            heads: 1,
+            kv_heads: 1,
+            head_dim: 64,
+            experts: 1,
+            experts_used: 1,
+            expert_width: 64,
+            vocab: 1,
+            context: 131072,
+            rms_eps: 1e-5,
+            rope_theta: 150000.0,
+            rope_factor,
+            rope_original_context: 4096,
+            rope_beta_fast: 32.0,
+            rope_beta_slow: 1.0,
+            sliding_window: 128,
+            swiglu_limit: 7.0,
+        }
+    }
+
+    /// The ramp goes from pair 8.09 (32 turns in 4096 tokens) to pair 17.40 (one turn).
+    #[test]
+    fn fast_pairs_keep_their_pace_and_slow_ones_are_stretched() {
+        let rope = Rope::new(&config(32.0));
+        let plain = |i: usize| 150000f64.powf(-(i as f64) / 32.0);
+        for i in 0..=8 {
+            assert_eq!(rope.frequencies[i], plain(i));
+        }
+        for i in 18..32 {
+            assert!((rope.frequencies[i] * 32.0 / plain(i) - 1.0).abs() < 1e-12);
+        }
+        let low = 32.0 * (4096.0 / (32.0 * TAU)).ln() / 150000f64.ln();
+        let high = 32.0 * (4096.0 / TAU).ln() / 150000f64.ln();
+        assert!((low - 8.09).abs() < 0.01 && (high - 17.40).abs() < 0.01, "{low} {high}");
+        let ramp = (12.0 - low) / (high - low);
+        let expected = plain(12) * (1.0 - ramp) + plain(12) / 32.0 * ramp;
+        assert!((rope.frequencies[12] / expected - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rotation_pairs_halves_and_scales_by_the_concentration() {
+        let rope = Rope::new(&config(32.0));
+        let mut head: Vec<f32> = (0..64).map(|i| i as f32).collect();
+        rotate(&mut head, &rope.angles(0));
+        let concentration = (0.1 * 32f64.ln() + 1.0) as f32;
+        for (i, h) in head.iter().enumerate() {
+            assert_eq!(*h, i as f32 * concentration);
+        }
+        let mut head = vec![0.0; 128];
+        (head[64], head[65]) = (1.0, 1.0);
+        rotate(&mut head, &Rope::new(&config(1.0)).angles(3));
+        assert!((head[64] - 3f32.cos()).abs() < 1e-6 && (head[96] - 3f32.sin()).abs() < 1e-6);
+        let slower = 3.0 * 150000f32.powf(-1.0 / 32.0);
+        assert!((head[65] - slower.cos()).abs() < 1e-6 && (head[97] - slower.sin()).abs() < 1e-6);
+        assert_eq!(head[..64], [0.0; 64]);
+    }
+}

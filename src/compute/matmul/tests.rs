@@ -1,0 +1,75 @@
+use super::*;
+
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    (0..n as u32).map(|i| ((i + 1).wrapping_mul(seed) >> 16) as f32 / 32768.0 - 1.0).collect()
+}
+
+/// Every supported type with columns of 32, at row and token counts around the tile sizes.
+#[test]
+fn products_are_dots_of_rows_plus_bias() {
+    for &ty in GgmlType::ALL.iter().filter(|t| 64 % t.block_size() == 0) {
+        if Kernel::new(ty).is_err() {
+            continue;
+        }
+        for (rows, tokens) in [(1, 1), (4, 2), (7, 5), (9, 3)] {
+            check(ty, 64, rows, tokens);
+        }
+    }
+    check(GgmlType::F32, 37, 5, 3);
+}
+
+fn check(ty: GgmlType, columns: usize, rows: usize, tokens: usize) {
+    let mut bytes = vec![0; columns / ty.block_size() * ty.block_bytes() * rows];
+    ggml::quantize(ty, &values(columns * rows, 2654435761), columns, None, &mut bytes).unwrap();
+    let matrix = Matrix::new(ty, columns, rows, &bytes).unwrap();
+    let bias = values(rows, 40503);
+    // The second product reads some of the rows, and in another order.
+    let (all, some): (Vec<u32>, Vec<u32>) =
+        ((0..tokens as u32).collect(), (0..tokens as u32).rev().step_by(2).collect());
+    for exact in [true, false] {
+        let mut activations = Activations::default();
+        activations.reset(tokens, columns).copy_from_slice(&values(tokens * columns, 668265263));
+        let mut first = vec![f32::NAN; rows * all.len()];
+        let mut second = vec![f32::NAN; rows * some.len()];
+        let mut products = [
+            Product { matrix, bias: Some(&bias), inputs: &all, out: &mut first },
+            Product { matrix, bias: None, inputs: &some, out: &mut second },
+        ];
+        let pool = ThreadPool::new(3).unwrap();
+        multiply(&pool, exact, &mut activations, &mut products);
+        let tolerance =
+            if exact || matrix.activation(false) == Activation::F32 { 1e-4 } else { 0.2 };
+        let mut row = vec![0.0; columns];
+        for r in 0..rows {
+            matrix.row_f32(r, &mut row);
+            let dot = |t: u32| -> f64 {
+                let activation = activations.row(t as usize).iter();
+                row.iter().zip(activation).map(|(&w, &a)| f64::from(w) * f64::from(a)).sum()
+            };
+            for (i, &t) in all.iter().enumerate() {
+                let error = f64::from(first[i * rows + r] - bias[r]) - dot(t);
+                assert!(error.abs() < tolerance, "{ty} exact={exact} row {r}: {error}");
+            }
+            for (i, &t) in some.iter().enumerate() {
+                let error = f64::from(second[i * rows + r]) - dot(t);
+                assert!(error.abs() < tolerance, "{ty} exact={exact} row {r}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_matrix_are_refused() {
+    let message = |ty, columns, rows, bytes: &[u8]| {
+        Matrix::new(ty, columns, rows, bytes).err().unwrap().to_string()
+    };
+    assert_eq!(
+        message(GgmlType::Q8_0, 33, 1, &[]),
+        "33 columns are no multiple of q8_0's block of 32"
+    );
+    assert_eq!(
+        message(GgmlType::Q8_0, 64, 2, &[0; 135]),
+        "expected 136 bytes (2 rows of 64 q8_0), found 135"
+    );
+    assert!(message(GgmlType::F32, usize::MAX, usize::MAX, &[]).contains("expected"));
+}
