@@ -13,6 +13,7 @@ mod error;
 mod evaluate;
 mod exec_step;
 mod generate;
+mod schema;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -56,6 +57,7 @@ enum Command {
     Doctor(doctor::Args),
     Evaluate(evaluate::Args),
     Generate(generate::Args),
+    Schema(schema::Args),
     #[command(hide = true)]
     ExecStep,
 }
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
         Command::Generate(args) => generate::run(&args),
+        Command::Schema(schema::Args {}) => schema::run(),
         Command::ExecStep => Ok(exec_step::run()),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,135 @@
+//! What is wrong with a manifest, and where: problems that point at the lines that cause them.
+
+use std::ops::Range;
+
+use camino::Utf8PathBuf;
+use miette::{Diagnostic, NamedSource, SourceSpan};
+
+/// Why a manifest or its lock file cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    #[diagnostic(help("{help}"))]
+    Read { path: Utf8PathBuf, help: &'static str, source: std::io::Error },
+    /// The file says something that is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Everything that is wrong with one file.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{path}: {}", count(.problems.len()))]
+pub struct Invalid {
+    /// As the user named it.
+    pub path: Utf8PathBuf,
+    #[source_code]
+    pub text: NamedSource<String>,
+    /// In the order of the file.
+    #[related]
+    pub problems: Vec<Problem>,
+}
+
+fn count(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct Problem {
+    /// What was found and what was expected.
+    pub message: String,
+    /// Where; absent for what is missing from the whole file.
+    #[label("{label}")]
+    pub at: Option<SourceSpan>,
+    /// The few words under the line.
+    pub label: String,
+    /// What to do.
+    #[help]
+    pub help: Option<String>,
+}
+
+/// Collects problems, so that one look shows them all.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds a problem at `span`; an empty span at the start of the file means the whole of it.
+    pub fn add(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let at = (span != (0..0)).then(|| SourceSpan::from(span));
+        self.0.push(Problem { message: message.into(), at, label: label.into(), help });
+    }
+
+    /// Adds what the TOML parser says.
+    pub fn add_toml(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(0..0);
+        match error.message().strip_prefix("missing field") {
+            Some(key) => {
+                let help = "`qrun schema` prints every key with its meaning".to_owned();
+                self.add(span, format!("missing key{key}"), "not in here", Some(help));
+            }
+            None => self.add(span, error.message(), "here", None),
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The error to show, problems in the order of the file.
+    pub fn into_error(mut self, path: &camino::Utf8Path, text: &str) -> ManifestError {
+        self.0.sort_by_key(|problem| problem.at.map_or(usize::MAX, |at| at.offset()));
+        self.0.dedup();
+        Invalid {
+            path: path.to_owned(),
+            text: NamedSource::new(path.as_str(), text.to_owned()).with_language("toml"),
+            problems: self.0,
+        }
+        .into()
+    }
+}
+
+/// The candidate that a misspelt word probably meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean X?`, if something is near.
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(word, candidates).map(|near| format!("did you mean `{near}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found_and_a_far_one_is_not() {
+        let formats = ["q4_K_M", "q4_K_S", "q8_0"];
+        assert_eq!(nearest("q4_k_n", formats), Some("q4_K_M"));
+        assert_eq!(nearest("Q8-0", formats), Some("q8_0"));
+        assert_eq!(nearest("zebra", formats), None);
+        assert_eq!(nearest("warmup", ["warmups", "runs"]), Some("warmups"));
+    }
+}

@@ -1,0 +1,298 @@
+//! The manifest as typed: what serde reads and what the JSON schema is generated from. Every
+//! docstring here is a description in the schema. Meaning is checked in `resolve`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::steps::{ConvertDtype, NativeMxfp4};
+
+/// A job of qrun: from a published checkpoint to quantized GGUF files. Paths are relative to
+/// `workspace`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub schema: Spanned<u32>,
+    /// Name of the job; stands in file names. Letters, digits, `-`, `_` and `.`.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub name: Spanned<String>,
+    /// Directory that every other path is relative to; itself relative to the manifest. Left out,
+    /// the manifest's own directory.
+    #[schemars(with = "Option<String>")]
+    pub workspace: Option<Spanned<String>>,
+    /// What the host must have, checked before any step starts.
+    #[serde(default)]
+    pub host: Host,
+    /// The checkpoint.
+    pub input: Input,
+    /// Checkpoint to GGUF.
+    #[serde(default)]
+    pub convert: Convert,
+    /// What all formats share.
+    pub quantize: Quantize,
+    /// The candidates, in the order of the report. Exactly one is the baseline.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub format: Vec<Format>,
+    /// Files to hold the candidates against.
+    #[serde(default)]
+    pub reference: Vec<Reference>,
+    /// Whether each candidate loads and computes.
+    #[serde(default)]
+    pub load_check: LoadCheck,
+    /// How fast each candidate is.
+    #[serde(default)]
+    pub bench: Bench,
+    /// How far each candidate is from the references over a text. Left out, this is not measured.
+    pub evaluate: Option<Evaluate>,
+    /// Where the candidates are copied to. Left out, they stay where quantize puts them.
+    pub publish: Option<Publish>,
+    /// The report.
+    #[serde(default)]
+    pub report: Report,
+}
+
+/// What the host must have, checked before any step starts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Host {
+    /// RAM at least, for example `"32 GB"` or `"30 GiB"`. A machine sold with 32 GB has 32 GiB less
+    /// what its firmware and kernel take: more than `32 GB`, less than `32 GiB`. Left out, only
+    /// what the steps need is checked.
+    #[schemars(with = "Option<String>")]
+    pub min_ram: Option<Spanned<String>>,
+}
+
+/// The checkpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Input {
+    /// Directory with `config.json` and `*.safetensors`, in either published layout.
+    #[schemars(with = "String")]
+    pub checkpoint: Spanned<String>,
+    /// File name to SHA-256. Files it leaves out are pinned in the lock file beside the manifest
+    /// at the first run.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>", extend("additionalProperties" = {
+        "type": "string", "pattern": "^[0-9a-fA-F]{64}$"
+    }))]
+    pub sha256: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// `"o200k_harmony"` for the built-in vocabulary, or a directory with `tokenizer.json`. Left
+    /// out, the checkpoint's own `tokenizer.json`.
+    #[schemars(with = "Option<String>")]
+    pub tokenizer: Option<Spanned<String>>,
+}
+
+/// Checkpoint to GGUF.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Convert {
+    /// Type of the tensors that the checkpoint does not hold in MXFP4.
+    #[schemars(with = "ConvertDtype")]
+    pub dtype: Spanned<String>,
+    /// The converted file. Left out, none is written and quantize reads the checkpoint itself.
+    #[schemars(with = "Option<String>")]
+    pub gguf: Option<Spanned<String>>,
+}
+
+/// What all formats share.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Quantize {
+    /// What happens to experts that are MXFP4 already: `keep` copies them unchanged, `requantize`
+    /// gives them the format's type.
+    #[serde(default = "keep")]
+    #[schemars(with = "NativeMxfp4")]
+    pub native_mxfp4: Spanned<String>,
+    /// Path of each candidate, with `{name}`, `{format}` and `{timestamp}` in it. The timestamp is
+    /// the UTC time at which that file was made, `yyyymmdd_hhmmss`; a fresh file keeps its name.
+    #[schemars(with = "String")]
+    pub gguf: Spanned<String>,
+}
+
+/// One candidate: a mix, and types for the tensors that a pattern matches.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Format {
+    /// Name of the candidate; stands in file names. Letters, digits, `-`, `_` and `.`.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub name: Spanned<String>,
+    /// What the candidate is to the others. Exactly one is the baseline.
+    #[schemars(with = "Option<Role>")]
+    pub role: Option<Spanned<String>>,
+    /// The mix, as llama-quantize names them: `q4_K_M`, `q8_0`, ... Left out, the name is the mix.
+    #[schemars(with = "Option<String>")]
+    pub base: Option<Spanned<String>>,
+    /// Types for some tensors; the first match wins over the mix.
+    #[serde(default)]
+    pub tensors: Vec<TensorRule>,
+}
+
+/// What a candidate is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Role {
+    /// The one that is kept unless another is better by more than the noise.
+    Baseline,
+}
+
+/// A type for the tensors whose name matches.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TensorRule {
+    /// Regular expression searched in the tensor's name, for example `^output\.weight$`.
+    #[serde(rename = "match")]
+    #[schemars(with = "String")]
+    pub pattern: Spanned<String>,
+    /// A ggml type such as `q4_0`, `q6_K` or `bf16`.
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub ggml_type: Spanned<String>,
+}
+
+/// A file to hold the candidates against.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Reference {
+    /// What it is the reference for, for example `quality`. Letters, digits, `-`, `_` and `.`.
+    #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub name: Spanned<String>,
+    /// The file: one that is there, or, with `format`, the one that the job makes.
+    #[schemars(with = "String")]
+    pub gguf: Spanned<String>,
+    /// A mix such as `q8_0`: the job makes the file itself, from the source of its candidates. Left
+    /// out, the file is there already.
+    #[schemars(with = "Option<String>")]
+    pub format: Option<Spanned<String>>,
+    /// Whether the job fails without the file. If not, the report names what is missing and leaves
+    /// it out. Left out, true.
+    #[schemars(with = "Option<bool>")]
+    pub required: Option<Spanned<bool>>,
+}
+
+/// Whether each candidate loads and computes.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct LoadCheck {
+    /// Time after which a check has failed, for example `"120s"` or `"5m"`.
+    #[schemars(with = "String")]
+    pub timeout: Spanned<String>,
+}
+
+/// How fast each candidate is.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Bench {
+    /// Runs before those that count.
+    #[schemars(with = "u32")]
+    pub warmups: Spanned<u32>,
+    /// Runs that count.
+    #[schemars(with = "u32", range(min = 1))]
+    pub runs: Spanned<u32>,
+    /// Tokens of the prompt.
+    #[schemars(with = "u32", range(min = 1))]
+    pub prompt_tokens: Spanned<u32>,
+    /// Tokens to generate after it.
+    #[schemars(with = "u32", range(min = 1))]
+    pub generate_tokens: Spanned<u32>,
+    /// The results as JSON.
+    #[schemars(with = "String")]
+    pub out: Spanned<String>,
+}
+
+/// How far each candidate is from the references over a text.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Evaluate {
+    /// Text files, read in this order.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub corpus: Spanned<Vec<Spanned<String>>>,
+    /// Tokens per window; the second half of each is scored.
+    #[serde(default = "window")]
+    #[schemars(with = "u32", range(min = 2))]
+    pub context: Spanned<u32>,
+    /// Windows at most, from the start of the text. Left out, all of it.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub max_windows: Option<Spanned<u32>>,
+    /// Tokens to generate greedily, to see where a candidate first leaves a reference.
+    #[serde(default = "greedy_tokens")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub greedy_tokens: Spanned<u32>,
+}
+
+/// Where the candidates are copied to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Publish {
+    /// A directory.
+    #[schemars(with = "String")]
+    pub to: Spanned<String>,
+    /// File of SHA-256 lines as `sha256sum -c` reads them, with `{name}` and `{timestamp}` in its
+    /// path. Left out, none is written.
+    #[schemars(with = "Option<String>")]
+    pub sha256_list: Option<Spanned<String>>,
+}
+
+/// The report.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Report {
+    /// Directory for `README-<name>.md`, a copy of the benchmark's JSON and the logs.
+    #[schemars(with = "String")]
+    pub dir: Spanned<String>,
+}
+
+/// A value that the manifest leaves out.
+fn default<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+fn keep() -> Spanned<String> {
+    default("keep".to_owned())
+}
+
+fn window() -> Spanned<u32> {
+    default(512)
+}
+
+fn greedy_tokens() -> Spanned<u32> {
+    default(48)
+}
+
+impl Default for Convert {
+    fn default() -> Self {
+        Self { dtype: default("f32".to_owned()), gguf: None }
+    }
+}
+
+impl Default for LoadCheck {
+    fn default() -> Self {
+        Self { timeout: default("120s".to_owned()) }
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self {
+            warmups: default(3),
+            runs: default(10),
+            prompt_tokens: default(128),
+            generate_tokens: default(32),
+            out: default("bench/bench_results_full.json".to_owned()),
+        }
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { dir: default("reports".to_owned()) }
+    }
+}

@@ -1,0 +1,192 @@
+use std::time::Duration;
+
+use super::*;
+use crate::ggml::GgmlType;
+use crate::steps::TokenizerSource;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The least that is a job, in parts that a test can replace.
+const HEAD: &str = "schema = 1\nname = \"small\"\n";
+const INPUT: &str = "[input]\ncheckpoint = \"models/small\"\n";
+const QUANTIZE: &str = "[quantize]\ngguf = \"out/{name}-{format}.{timestamp}.gguf\"\n";
+const FORMAT: &str = "[[format]]\nname = \"q8_0\"\nrole = \"baseline\"\n";
+
+fn parsed(text: &str) -> Result<Job, ManifestError> {
+    let path = camino::Utf8PathBuf::from(format!("{ROOT}/jobs/small.toml"));
+    parse(text, Utf8Path::new("jobs/small.toml"), &path)
+}
+
+fn least(more: &str) -> String {
+    format!("{HEAD}{INPUT}{QUANTIZE}{FORMAT}{more}")
+}
+
+/// What the user sees.
+fn report(text: &str) -> String {
+    let error = parsed(text).unwrap_err();
+    let theme = miette::GraphicalTheme::unicode_nocolor();
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .render_report(&mut shown, &error)
+        .unwrap();
+    shown.replace(ROOT, "/home/qrun")
+}
+
+/// The messages alone, one a line.
+fn messages(text: &str) -> Vec<String> {
+    match parsed(text) {
+        Err(ManifestError::Invalid(invalid)) => {
+            invalid.problems.into_iter().map(|problem| problem.message).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_documented_default() {
+    let job = parsed(&least("")).unwrap();
+    assert_eq!(job.workspace, format!("{ROOT}/jobs"));
+    assert_eq!(job.lock, format!("{ROOT}/jobs/small.lock"));
+    assert_eq!(job.input.tokenizer, TokenizerSource::Checkpoint);
+    assert_eq!(job.load_check.timeout, Duration::from_secs(120));
+    let Bench { warmups, runs, prompt_tokens, generate_tokens, out } = job.bench;
+    assert_eq!((warmups, runs, prompt_tokens, generate_tokens), (3, 10, 128, 32));
+    assert_eq!(out, format!("{ROOT}/jobs/bench/bench_results_full.json"));
+    assert_eq!(job.quantize.gguf, format!("{ROOT}/jobs/out/small-{{format}}.{{timestamp}}.gguf"));
+    assert!(job.convert.gguf.is_none() && job.evaluate.is_none() && job.publish.is_none());
+    assert!(job.formats[0].baseline);
+}
+
+#[test]
+fn names_are_taken_in_any_case_and_kept_in_one() {
+    let text = least(
+        "[[format]]\nname = \"tuned\"\nbase = \"Q8_0\"\n\
+         tensors = [{ match = '^output\\.weight$', type = \"BF16\" }]\n\
+         [[reference]]\nname = \"quality\"\ngguf = \"out/{name}-ref.gguf\"\nformat = \"F16\"\n",
+    );
+    let job = parsed(&text).unwrap();
+    let tuned = &job.formats[1].spec;
+    assert_eq!((tuned.base.as_str(), tuned.tensors[0].ggml_type), ("q8_0", GgmlType::BF16));
+    let ReferenceOrigin::Made(spec) = &job.references[0].origin else { panic!() };
+    assert_eq!((spec.name.as_str(), spec.base.as_str()), ("quality", "f16"));
+    assert_eq!(job.references[0].gguf, format!("{ROOT}/jobs/out/small-ref.gguf"));
+}
+
+#[test]
+fn a_typo_shows_its_line_and_the_nearest_key() {
+    insta::assert_snapshot!(report(&least("[bench]\nwarmup = 1\nruns = 0\n")));
+}
+
+#[test]
+fn everything_that_is_wrong_is_shown_at_once() {
+    insta::assert_snapshot!(report(
+        "schema = 2\nname = \"a b\"\nruns = 3\n\
+         [host]\nmin_ram = \"plenty\"\n\
+         [input]\ncheckpoint = \"\"\ntokenizer = \"o200k_harmoni\"\n\
+         sha256 = { \"model.safetensors\" = \"12\" }\n\
+         [convert]\ndtype = \"fp16\"\n\
+         [quantize]\ngguf = \"out/{name}.{timestmp}.gguf\"\n\
+         [[format]]\nname = \"q8_0\"\nrole = \"baseline\"\n\
+         [[format]]\nname = \"Q8_0\"\nrole = \"baseline\"\n\
+         [[format]]\nname = \"fast\"\n\
+         tensors = [{ match = \"(\", type = \"q4_K_M\" }]\n\
+         [load_check]\ntimeout = \"0s\"\n"
+    ));
+}
+
+#[test]
+fn toml_that_does_not_parse_shows_where() {
+    insta::assert_snapshot!(report("schema = 1\nname = \"x\n[input\n"));
+}
+
+#[test]
+fn a_wrong_type_shows_where() {
+    insta::assert_snapshot!(report(&least("[bench]\nruns = \"ten\"\n")));
+}
+
+#[test]
+fn a_missing_section_is_named() {
+    insta::assert_snapshot!(report(&format!("{HEAD}{INPUT}{FORMAT}")));
+}
+
+#[test]
+fn there_is_exactly_one_baseline() {
+    let none = format!("{HEAD}{INPUT}{QUANTIZE}[[format]]\nname = \"q8_0\"\n");
+    assert_eq!(messages(&none), ["no format is the baseline"]);
+    let two = least("[[format]]\nname = \"f16\"\nrole = \"baseline\"\n");
+    assert_eq!(messages(&two), ["`q8_0` and `f16` are both the baseline"]);
+    assert_eq!(messages(&format!("{HEAD}{INPUT}{QUANTIZE}")), ["no formats to make"]);
+    let misspelt = format!("{HEAD}{INPUT}{QUANTIZE}[[format]]\nname = \"f16\"\nrole = \"base\"\n");
+    assert_eq!(messages(&misspelt), ["unknown role \"base\""]);
+}
+
+#[test]
+fn several_formats_need_the_placeholder_and_one_does_not() {
+    let quantize = "[quantize]\ngguf = \"out.gguf\"\n";
+    let one = format!("{HEAD}{INPUT}{quantize}{FORMAT}");
+    assert!(parsed(&one).is_ok());
+    let two = format!("{one}[[format]]\nname = \"f16\"\n");
+    assert_eq!(messages(&two), ["2 formats, and no `{format}` in their path"]);
+}
+
+#[test]
+fn nothing_is_written_over_an_input_or_written_twice() {
+    let cases = [
+        ("[convert]\ngguf = \"models/small/x.gguf\"\n", "is inside the checkpoint's directory"),
+        ("[bench]\nout = \"small.toml\"\n", "`bench.out` would overwrite `the manifest itself`"),
+        ("[bench]\nout = \"small.lock\"\n", "`bench.out` would overwrite `the lock file`"),
+        ("[report]\ndir = \"models/small/reports\"\n", "is inside the checkpoint's directory"),
+        ("[bench]\nout = \"reports/README-small.md\"\n", "are the same file"),
+        ("[bench]\nout = \"reports\"\n", "`report.dir` is a directory and `bench.out` a file"),
+        ("[bench]\nout = \"x/\"\n", "\"x/\" is a directory"),
+        (
+            "[convert]\ngguf = \"a/../ref.gguf\"\n[[reference]]\nname = \"r\"\ngguf = \"ref.gguf\"\n",
+            "`convert.gguf` would overwrite `reference.gguf (r)`",
+        ),
+        (
+            "[evaluate]\ncorpus = [\"a.txt\"]\n[publish]\nto = \"a.txt\"\n",
+            "`publish.to` is a directory",
+        ),
+    ];
+    for (more, message) in cases {
+        let found = messages(&least(more));
+        assert!(found.len() == 1 && found[0].contains(message), "{message}: {found:?}");
+    }
+}
+
+#[test]
+fn references_are_named_once_and_not_like_the_model_itself() {
+    let reference = |name: &str, more: &str| {
+        format!("[[reference]]\nname = \"{name}\"\ngguf = \"ref-{name}.gguf\"\n{more}")
+    };
+    let twice = least(&(reference("a", "") + &reference("A", "")));
+    assert_eq!(messages(&twice), ["two references are called `A`"]);
+    let reserved = messages(&least(&reference("unquantized", "")));
+    assert!(reserved[0].contains("the model before quantizing"), "{reserved:?}");
+    let both = messages(&least(&reference("a", "format = \"q8_0\"\nrequired = true\n")));
+    assert_eq!(both, ["a reference that the job makes is always there"]);
+    let job = parsed(&least(&reference("a", "required = false\n"))).unwrap();
+    assert_eq!(job.references[0].origin, ReferenceOrigin::Given { required: false });
+}
+
+#[test]
+fn a_missing_manifest_says_what_to_name() {
+    let error = Job::load(Utf8Path::new("no/such.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read no/such.toml");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(?s).{0,200}") {
+        let _ = parsed(&text);
+    }
+
+    /// Cuts and doublings of a manifest keep most of its structure.
+    #[test]
+    fn no_damage_makes_the_parser_panic(from in 0..400usize, to in 0..400usize) {
+        let whole = least("[evaluate]\ncorpus = [\"ä\"]\n[publish]\nto = \"{name}\"\n");
+        let at = |i: usize| whole.floor_char_boundary(i);
+        let _ = parsed(&format!("{}{}", &whole[..at(from)], &whole[at(to)..]));
+    }
+}
