@@ -9,6 +9,7 @@ assert_layout!(Bf16Le);
 
 impl Block for Bf16Le {
     const TYPE: GgmlType = GgmlType::BF16;
+    const LARGEST: f32 = f32::MAX;
     type Activation = F32Le;
 
     fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

@@ -5,6 +5,9 @@ use bytemuck::Pod;
 use super::GgmlType;
 use super::activation::ActivationBlock;
 
+/// The largest scale that half precision holds.
+pub(super) const F16_MAX: f32 = 65504.0;
+
 /// One block of a tensor type: the fixed number of weights that share a scale.
 ///
 /// Implementations are viewed in place over a file's bytes, so they have alignment 1 and their
@@ -12,6 +15,10 @@ use super::activation::ActivationBlock;
 pub(super) trait Block: Pod {
     /// The type this is a block of.
     const TYPE: GgmlType;
+
+    /// No block holds larger magnitudes. Rows beyond are refused before they are quantized: the
+    /// searches for a scale overflow there, and some of them would then write zeros.
+    const LARGEST: f32;
 
     /// Block of the activations that a row of this type is multiplied with.
     type Activation: ActivationBlock;

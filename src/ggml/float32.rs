@@ -9,6 +9,7 @@ assert_layout!(F32Le);
 
 impl Block for F32Le {
     const TYPE: GgmlType = GgmlType::F32;
+    const LARGEST: f32 = f32::MAX;
     type Activation = F32Le;
 
     fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_k::BlockQ8K;
@@ -69,6 +69,7 @@ impl BlockIq4Xs {
 
 impl Block for BlockIq4Xs {
     const TYPE: GgmlType = GgmlType::IQ4_XS;
+    const LARGEST: f32 = F16_MAX * 32.0 * 127.0;
     type Activation = BlockQ8K;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

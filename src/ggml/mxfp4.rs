@@ -58,6 +58,7 @@ fn nearest(x: f32, scale: f32) -> u8 {
 
 impl Block for BlockMxfp4 {
     const TYPE: GgmlType = GgmlType::MXFP4;
+    const LARGEST: f32 = f32::MAX;
     type Activation = BlockQ8_0;
 
     fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
@@ -81,9 +82,14 @@ impl Block for BlockMxfp4 {
         }
     }
 
-    /// The exponent 255 stands for NaN.
+    /// The exponent 255 stands for NaN; just below it the larger values exceed an `f32`.
     fn is_finite(&self) -> bool {
-        self.e != 255
+        self.e < 253
+            || self.e < 255 && {
+                let mut weights = [0.0; 32];
+                self.dequantize(&mut weights);
+                weights.iter().all(|w| w.is_finite())
+            }
     }
 
     fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {

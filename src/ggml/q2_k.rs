@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_two_bits, unpack_two_bits};
 use super::q8_k::BlockQ8K;
@@ -93,6 +93,7 @@ fn groups<'a>(
 
 impl Block for BlockQ2K {
     const TYPE: GgmlType = GgmlType::Q2_K;
+    const LARGEST: f32 = F16_MAX * 15.0 * 3.0;
     type Activation = BlockQ8K;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

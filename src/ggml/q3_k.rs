@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
 use super::q8_k::BlockQ8K;
@@ -112,6 +112,7 @@ fn groups<'a>(
 
 impl Block for BlockQ3K {
     const TYPE: GgmlType = GgmlType::Q3_K;
+    const LARGEST: f32 = F16_MAX * 32.0 * 4.0;
     type Activation = BlockQ8K;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
@@ -31,6 +31,7 @@ impl BlockQ4_0 {
 
 impl Block for BlockQ4_0 {
     const TYPE: GgmlType = GgmlType::Q4_0;
+    const LARGEST: f32 = F16_MAX * 8.0;
     type Activation = BlockQ8_0;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

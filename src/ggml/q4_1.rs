@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_1::BlockQ8_1;
@@ -25,6 +25,7 @@ assert_layout!(BlockQ4_1);
 
 impl Block for BlockQ4_1 {
     const TYPE: GgmlType = GgmlType::Q4_1;
+    const LARGEST: f32 = F16_MAX * 16.0;
     type Activation = BlockQ8_1;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

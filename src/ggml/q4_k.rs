@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{pack_four_bits, unpack_four_bits};
 use super::q8_k::BlockQ8K;
@@ -44,6 +44,7 @@ impl BlockQ4K {
 
 impl Block for BlockQ4K {
     const TYPE: GgmlType = GgmlType::Q4_K;
+    const LARGEST: f32 = F16_MAX * 63.0 * 15.0;
     type Activation = BlockQ8K;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

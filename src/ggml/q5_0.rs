@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_0::BlockQ8_0;
@@ -36,6 +36,7 @@ impl BlockQ5_0 {
 
 impl Block for BlockQ5_0 {
     const TYPE: GgmlType = GgmlType::Q5_0;
+    const LARGEST: f32 = F16_MAX * 16.0;
     type Activation = BlockQ8_0;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

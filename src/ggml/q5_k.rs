@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{pack_bit, pack_four_bits, unpack_bit, unpack_four_bits};
 use super::q8_k::BlockQ8K;
@@ -46,6 +46,7 @@ impl BlockQ5K {
 
 impl Block for BlockQ5K {
     const TYPE: GgmlType = GgmlType::Q5_K;
+    const LARGEST: f32 = F16_MAX * 63.0 * 31.0;
     type Activation = BlockQ8K;
 
     fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {

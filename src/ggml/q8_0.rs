@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::rounding::round_away;
 
@@ -21,6 +21,7 @@ assert_layout!(BlockQ8_0);
 
 impl Block for BlockQ8_0 {
     const TYPE: GgmlType = GgmlType::Q8_0;
+    const LARGEST: f32 = F16_MAX * 127.0;
     type Activation = BlockQ8_0;
 
     fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

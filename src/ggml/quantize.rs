@@ -90,16 +90,27 @@ fn quantize_rows<B: Block>(
     for (row, (x, y)) in
         src.chunks_exact(columns).zip(blocks.chunks_exact_mut(blocks_per_row)).enumerate()
     {
-        if let Some(column) = x.iter().position(|v| !v.is_finite()) {
+        let largest = largest_magnitude(x);
+        if !largest.is_finite()
+            && let Some(column) = x.iter().position(|v| !v.is_finite())
+        {
             return Err(QuantizeError::NotFinite { row, column, value: x[column] });
         }
-        B::quantize_row(x, importance, y);
-        if !y.iter().all(B::is_finite) {
-            let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let fits = largest <= B::LARGEST && {
+            B::quantize_row(x, importance, y);
+            y.iter().all(B::is_finite)
+        };
+        if !fits {
             return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
         }
     }
     Ok(())
+}
+
+/// The largest magnitude; not finite if any value is not.
+fn largest_magnitude(x: &[f32]) -> f32 {
+    // Bits without the sign order as magnitudes do, with infinity and NaN above all numbers.
+    f32::from_bits(x.iter().fold(0, |m, v| m.max(v.to_bits() & 0x7fff_ffff)))
 }
 
 /// Dequantizes any whole number of blocks; the floats are those of llama.cpp's `to_float`, to the

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 
+mod edges;
+mod properties;
+
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle");
 
 /// Types that can be computed with.
