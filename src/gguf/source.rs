@@ -84,4 +84,11 @@ pub trait TensorSource: Send + Sync {
     fn find(&self, name: &str) -> Option<usize> {
         self.tensors().iter().position(|t| t.name == name)
     }
+
+    /// Bits of tensor data per weight, block overhead included; zero without tensors.
+    fn bits_per_weight(&self) -> f64 {
+        let bytes: u64 = self.tensors().iter().map(TensorInfo::bytes).sum();
+        let weights: u64 = self.tensors().iter().map(TensorInfo::elements).sum();
+        if weights == 0 { 0.0 } else { bytes as f64 * 8.0 / weights as f64 }
+    }
 }

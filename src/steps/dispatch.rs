@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Context, ErrorClass, StepError, StepSpec, bench, evaluate, load_check, publish, report,
+    Context, ErrorClass, StepError, StepSpec, bench, compare, evaluate, load_check, publish, report,
 };
 
 /// Does one step and returns its kind's result as JSON.
@@ -16,6 +16,7 @@ pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     match spec {
         StepSpec::LoadCheck(spec) => json(&load_check::run(spec, ctx)?),
         StepSpec::Bench(spec) => json(&bench::run(spec, ctx)?),
+        StepSpec::Compare(spec) => json(&compare::run(spec, ctx)?),
         StepSpec::Report(spec) => json(&report::run(spec, ctx)?),
         StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),

@@ -77,7 +77,7 @@ impl Facts<'_> {
             generated,
             samples,
         };
-        let (bytes, bits_per_weight) = (file.file_bytes(), bits_per_weight(file));
+        let (bytes, bits_per_weight) = (file.file_bytes(), file.bits_per_weight());
         Ok(BenchResult { gguf: spec.gguf.clone(), bytes, bits_per_weight, measured })
     }
 }
@@ -95,11 +95,4 @@ fn distribution(what: &str, samples: impl Iterator<Item = f64>) -> Result<Distri
             format!("{what}: the clock stood still during a run; expected a time above zero"),
         )
     })
-}
-
-/// Bits of tensor data per weight.
-pub fn bits_per_weight(source: &dyn TensorSource) -> f64 {
-    let bytes: u64 = source.tensors().iter().map(|t| t.bytes()).sum();
-    let elements: u64 = source.tensors().iter().map(|t| t.elements()).sum();
-    bytes as f64 * 8.0 / elements as f64
 }
