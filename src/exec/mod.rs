@@ -2,17 +2,27 @@
 
 mod child;
 mod death;
+mod executor;
+mod observer;
 mod one;
 mod order;
 mod publish;
+mod scheduler;
+mod slots;
+mod step_log;
 pub mod worker;
 
 #[cfg(test)]
 mod child_tests;
+#[cfg(test)]
+mod scheduler_tests;
 
-pub use child::TimeLimit;
+pub use child::{Success, TimeLimit};
+pub use executor::{Executor, Pending, Work, Workers};
+pub use observer::{RunObserver, StepReport, Summary};
 pub use one::run_one;
 pub use order::{Record, WorkOrder};
+pub use scheduler::{Options, run};
 
 use crate::steps::{ErrorClass, StepError};
 

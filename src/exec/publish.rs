@@ -75,6 +75,10 @@ impl<'a> Publication<'a> {
         }
         let Record { job, step, key, .. } = self.record;
         let Some(action) = self.state.action(job, step, key)? else { return Ok(None) };
+        let out = steps::model_output(&self.spec);
+        if out.is_some_and(|out| action.outputs.iter().all(|o| o.path != out)) {
+            return Ok(None);
+        }
         for output in &action.outputs {
             if !self.is_known(output)? {
                 return Ok(None);

@@ -1,1 +1,179 @@
-//! Manifest and state to a step graph with a key and a verdict per step. Knows nothing of how a step works inside.
+//! Manifest and state to a step graph with a key and a verdict per step. Knows nothing of how a
+//! step works inside.
+
+mod demand;
+mod graph;
+mod ingredients;
+mod input_files;
+mod judge;
+mod key;
+mod names;
+pub mod render;
+mod select;
+mod sizes;
+mod spec;
+mod verdict;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+pub use demand::{Demand, DiskDemand, StepDemand, admit};
+pub use graph::{Edge, Graph, Node, Target, Task};
+pub use judge::{Done, Judgement, Launch, StepState};
+pub use select::{Selection, UnknownStep};
+pub use verdict::{Reason, Verdict};
+
+use crate::manifest::Job;
+use crate::metrics::host::HostFacts;
+use crate::state::{Stamp, State};
+use crate::steps::{ErrorClass, FileDigest, ReferenceFile, StepError};
+
+/// A job's steps, and what is known of each so far.
+pub struct Plan {
+    pub job: Job,
+    graph: Graph,
+    /// What the workspace remembers; absent where it remembers nothing.
+    state: Option<State>,
+    host: HostFacts,
+    /// What stands where the manifest says that inputs are.
+    inputs: input_files::Inputs,
+    /// By step number: how far each one is.
+    states: Vec<StepState>,
+    /// Digests that verify found in this run, for files too new to be remembered.
+    verified: BTreeMap<Utf8PathBuf, String>,
+    selection: Selection,
+}
+
+/// What is known of a file without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileFact {
+    Missing,
+    /// It is there, and its digest is not known.
+    Unknown {
+        bytes: u64,
+    },
+    Known {
+        bytes: u64,
+        sha256: String,
+    },
+}
+
+impl Plan {
+    /// Lays out the steps of `job` and looks at its inputs, without reading any large file.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if the state cannot be read or a directory cannot be listed.
+    pub fn new(job: Job, state: Option<State>, host: HostFacts) -> Result<Self, StepError> {
+        let inputs = input_files::Inputs::find(&job)?;
+        let graph = Graph::build(&job, &inputs, &host);
+        let states = vec![StepState::Undecided; graph.len()];
+        let mut plan = Self {
+            job,
+            graph,
+            state,
+            host,
+            inputs,
+            states,
+            verified: BTreeMap::new(),
+            selection: Selection::default(),
+        };
+        plan.add_lost_outputs()?;
+        Ok(plan)
+    }
+
+    /// Restricts what runs to `selection`.
+    pub fn select(&mut self, selection: Selection) {
+        self.selection = selection;
+    }
+
+    /// The steps and what leads from one to another.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What the workspace remembers.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// The machine.
+    pub fn host(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// References that are not required and not there.
+    pub fn missing_references(&self) -> &[ReferenceFile] {
+        &self.inputs.missing_references
+    }
+
+    /// What the job's lock file should hold, if that is more than it does: the digests of all of the
+    /// checkpoint's files that the manifest gives none for.
+    pub fn pins(&self) -> Result<Option<BTreeMap<String, String>>, StepError> {
+        let input = &self.job.input;
+        let mut pins = input.pinned.clone();
+        for name in &self.inputs.checkpoint {
+            if input.sha256.contains_key(name) || pins.contains_key(name) {
+                continue;
+            }
+            if let FileFact::Known { sha256, .. } = self.file(&input.checkpoint.join(name))? {
+                pins.insert(name.clone(), sha256);
+            }
+        }
+        Ok((pins != input.pinned).then_some(pins))
+    }
+
+    /// What is known of a file: what verify found in this run, or what the state remembers.
+    fn file(&self, path: &Utf8Path) -> Result<FileFact, StepError> {
+        let stamp = Stamp::of(path).map_err(|e| {
+            StepError::new(ErrorClass::Input, format!("cannot look at {path}: {e}"))
+        })?;
+        let Some(stamp) = stamp else { return Ok(FileFact::Missing) };
+        let bytes = stamp.bytes;
+        if let Some(sha256) = self.verified.get(path) {
+            return Ok(FileFact::Known { bytes, sha256: sha256.clone() });
+        }
+        let known = match &self.state {
+            Some(state) => state.digest(path, &stamp)?,
+            None => None,
+        };
+        Ok(match known {
+            Some(sha256) => FileFact::Known { bytes, sha256 },
+            None => FileFact::Unknown { bytes },
+        })
+    }
+
+    /// Whether a file that a step wrote is still as it left it; `None` where only reading it could
+    /// tell.
+    fn is_intact(&self, output: &FileDigest) -> Result<Option<bool>, StepError> {
+        Ok(match self.file(&output.path)? {
+            FileFact::Missing => Some(false),
+            FileFact::Unknown { bytes } if bytes != output.bytes => Some(false),
+            FileFact::Unknown { .. } => None,
+            FileFact::Known { sha256, .. } => Some(sha256 == output.sha256),
+        })
+    }
+
+    /// Lets verify hash model files that steps wrote and whose stamps have changed since (a copied
+    /// workspace, a `touch`): reading them is cheaper than making them again.
+    fn add_lost_outputs(&mut self) -> Result<(), StepError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let mut lost = Vec::new();
+        for node in self.graph.nodes() {
+            if !node.task.writes_model() {
+                continue;
+            }
+            let Some(action) = state.last_action(&self.job.name, &node.id)? else { continue };
+            for output in action.outputs {
+                if self.is_intact(&output)?.is_none() {
+                    lost.push(output.path);
+                }
+            }
+        }
+        self.inputs.lost_outputs = lost;
+        Ok(())
+    }
+}

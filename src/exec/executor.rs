@@ -1,0 +1,54 @@
+//! Where the scheduler has its steps done: in worker processes, or, in tests, in something that
+//! fails and dies at will.
+
+use std::fs::File;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::WorkOrder;
+use super::child::{self, Program, Success, TimeLimit};
+use crate::steps::{EventSink, StepError};
+
+/// A step to be done, with what surrounds it.
+pub struct Work {
+    pub order: WorkOrder,
+    /// Takes the worker's standard error.
+    pub log: Option<File>,
+    pub limit: Option<TimeLimit>,
+    /// Set when it should stop.
+    pub cancelled: Arc<AtomicBool>,
+    pub events: Arc<dyn EventSink>,
+}
+
+/// What will come of a step.
+pub type Pending = Pin<Box<dyn Future<Output = Result<Success, StepError>>>>;
+
+/// Does steps. A success is on record in the state before its future is ready.
+pub trait Executor {
+    /// Starts `work`.
+    fn execute(&self, work: Work) -> Pending;
+}
+
+/// Worker processes of this program on this machine.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    program: Program,
+}
+
+impl Workers {
+    /// Workers that run this program.
+    pub fn new() -> Result<Self, StepError> {
+        Ok(Self { program: Program::this()? })
+    }
+}
+
+impl Executor for Workers {
+    fn execute(&self, work: Work) -> Pending {
+        let program = self.program.clone();
+        Box::pin(async move {
+            let Work { order, log, limit, cancelled, events } = work;
+            child::run(&program, &order, log, limit.as_ref(), &cancelled, &*events).await
+        })
+    }
+}

@@ -1,0 +1,414 @@
+//! Runs what is stale, in order, side by side where the machine allows it. Knows neither how a step
+//! is done ([`Executor`]) nor who watches ([`RunObserver`]).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::child::{Success, TimeLimit};
+use super::executor::{Executor, Work};
+use super::observer::{RunObserver, StepReport, Summary};
+use super::slots::Slots;
+use super::step_log::{StepLog, Tee};
+use super::{Record, WorkOrder, block_on};
+use crate::manifest::lock;
+use crate::plan::{Done, Launch, Plan, StepState, Task, Verdict};
+use crate::state::{Action, Outcome, RunOutcome, State, Status};
+use crate::steps::{ErrorClass, Event, StepError};
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Finish what does not depend on a failure.
+    pub keep_going: bool,
+    /// Threads for heavy work.
+    pub threads: usize,
+    /// The command line, for the records.
+    pub command: String,
+}
+
+/// Runs every stale step of `plan`, which was made with an open state.
+///
+/// # Errors
+/// If the run cannot start or its records cannot be kept. A step that fails is no error here: the
+/// summary says so.
+pub fn run(
+    plan: &mut Plan,
+    options: &Options,
+    executor: Rc<dyn Executor>,
+    observer: &dyn RunObserver,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Summary, StepError> {
+    let local = LocalSet::new();
+    block_on(local.run_until(async {
+        let (tell, told) = unbounded_channel();
+        let mut scheduler = Scheduler {
+            plan,
+            options,
+            executor,
+            observer,
+            cancelled: Arc::clone(cancelled),
+            run: None,
+            waiting: BTreeMap::new(),
+            running: BTreeMap::new(),
+            slots: Slots::default(),
+            reports: BTreeMap::new(),
+            stop: None,
+            tell,
+        };
+        scheduler.run(told).await
+    }))?
+}
+
+struct Scheduler<'a> {
+    plan: &'a mut Plan,
+    options: &'a Options,
+    executor: Rc<dyn Executor>,
+    observer: &'a dyn RunObserver,
+    cancelled: Arc<AtomicBool>,
+    /// The run's number, once something runs.
+    run: Option<i64>,
+    /// Steps that are to run and wait for their turn.
+    waiting: BTreeMap<usize, Launch>,
+    running: BTreeMap<usize, Running>,
+    slots: Slots,
+    reports: BTreeMap<usize, StepReport>,
+    /// Why no further step starts.
+    stop: Option<String>,
+    tell: UnboundedSender<(usize, Event)>,
+}
+
+struct Running {
+    started: Instant,
+    launch: Launch,
+    events: Arc<Tee>,
+}
+
+type Ended = (usize, Result<Success, StepError>);
+
+impl Scheduler<'_> {
+    async fn run(
+        &mut self,
+        mut told: UnboundedReceiver<(usize, Event)>,
+    ) -> Result<Summary, StepError> {
+        let mut tasks: JoinSet<Ended> = JoinSet::new();
+        loop {
+            self.look_for_cancellation();
+            self.advance()?;
+            self.start_what_fits(&mut tasks)?;
+            if self.running.is_empty() {
+                if self.waiting.is_empty() {
+                    break;
+                }
+                continue;
+            }
+            tokio::select! {
+                // Events first: a step's last words come before its end.
+                biased;
+                Some((step, event)) = told.recv() => {
+                    self.observer.event(&self.plan.graph().node(step).id, &event);
+                }
+                Some(ended) = tasks.join_next() => {
+                    let (step, result) = ended.map_err(|e| StepError::new(
+                        ErrorClass::Step, format!("the scheduler lost a step: {e}")))?;
+                    while let Ok((step, event)) = told.try_recv() {
+                        self.observer.event(&self.plan.graph().node(step).id, &event);
+                    }
+                    self.end(step, result)?;
+                }
+            }
+        }
+        let summary = Summary { steps: std::mem::take(&mut self.reports).into_values().collect() };
+        if let Some(run) = self.run {
+            let outcome = match summary.failure() {
+                None => RunOutcome::Done,
+                Some(ErrorClass::Interrupted) => RunOutcome::Interrupted,
+                Some(_) => RunOutcome::Failed,
+            };
+            self.state()?.finish_run(run, outcome)?;
+        }
+        Ok(summary)
+    }
+
+    fn state(&self) -> Result<&State, StepError> {
+        self.plan.state().ok_or_else(|| {
+            StepError::new(ErrorClass::Step, "the plan to run has no state: a bug in qrun")
+        })
+    }
+
+    fn look_for_cancellation(&mut self) {
+        if self.cancelled.load(Ordering::Relaxed) {
+            self.stop = Some("interrupted before it started".to_owned());
+        }
+    }
+
+    /// Judges every step whose needs have all ended, until nothing more follows.
+    fn advance(&mut self) -> Result<(), StepError> {
+        // Each step stands after its needs, so that one pass sees everything that follows.
+        for step in 0..self.plan.graph().len() {
+            if !self.plan.is_ready(step) || self.waiting.contains_key(&step) {
+                continue;
+            }
+            if let Some(reason) = self.plan.why_skip(step) {
+                self.skip(step, reason)?;
+                continue;
+            }
+            let judgement = self.plan.judge(step)?;
+            match judgement.verdict {
+                Verdict::Fresh => self.keep(step, judgement.action.as_ref())?,
+                Verdict::Blocked { problems } => {
+                    let error = StepError::new(ErrorClass::Input, problems.join("\n"));
+                    self.fail(step, error, None)?;
+                }
+                Verdict::Stale { .. } | Verdict::WaitsFor { .. } => {
+                    if let Some(reason) = self.stop.clone() {
+                        self.skip(step, reason)?;
+                        continue;
+                    }
+                    match self.plan.launch(step, jiff::Timestamp::now()) {
+                        Ok(launch) => {
+                            self.waiting.insert(step, launch);
+                        }
+                        Err(error) => self.fail(step, error, None)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, step: usize, action: Option<&Action>) -> Result<(), StepError> {
+        let done = match action {
+            Some(action) => {
+                self.state()?.touch_action(action)?;
+                action.into()
+            }
+            None => Done::nothing(),
+        };
+        self.plan.set_state(step, StepState::Fresh(done));
+        if self.plan.graph().node(step).task == Task::Verify {
+            self.pin()?;
+        }
+        self.report(step, Status::Fresh, None, None)
+    }
+
+    /// Starts waiting steps in order, as far as they fit beside what runs.
+    fn start_what_fits(&mut self, tasks: &mut JoinSet<Ended>) -> Result<(), StepError> {
+        if let Some(reason) = self.stop.clone() {
+            for (step, _) in std::mem::take(&mut self.waiting) {
+                self.skip(step, reason.clone())?;
+            }
+            // Steps that wait for these are skipped with them.
+            return self.advance();
+        }
+        let steps: Vec<usize> = self.waiting.keys().copied().collect();
+        let tasks_of = |step: &usize| self.plan.graph().node(*step).task;
+        let fitting = self.slots.choose(steps.iter().map(|s| (*s, tasks_of(s))));
+        for step in fitting {
+            if let Some(launch) = self.waiting.remove(&step) {
+                self.start(step, launch, tasks)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        step: usize,
+        launch: Launch,
+        tasks: &mut JoinSet<Ended>,
+    ) -> Result<(), StepError> {
+        let run = self.begin()?;
+        let node = self.plan.graph().node(step).clone();
+        let log = StepLog::create(&self.state()?.logs(run), step, &node.id)?;
+        let stderr = log.handle();
+        let report =
+            StepReport { log: Some(log.path.clone()), ..self.empty_report(step, Status::Running) };
+        let events = Arc::new(Tee { step, log: Mutex::new(log), to: self.tell.clone() });
+        let work = Work {
+            order: WorkOrder {
+                spec: launch.spec.clone(),
+                threads: self.options.threads,
+                parent: std::process::id(),
+                record: Some(Record {
+                    workspace: self.plan.job.workspace.clone(),
+                    job: self.plan.job.name.clone(),
+                    step: node.id.clone(),
+                    key: launch.key.clone(),
+                    ingredients: launch.ingredients.clone(),
+                    redo: launch.redo,
+                }),
+            },
+            log: stderr,
+            limit: self.limit(node.task),
+            cancelled: Arc::clone(&self.cancelled),
+            events: events.clone(),
+        };
+        self.plan.set_state(step, StepState::Running);
+        self.slots.take(step, node.task);
+        self.running.insert(step, Running { started: Instant::now(), launch, events });
+        self.record(step, &report)?;
+        self.observer.started(&node.id);
+        let future = self.executor.execute(work);
+        tasks.spawn_local(async move { (step, future.await) });
+        Ok(())
+    }
+
+    fn limit(&self, task: Task) -> Option<TimeLimit> {
+        matches!(task, Task::LoadCheck(_)).then(|| TimeLimit {
+            after: self.plan.job.load_check.timeout,
+            setting: "load_check.timeout".into(),
+        })
+    }
+
+    /// Takes in how a running step ended.
+    fn end(&mut self, step: usize, result: Result<Success, StepError>) -> Result<(), StepError> {
+        self.slots.free(step);
+        let Some(running) = self.running.remove(&step) else { return Ok(()) };
+        let id = self.plan.graph().node(step).id.clone();
+        let success = match result {
+            Ok(success) => success,
+            Err(error) => return self.fail(step, error, Some(&running)),
+        };
+        // What the database gives back is what every later run will see.
+        let action = self.state()?.action(&self.plan.job.name, &id, &running.launch.key)?;
+        let Some(action) = action else {
+            let error = StepError::new(
+                ErrorClass::Step,
+                "it finished and left no record of it: a bug in qrun",
+            );
+            return self.fail(step, error, Some(&running));
+        };
+        self.plan.set_state(step, StepState::Done((&action).into()));
+        if self.plan.graph().node(step).task == Task::Verify {
+            self.pin()?;
+        }
+        self.report(step, Status::Done, Some(&running), Some((None, success.peak_rss_bytes)))
+    }
+
+    fn fail(
+        &mut self,
+        step: usize,
+        error: StepError,
+        running: Option<&Running>,
+    ) -> Result<(), StepError> {
+        let id = self.plan.graph().node(step).id.clone();
+        if let Some(running) = running
+            && let Ok(mut log) = running.events.log.lock()
+        {
+            log.line(&format!("error {}", error.message));
+        }
+        let interrupted = error.class == ErrorClass::Interrupted;
+        if interrupted {
+            self.stop = Some("interrupted before it started".to_owned());
+        } else if !self.options.keep_going && self.stop.is_none() {
+            self.stop = Some(format!("{id} failed; --keep-going would go on"));
+        }
+        self.plan.set_state(step, StepState::Failed(error.message.clone()));
+        let status = if interrupted { Status::Interrupted } else { Status::Failed };
+        self.report(step, status, running, Some((Some(error), None)))
+    }
+
+    fn skip(&mut self, step: usize, reason: String) -> Result<(), StepError> {
+        let left_out = self.plan.is_left_out(step);
+        self.plan.set_state(step, StepState::Skipped(reason.clone()));
+        if left_out {
+            return Ok(());
+        }
+        let report =
+            StepReport { message: Some(reason), ..self.empty_report(step, Status::Skipped) };
+        self.publish(step, report)
+    }
+
+    fn report(
+        &mut self,
+        step: usize,
+        status: Status,
+        running: Option<&Running>,
+        end: Option<(Option<StepError>, Option<u64>)>,
+    ) -> Result<(), StepError> {
+        let mut report = self.empty_report(step, status);
+        if let Some(running) = running {
+            report.duration_ms = i64::try_from(running.started.elapsed().as_millis()).ok();
+            report.log = running.events.log.lock().ok().map(|log| log.path.clone());
+        }
+        if let Some((error, peak_rss_bytes)) = end {
+            report.class = error.as_ref().map(|e| e.class);
+            report.message = error.map(|e| e.message);
+            report.peak_rss_bytes = peak_rss_bytes;
+        }
+        if let StepState::Fresh(done) | StepState::Done(done) = self.plan.step_state(step) {
+            report.outputs = done.outputs.iter().map(|o| o.path.clone()).collect();
+            report.output_bytes = done.outputs.iter().map(|o| o.bytes).sum();
+        }
+        self.publish(step, report)
+    }
+
+    fn publish(&mut self, step: usize, report: StepReport) -> Result<(), StepError> {
+        self.record(step, &report)?;
+        self.observer.ended(&report);
+        self.reports.insert(step, report);
+        Ok(())
+    }
+
+    fn empty_report(&self, step: usize, status: Status) -> StepReport {
+        StepReport {
+            step: self.plan.graph().node(step).id.clone(),
+            status,
+            message: None,
+            class: None,
+            duration_ms: None,
+            peak_rss_bytes: None,
+            outputs: Vec::new(),
+            output_bytes: 0,
+            log: None,
+        }
+    }
+
+    /// Notes what became of `step` in the records of the run, once there is one.
+    fn record(&self, step: usize, report: &StepReport) -> Result<(), StepError> {
+        if let Some(run) = self.run {
+            self.state()?.set_outcome(run, &outcome(step, report))?;
+        }
+        Ok(())
+    }
+
+    /// The run's number. It begins with the first step that runs, and its records with what ended
+    /// before that.
+    fn begin(&mut self) -> Result<i64, StepError> {
+        if let Some(run) = self.run {
+            return Ok(run);
+        }
+        let state = self.state()?;
+        let run = state.begin_run(&self.plan.job.name, &self.options.command)?;
+        let so_far: Vec<Outcome> = self.reports.iter().map(|(s, r)| outcome(*s, r)).collect();
+        state.set_outcomes(run, &so_far)?;
+        self.run = Some(run);
+        Ok(run)
+    }
+
+    /// Writes the digests that verify found to the job's lock, where it does not have them.
+    fn pin(&self) -> Result<(), StepError> {
+        match self.plan.pins()? {
+            Some(pins) => lock::write(&self.plan.job.lock, &pins),
+            None => Ok(()),
+        }
+    }
+}
+
+fn outcome(step: usize, report: &StepReport) -> Outcome {
+    Outcome {
+        position: step as i64,
+        step: report.step.clone(),
+        status: report.status,
+        message: report.message.clone(),
+        duration_ms: report.duration_ms,
+        peak_rss_bytes: report.peak_rss_bytes.and_then(|b| i64::try_from(b).ok()),
+        log: report.log.clone(),
+    }
+}

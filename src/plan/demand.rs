@@ -1,0 +1,222 @@
+//! What a plan asks of the machine: exact output sizes from the headers, memory, time; and whether
+//! the machine has it.
+
+use std::collections::BTreeMap;
+
+use bytesize::ByteSize;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use super::graph::{Target, Task};
+use super::{FileFact, Judgement, Plan, Verdict};
+use crate::steps::{ErrorClass, StepError, free_bytes};
+
+/// Buffers of a step that maps a model: activations, key-value cache, logits.
+const WORKING_SET: u64 = 512 << 20;
+
+/// What a plan asks of the machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Demand {
+    #[serde(skip)]
+    pub steps: Vec<StepDemand>,
+    /// By file system.
+    pub disks: Vec<DiskDemand>,
+    pub host_ram_bytes: u64,
+    /// Why this machine cannot run the plan, in words.
+    pub problems: Vec<String>,
+}
+
+/// What one step asks of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepDemand {
+    pub write_bytes: Option<u64>,
+    pub ram_bytes: Option<u64>,
+    pub last_duration_ms: Option<i64>,
+}
+
+/// What a plan writes to one file system.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskDemand {
+    /// One of the directories that are written to.
+    pub directory: Utf8PathBuf,
+    pub needed_bytes: u64,
+    pub free_bytes: u64,
+    /// Whether every size is known.
+    pub exact: bool,
+}
+
+impl Plan {
+    /// Adds up what the plan asks for, as judged.
+    ///
+    /// # Errors
+    /// If the state or a file system does not answer.
+    pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
+        let runs =
+            |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
+        let sizes = self.model_bytes(judgements);
+        let mut steps = Vec::with_capacity(self.graph.len());
+        for (step, node) in self.graph.nodes().enumerate() {
+            let last = match &self.state {
+                Some(state) => state.last_action(&self.job.name, &node.id)?,
+                None => None,
+            };
+            steps.push(StepDemand {
+                write_bytes: sizes.get(&step).copied(),
+                ram_bytes: self.ram_bytes(node.task, &sizes)?,
+                last_duration_ms: last.map(|action| action.duration_ms),
+            });
+        }
+        let mut demand = Demand {
+            steps,
+            disks: Vec::new(),
+            host_ram_bytes: self.host.ram_bytes,
+            problems: Vec::new(),
+        };
+        if let Some(min) = self.job.host.min_ram
+            && self.host.ram_bytes < min
+            && (0..self.graph.len()).any(runs)
+        {
+            demand.problems.push(format!(
+                "host.min_ram asks for {} of memory, this machine has {}; run it on a larger one, \
+                 or lower host.min_ram if the job is known to fit",
+                size(min),
+                size(self.host.ram_bytes)
+            ));
+        }
+        self.add_disks(&mut demand, runs)?;
+        Ok(demand)
+    }
+
+    /// Adds up, by file system, what the steps that run write.
+    fn add_disks(
+        &self,
+        demand: &mut Demand,
+        runs: impl Fn(usize) -> bool,
+    ) -> Result<(), StepError> {
+        let mut by_device: BTreeMap<u64, DiskDemand> = BTreeMap::new();
+        let mut add = |path: &Utf8Path, bytes: Option<u64>| -> Result<(), StepError> {
+            let directory = existing_ancestor(path);
+            let device = std::os::unix::fs::MetadataExt::dev(
+                &std::fs::metadata(&directory).map_err(|e| {
+                    StepError::new(ErrorClass::Host, format!("cannot look at {directory}: {e}"))
+                })?,
+            );
+            let disk = match by_device.entry(device) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(DiskDemand {
+                    free_bytes: free_bytes(&directory)?,
+                    directory,
+                    needed_bytes: 0,
+                    exact: true,
+                }),
+            };
+            disk.needed_bytes = disk.needed_bytes.saturating_add(bytes.unwrap_or(0));
+            disk.exact &= bytes.is_some();
+            Ok(())
+        };
+        for (step, node) in self.graph.nodes().enumerate().filter(|(step, _)| runs(*step)) {
+            if let Some((_, template)) = self.destination(node.task) {
+                add(Utf8Path::new(&template), demand.steps[step].write_bytes)?;
+            }
+            if let (Task::Publish, Some(publish)) = (node.task, &self.job.publish) {
+                // A file that is published where it stands is not copied.
+                for f in 0..self.job.formats.len() {
+                    let target = Target::Format(f);
+                    let from = super::names::model_template(&self.job, target);
+                    if Utf8Path::new(&from).parent() != Some(&publish.to) {
+                        let quantize = self.graph.find(Task::Quantize(target));
+                        add(
+                            &publish.to.join("x"),
+                            quantize.and_then(|q| demand.steps[q].write_bytes),
+                        )?;
+                    }
+                }
+            }
+        }
+        for disk in by_device.into_values() {
+            if disk.needed_bytes > disk.free_bytes {
+                demand.problems.push(format!(
+                    "{} have to be written to the file system of {}, which has {} free; free {} or \
+                     change the paths in the manifest",
+                    size(disk.needed_bytes),
+                    disk.directory,
+                    size(disk.free_bytes),
+                    size(disk.needed_bytes - disk.free_bytes)
+                ));
+            }
+            demand.disks.push(disk);
+        }
+        Ok(())
+    }
+
+    /// Memory that a step should find, so that what it maps need not be read again and again.
+    fn ram_bytes(
+        &self,
+        task: Task,
+        sizes: &BTreeMap<usize, u64>,
+    ) -> Result<Option<u64>, StepError> {
+        let model = |target: Target| -> Result<Option<u64>, StepError> {
+            if let Some(step) = self.graph.find(Task::Quantize(target)) {
+                return Ok(sizes.get(&step).copied());
+            }
+            let Target::Reference(r) = target else { return Ok(None) };
+            Ok(match self.file(&self.job.references[r].gguf)? {
+                FileFact::Missing => None,
+                FileFact::Unknown { bytes } | FileFact::Known { bytes, .. } => Some(bytes),
+            })
+        };
+        let converted = self.graph.find(Task::Convert).and_then(|step| sizes.get(&step).copied());
+        let bytes = match task {
+            Task::LoadCheck(f) => model(Target::Format(f))?,
+            Task::Bench(target) => model(target)?,
+            // One file after another: the largest decides.
+            Task::Evaluate(f) => {
+                let mut largest = model(Target::Format(f))?.max(converted);
+                for r in 0..self.job.references.len() {
+                    largest = largest.max(model(Target::Reference(r))?);
+                }
+                largest
+            }
+            Task::Compare { format, reference } => {
+                model(Target::Format(format))?.max(model(Target::Reference(reference))?)
+            }
+            _ => None,
+        };
+        Ok(bytes.map(|bytes| bytes.saturating_add(WORKING_SET)))
+    }
+}
+
+/// Refuses a plan that cannot run: an input that is missing or not what it should be, or a machine
+/// that is too small.
+///
+/// # Errors
+/// [`ErrorClass::Input`] or [`ErrorClass::Host`], with everything that is wrong.
+pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError> {
+    let blocked: Vec<&str> = judgements
+        .iter()
+        .filter_map(|j| match &j.verdict {
+            Verdict::Blocked { problems } => Some(problems),
+            _ => None,
+        })
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let (class, problems) = match (blocked.is_empty(), demand.problems.is_empty()) {
+        (false, _) => (ErrorClass::Input, blocked),
+        (true, false) => (ErrorClass::Host, demand.problems.iter().map(String::as_str).collect()),
+        (true, true) => return Ok(()),
+    };
+    Err(StepError::new(class, problems.join("\n")))
+}
+
+/// The nearest directory above `path` that is there.
+fn existing_ancestor(path: &Utf8Path) -> Utf8PathBuf {
+    path.ancestors()
+        .skip(1)
+        .find(|p| p.is_dir())
+        .map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned)
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}

@@ -1,0 +1,248 @@
+//! What goes into each step. The one function here feeds the graph's edges, the key and the
+//! explanation of a verdict, so that they cannot drift apart.
+
+use camino::Utf8PathBuf;
+
+use super::graph::{Target, Task};
+use super::input_files::Inputs;
+use crate::manifest::{Job, ReferenceOrigin};
+use crate::metrics::host::HostFacts;
+use crate::steps::{FormatSpec, TokenizerSource};
+
+/// One thing that goes into a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A setting, named as in the manifest.
+    Parameter { name: String, value: String },
+    /// A file from outside, by its digest.
+    File { name: String, path: Utf8PathBuf },
+    /// The file that another step writes, by its digest.
+    Output(Task),
+    /// Another step's result, by its digest, or the news that it failed.
+    ResultOrFailure(Task),
+    /// Nothing of the other step, except that it has to succeed first.
+    After(Task),
+}
+
+/// Everything that goes into `task`, in a fixed order; names are unique.
+pub fn inputs(job: &Job, files: &Inputs, host: &HostFacts, task: Task) -> Vec<Input> {
+    let mut list = List { job, files, inputs: Vec::new() };
+    let version = format!("{}.version", task.kind().name());
+    list.parameter(version, task.kind().version());
+    match task {
+        Task::Verify => {}
+        Task::Convert => list.checkpoint(),
+        Task::Quantize(target) => list.quantize(target),
+        Task::LoadCheck(format) => {
+            list.output(Task::Quantize(Target::Format(format)));
+            list.host(host);
+        }
+        Task::Bench(target) => {
+            list.bench(target);
+            list.host(host);
+        }
+        Task::Evaluate(format) => list.evaluate(format),
+        Task::Compare { format, reference } => {
+            list.candidate(format);
+            list.reference(reference);
+            list.parameter("evaluate.greedy_tokens", greedy_tokens(job));
+        }
+        Task::Report => list.report(),
+        Task::Publish => list.publish(),
+    }
+    list.inputs
+}
+
+struct List<'a> {
+    job: &'a Job,
+    files: &'a Inputs,
+    inputs: Vec<Input>,
+}
+
+impl List<'_> {
+    fn parameter(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.inputs.push(Input::Parameter { name: name.into(), value: value.to_string() });
+    }
+
+    fn file(&mut self, name: impl Into<String>, path: Utf8PathBuf) {
+        self.inputs.push(Input::File { name: name.into(), path });
+    }
+
+    fn output(&mut self, task: Task) {
+        self.inputs.push(Input::Output(task));
+    }
+
+    /// What a measurement, or the news that a file loads, is only true of.
+    fn host(&mut self, host: &HostFacts) {
+        self.parameter("host.cpu_model", &host.cpu_model);
+        self.parameter("host.architecture", &host.architecture);
+        self.parameter("host.features", host.features.join(" "));
+        self.parameter("host.cores", host.cores);
+        self.parameter("host.threads", host.threads);
+        // Kernels reserve a little more or less from one boot to the next.
+        self.parameter("host.ram_gib", (host.ram_bytes + (1 << 29)) >> 30);
+        self.parameter("host.kernel", &host.kernel);
+    }
+
+    fn checkpoint(&mut self) {
+        let input = &self.job.input;
+        self.parameter("convert.dtype", json_word(&self.job.convert.dtype));
+        self.parameter(
+            "input.tokenizer",
+            match &input.tokenizer {
+                TokenizerSource::Checkpoint => "checkpoint",
+                TokenizerSource::O200kHarmony => "o200k_harmony",
+                TokenizerSource::Directory(_) => "directory",
+            },
+        );
+        for name in &self.files.checkpoint {
+            self.file(format!("input.checkpoint/{name}"), input.checkpoint.join(name));
+        }
+        if let TokenizerSource::Directory(directory) = &input.tokenizer {
+            for name in &self.files.tokenizer {
+                self.file(format!("input.tokenizer/{name}"), directory.join(name));
+            }
+        }
+    }
+
+    fn quantize(&mut self, target: Target) {
+        if self.job.convert.gguf.is_some() {
+            self.output(Task::Convert);
+        } else {
+            self.checkpoint();
+        }
+        self.parameter("quantize.native_mxfp4", json_word(&self.job.quantize.native_mxfp4));
+        let Some((prefix, format)) = format_of(self.job, target) else { return };
+        self.parameter(format!("{prefix}.base"), &format.base);
+        for (i, rule) in format.tensors.iter().enumerate() {
+            self.parameter(format!("{prefix}.tensors[{i}].match"), &rule.pattern);
+            self.parameter(format!("{prefix}.tensors[{i}].type"), rule.ggml_type);
+        }
+    }
+
+    fn bench(&mut self, target: Target) {
+        match target {
+            Target::Format(format) => self.candidate(format),
+            Target::Reference(reference) => self.reference(reference),
+        }
+        let bench = &self.job.bench;
+        self.parameter("bench.warmups", bench.warmups);
+        self.parameter("bench.runs", bench.runs);
+        self.parameter("bench.prompt_tokens", bench.prompt_tokens);
+        self.parameter("bench.generate_tokens", bench.generate_tokens);
+    }
+
+    /// A format's file, once it has passed its load check.
+    fn candidate(&mut self, format: usize) {
+        self.output(Task::Quantize(Target::Format(format)));
+        self.inputs.push(Input::After(Task::LoadCheck(format)));
+    }
+
+    fn reference(&mut self, reference: usize) {
+        let job = self.job;
+        let reference_file = &job.references[reference];
+        match reference_file.origin {
+            ReferenceOrigin::Given { .. } => {
+                self.file(format!("reference.{}", reference_file.name), reference_file.gguf.clone())
+            }
+            ReferenceOrigin::Made(_) => {
+                self.output(Task::Quantize(Target::Reference(reference)));
+            }
+        }
+    }
+
+    /// The references that are there, by their place in the job.
+    fn references(&self) -> Vec<usize> {
+        let missing = &self.files.missing_references;
+        (0..self.job.references.len())
+            .filter(|r| !missing.iter().any(|m| m.name == self.job.references[*r].name))
+            .collect()
+    }
+
+    fn evaluate(&mut self, format: usize) {
+        let job = self.job;
+        self.candidate(format);
+        let Some(evaluate) = &job.evaluate else { return };
+        if job.convert.gguf.is_some() {
+            self.output(Task::Convert);
+        }
+        for reference in self.references() {
+            self.reference(reference);
+        }
+        for (i, corpus) in evaluate.corpus.iter().enumerate() {
+            self.file(format!("evaluate.corpus[{i}]"), corpus.clone());
+        }
+        self.parameter("evaluate.context", evaluate.context);
+        let windows = evaluate.max_windows.map_or("all".to_owned(), |n| n.to_string());
+        self.parameter("evaluate.max_windows", windows);
+    }
+
+    fn report(&mut self) {
+        let job = self.job;
+        for (f, format) in job.formats.iter().enumerate() {
+            if format.baseline {
+                self.parameter("format.baseline", &format.spec.name);
+            }
+            let mut tasks = vec![
+                Task::Quantize(Target::Format(f)),
+                Task::LoadCheck(f),
+                Task::Bench(Target::Format(f)),
+            ];
+            if job.evaluate.is_some() {
+                tasks.push(Task::Evaluate(f));
+            }
+            let references = self.references().into_iter();
+            tasks.extend(references.map(|reference| Task::Compare { format: f, reference }));
+            self.inputs.extend(tasks.into_iter().map(Input::ResultOrFailure));
+        }
+        for reference in self.references() {
+            let task = Task::Bench(Target::Reference(reference));
+            self.inputs.push(Input::ResultOrFailure(task));
+        }
+        for missing in &self.files.missing_references {
+            let name = format!("reference.{}", missing.name);
+            self.inputs.push(Input::Parameter { name, value: "missing".into() });
+        }
+        self.parameter("bench.out", &job.bench.out);
+        self.parameter("report.dir", &job.report.dir);
+    }
+
+    fn publish(&mut self) {
+        let job = self.job;
+        for format in 0..job.formats.len() {
+            self.output(Task::Quantize(Target::Format(format)));
+            self.inputs.push(Input::After(Task::LoadCheck(format)));
+        }
+        if let Some(publish) = &job.publish {
+            self.parameter("publish.to", &publish.to);
+            if let Some(list) = &publish.sha256_list {
+                self.parameter("publish.sha256_list", list);
+            }
+        }
+    }
+}
+
+/// The format that a target is quantized to, and what the manifest calls its table.
+fn format_of(job: &Job, target: Target) -> Option<(&'static str, &FormatSpec)> {
+    match target {
+        Target::Format(format) => Some(("format", &job.formats[format].spec)),
+        Target::Reference(reference) => match &job.references[reference].origin {
+            ReferenceOrigin::Made(format) => Some(("reference", format)),
+            ReferenceOrigin::Given { .. } => None,
+        },
+    }
+}
+
+/// Tokens to generate for the agreement with a reference, also where the job has no `[evaluate]`.
+pub fn greedy_tokens(job: &Job) -> u32 {
+    job.evaluate.as_ref().map_or(32, |e| e.greedy_tokens)
+}
+
+/// A unit variant as the manifest spells it.
+fn json_word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(e) => e.to_string(),
+    }
+}

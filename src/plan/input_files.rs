@@ -1,0 +1,154 @@
+//! The files that come from outside the job: which there are, which are missing.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::manifest::{Job, ReferenceOrigin};
+use crate::steps::{ErrorClass, ReferenceFile, StepError, TokenizerSource};
+
+/// What stands where the manifest says that inputs are.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Names in the checkpoint's directory, sorted.
+    pub checkpoint: Vec<String>,
+    /// Names in the tokenizer's own directory, where it has one; sorted.
+    pub tokenizer: Vec<String>,
+    /// References that are not required and not there.
+    pub missing_references: Vec<ReferenceFile>,
+    /// What is wrong, in words; the job cannot run.
+    pub problems: Vec<String>,
+    /// Outputs of earlier steps that have to be hashed to be known again.
+    pub lost_outputs: Vec<Utf8PathBuf>,
+}
+
+impl Inputs {
+    /// Looks at the directories and files that `job` names.
+    pub fn find(job: &Job) -> Result<Self, StepError> {
+        let mut inputs = Self::default();
+        inputs.find_checkpoint(job)?;
+        if let TokenizerSource::Directory(directory) = &job.input.tokenizer {
+            match list(directory)? {
+                Some(names) => inputs.tokenizer = names,
+                None => inputs.problems.push(format!(
+                    "input.tokenizer: {directory} is not there; expected a directory with \
+                     tokenizer.json"
+                )),
+            }
+        }
+        for reference in &job.references {
+            let ReferenceOrigin::Given { required } = reference.origin else { continue };
+            match (reference.gguf.is_file(), required) {
+                (true, _) => {}
+                (false, true) => inputs.problems.push(format!(
+                    "reference {}: {} is not there; put it there, change its gguf, or say \
+                     `required = false`",
+                    reference.name, reference.gguf
+                )),
+                (false, false) => inputs.missing_references.push(ReferenceFile {
+                    name: reference.name.clone(),
+                    gguf: reference.gguf.clone(),
+                }),
+            }
+        }
+        for corpus in job.evaluate.iter().flat_map(|e| &e.corpus) {
+            if !corpus.is_file() {
+                inputs
+                    .problems
+                    .push(format!("evaluate.corpus: {corpus} is not there; expected a text file"));
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn find_checkpoint(&mut self, job: &Job) -> Result<(), StepError> {
+        let directory = &job.input.checkpoint;
+        let Some(names) = list(directory)? else {
+            self.problems.push(format!(
+                "input.checkpoint: {directory} is not there; expected a directory with \
+                 config.json and *.safetensors"
+            ));
+            return Ok(());
+        };
+        self.checkpoint = names;
+        for (what, there) in [
+            ("*.safetensors", self.checkpoint.iter().any(|n| n.ends_with(".safetensors"))),
+            ("config.json", self.checkpoint.iter().any(|n| n == "config.json")),
+        ] {
+            if !there {
+                self.problems.push(format!(
+                    "input.checkpoint: {directory} holds no {what}; expected a directory with \
+                     config.json and *.safetensors"
+                ));
+            }
+        }
+        for name in job.input.sha256.keys() {
+            if !self.checkpoint.contains(name) {
+                if directory.join(name).is_file() {
+                    self.checkpoint.push(name.clone());
+                } else {
+                    self.problems
+                        .push(format!("input.sha256: {} is not there", directory.join(name)));
+                }
+            }
+        }
+        self.checkpoint.sort();
+        Ok(())
+    }
+
+    /// Every file to be verified, by absolute path, with its expected SHA-256 where one is known.
+    pub fn expected(&self, job: &Job) -> BTreeMap<Utf8PathBuf, Option<String>> {
+        let mut files = BTreeMap::new();
+        for path in &self.lost_outputs {
+            files.insert(path.clone(), None);
+        }
+        for reference in self.given_references(job) {
+            files.insert(reference.gguf, None);
+        }
+        for corpus in job.evaluate.iter().flat_map(|e| &e.corpus) {
+            files.insert(corpus.clone(), None);
+        }
+        if let TokenizerSource::Directory(directory) = &job.input.tokenizer {
+            files.extend(self.tokenizer.iter().map(|name| (directory.join(name), None)));
+        }
+        for name in &self.checkpoint {
+            let expected = job.input.sha256.get(name).or_else(|| job.input.pinned.get(name));
+            files.insert(job.input.checkpoint.join(name), expected.cloned());
+        }
+        files
+    }
+
+    /// References that are files of their own and are there.
+    pub fn given_references(&self, job: &Job) -> Vec<ReferenceFile> {
+        job.references
+            .iter()
+            .filter(|r| matches!(r.origin, ReferenceOrigin::Given { .. }))
+            .filter(|r| !self.missing_references.iter().any(|m| m.name == r.name))
+            .map(|r| ReferenceFile { name: r.name.clone(), gguf: r.gguf.clone() })
+            .collect()
+    }
+}
+
+/// The files of a model in `directory`, sorted by name: weights, configuration, vocabulary. `None`
+/// where there is no such directory.
+fn list(directory: &Utf8Path) -> Result<Option<Vec<String>>, StepError> {
+    let unreadable = |e: std::io::Error| {
+        StepError::new(ErrorClass::Input, format!("cannot list the directory {directory}: {e}"))
+    };
+    if !directory.is_dir() {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    for entry in directory.read_dir_utf8().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let wanted = matches!(
+            entry.path().extension(),
+            Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
+        );
+        if wanted && !entry.file_name().starts_with('.') && entry.path().is_file() {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort();
+    Ok(Some(names))
+}

@@ -1,0 +1,407 @@
+//! From what is known now to a verdict per step: while planning, once from top to bottom; while
+//! running, again for each step as soon as all that it waits for has ended.
+
+use camino::Utf8PathBuf;
+use serde_json::Value;
+
+use super::graph::{Target, Task};
+use super::ingredients::{Input, inputs};
+use super::{Edge, FileFact, Plan, Reason, Verdict, key, names};
+use crate::state::{Action, Ingredient};
+use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
+
+/// How far a step is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepState {
+    /// Nothing is decided; some of what it needs may not have ended.
+    Undecided,
+    /// It will run, or can not be judged before something else has run. Planning only.
+    Ahead,
+    /// A worker is at it.
+    Running,
+    /// Its last success still holds.
+    Fresh(Done),
+    /// It ran in this run.
+    Done(Done),
+    /// It ran and failed, with this message.
+    Failed(String),
+    /// It does not run, for this reason.
+    Skipped(String),
+}
+
+/// What a success left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    pub outputs: Vec<FileDigest>,
+    pub result: Value,
+    /// Of the result, hexadecimal.
+    pub result_sha256: String,
+}
+
+impl Done {
+    /// Of a step that has nothing to show, such as a verify that knew everything.
+    pub fn nothing() -> Self {
+        Self { outputs: Vec::new(), result: Value::Null, result_sha256: String::new() }
+    }
+}
+
+impl From<&Action> for Done {
+    fn from(action: &Action) -> Self {
+        Self {
+            outputs: action.outputs.clone(),
+            result: action.result.clone(),
+            result_sha256: action.result_sha256(),
+        }
+    }
+}
+
+/// A verdict and what it was found from.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// The success that holds, for a fresh step; verify has none.
+    pub action: Option<Action>,
+    /// What goes into it, once all of it is known.
+    pub ingredients: Option<Vec<Ingredient>>,
+}
+
+/// A step that is to be started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub spec: StepSpec,
+    pub key: String,
+    pub ingredients: Vec<Ingredient>,
+    /// Do it even if a success is recorded under its key.
+    pub redo: bool,
+}
+
+impl Plan {
+    /// How far `step` is.
+    pub fn step_state(&self, step: usize) -> &StepState {
+        &self.states[step]
+    }
+
+    /// Changes how far `step` is: the one place through which every change goes.
+    pub fn set_state(&mut self, step: usize, state: StepState) {
+        if let StepState::Done(done) = &state
+            && self.graph.node(step).task == Task::Verify
+            && let Ok(files) =
+                crate::steps::hashed_inputs(crate::steps::StepKind::Verify, &done.result)
+        {
+            self.verified.extend(files.into_iter().map(|file| (file.path, file.sha256)));
+        }
+        self.states[step] = state;
+    }
+
+    /// What the success of `task` left, if it has one.
+    pub fn done(&self, task: Task) -> Option<&Done> {
+        match &self.states[self.graph.find(task)?] {
+            StepState::Fresh(done) | StepState::Done(done) => Some(done),
+            _ => None,
+        }
+    }
+
+    /// Judges every step in order, as if nothing were to run meanwhile.
+    pub fn judge_all(&mut self) -> Result<Vec<Judgement>, StepError> {
+        let mut all = Vec::with_capacity(self.graph.len());
+        for step in 0..self.graph.len() {
+            let judgement = self.judge(step)?;
+            self.states[step] = match (&judgement.verdict, &judgement.action) {
+                (Verdict::Fresh, Some(action)) => StepState::Fresh(action.into()),
+                (Verdict::Fresh, None) => StepState::Fresh(Done::nothing()),
+                _ => StepState::Ahead,
+            };
+            all.push(judgement);
+        }
+        Ok(all)
+    }
+
+    /// Takes back what [`Plan::judge_all`] assumed, so that a run can start.
+    pub fn reset(&mut self) {
+        self.states.fill(StepState::Undecided);
+    }
+
+    /// Judges `step` by what is known now.
+    pub fn judge(&self, step: usize) -> Result<Judgement, StepError> {
+        let node = self.graph.node(step);
+        let forced = self.selection.forced.contains(&step);
+        if node.task == Task::Verify {
+            return self.judge_verify(forced);
+        }
+        let list = self.ingredients(node.task)?;
+        let waits: Vec<String> = unique(list.iter().filter_map(|i| i.waits_for.clone()));
+        let known: Vec<(String, Option<String>)> =
+            list.into_iter().map(|i| (i.name, i.value)).collect();
+        let ingredients: Option<Vec<Ingredient>> =
+            known.iter().map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        let verdict =
+            |verdict, action| Judgement { verdict, action, ingredients: ingredients.clone() };
+        let stale = |reasons| verdict(Verdict::Stale { reasons }, None);
+        if forced {
+            return Ok(stale(vec![Reason::Forced]));
+        }
+        let job = &self.job.name;
+        let Some(state) = &self.state else { return Ok(stale(vec![Reason::NeverRun])) };
+        let Some(last) = state.last_action(job, &node.id)? else {
+            return Ok(stale(vec![Reason::NeverRun]));
+        };
+        let Some(all) = &ingredients else {
+            let reasons = key::differences(&last.ingredients, &known);
+            return Ok(if reasons.is_empty() {
+                verdict(Verdict::WaitsFor { steps: waits }, None)
+            } else {
+                stale(reasons)
+            });
+        };
+        let Some(action) = state.action(job, &node.id, &key::key(all))? else {
+            return Ok(stale(key::differences(&last.ingredients, &known)));
+        };
+        Ok(match self.judge_outputs(node.task, &action)? {
+            Outputs::Intact => verdict(Verdict::Fresh, Some(action)),
+            Outputs::Broken(reasons) => stale(reasons),
+            Outputs::Unknown => {
+                let verify = self.graph.node(0).id.clone();
+                verdict(Verdict::WaitsFor { steps: vec![verify] }, None)
+            }
+        })
+    }
+
+    fn judge_verify(&self, forced: bool) -> Result<Judgement, StepError> {
+        let mut problems = self.inputs.problems.clone();
+        let (mut files, mut unknown) = (0, 0);
+        for (path, expected) in self.inputs.expected(&self.job) {
+            match self.file(&path)? {
+                FileFact::Missing if self.inputs.problems.is_empty() => {
+                    problems.push(format!("{path} is not there any more"));
+                }
+                FileFact::Missing => {}
+                FileFact::Unknown { bytes } => {
+                    files += 1;
+                    unknown += bytes;
+                }
+                FileFact::Known { bytes, sha256 } => {
+                    if forced {
+                        files += 1;
+                        unknown += bytes;
+                    } else if let Some(expected) = expected
+                        && expected != sha256
+                    {
+                        problems.push(format!(
+                            "{path} has SHA-256 {sha256}, expected {expected}: it is not the file \
+                             that the manifest or its lock names; fetch it again, or, if it was \
+                             meant to change, take its line out of there"
+                        ));
+                    }
+                }
+            }
+        }
+        let verdict = if !problems.is_empty() {
+            Verdict::Blocked { problems }
+        } else if forced {
+            Verdict::Stale {
+                reasons: vec![Reason::Forced, Reason::Unverified { files, bytes: unknown }],
+            }
+        } else if files > 0 {
+            Verdict::Stale { reasons: vec![Reason::Unverified { files, bytes: unknown }] }
+        } else {
+            Verdict::Fresh
+        };
+        let ingredients = Some(Vec::new());
+        Ok(Judgement { verdict, action: None, ingredients })
+    }
+
+    /// What a success wrote: is it there, as it was, and where the manifest wants it now?
+    fn judge_outputs(&self, task: Task, action: &Action) -> Result<Outputs, StepError> {
+        let mut reasons = Vec::new();
+        let mut unknown = false;
+        for output in &action.outputs {
+            match (self.is_intact(output)?, task.writes_model()) {
+                (Some(true), _) => {}
+                (None, true) => unknown = true,
+                _ if output.path.exists() => {
+                    reasons.push(Reason::Overwritten { path: output.path.clone() });
+                }
+                _ => reasons.push(Reason::Gone { path: output.path.clone() }),
+            }
+        }
+        if let Some((field, template)) = self.destination(task)
+            && let [output] = action.outputs.as_slice()
+            && !names::matches(&template, &output.path)
+        {
+            reasons.push(Reason::Changed {
+                field: field.to_owned(),
+                old: Some(output.path.to_string()),
+                new: Some(template),
+            });
+        }
+        Ok(match (reasons.is_empty(), unknown) {
+            (false, _) => Outputs::Broken(reasons),
+            (true, true) => Outputs::Unknown,
+            (true, false) => Outputs::Intact,
+        })
+    }
+
+    /// The manifest's key for a model file's place, and the place with `{timestamp}` in it.
+    pub(super) fn destination(&self, task: Task) -> Option<(&'static str, String)> {
+        match task {
+            Task::Convert => Some(("convert.gguf", self.job.convert.gguf.as_ref()?.to_string())),
+            Task::Quantize(target) => {
+                Some((names::model_key(target), names::model_template(&self.job, target)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Everything that goes into `task`, with values as far as they are known.
+    fn ingredients(&self, task: Task) -> Result<Vec<Known>, StepError> {
+        inputs(&self.job, &self.inputs, &self.host, task)
+            .into_iter()
+            .filter_map(|input| self.value(input).transpose())
+            .collect()
+    }
+
+    fn value(&self, input: Input) -> Result<Option<Known>, StepError> {
+        let (name, value, task) = match input {
+            Input::Parameter { name, value } => (name, Some(value), None),
+            Input::File { name, path } => match self.file(&path)? {
+                FileFact::Known { sha256, .. } => (name, Some(sha256), None),
+                _ => (name, None, Some(Task::Verify)),
+            },
+            Input::Output(task) => {
+                let done = self.done(task).and_then(|done| done.outputs.first());
+                (self.id(task), done.map(|file| file.sha256.clone()), Some(task))
+            }
+            Input::ResultOrFailure(task) => {
+                let Some(step) = self.graph.find(task) else { return Ok(None) };
+                let value = match &self.states[step] {
+                    StepState::Fresh(done) | StepState::Done(done) => {
+                        Some(done.result_sha256.clone())
+                    }
+                    StepState::Failed(message) => Some(format!("failed: {message}")),
+                    StepState::Skipped(reason) => Some(format!("skipped: {reason}")),
+                    StepState::Undecided | StepState::Ahead | StepState::Running => None,
+                };
+                (self.id(task), value, Some(task))
+            }
+            Input::After(_) => return Ok(None),
+        };
+        let waits_for = match (&value, task) {
+            (None, Some(task)) => Some(self.id(task)),
+            _ => None,
+        };
+        Ok(Some(Known { name, value, waits_for }))
+    }
+
+    fn id(&self, task: Task) -> String {
+        self.graph.find(task).map_or(String::new(), |step| self.graph.node(step).id.clone())
+    }
+
+    /// Whether `step` can be judged for good: all that it waits for has ended.
+    pub fn is_ready(&self, step: usize) -> bool {
+        matches!(self.states[step], StepState::Undecided)
+            && self.graph.needs(step).iter().all(|(from, _)| self.has_ended(*from))
+    }
+
+    fn has_ended(&self, step: usize) -> bool {
+        !matches!(self.states[step], StepState::Undecided | StepState::Ahead | StepState::Running)
+    }
+
+    /// Why `step` cannot run, although all that it waits for has ended.
+    pub fn why_skip(&self, step: usize) -> Option<String> {
+        if self.is_left_out(step) {
+            return Some("not asked for".to_owned());
+        }
+        let needs = self.graph.needs(step);
+        let succeeded =
+            |from: usize| matches!(self.states[from], StepState::Fresh(_) | StepState::Done(_));
+        let mut reported = needs.iter().filter(|(_, edge)| *edge == Edge::ResultOrFailure);
+        if reported.clone().next().is_some() && !reported.any(|(from, _)| succeeded(*from)) {
+            return Some("nothing that it reports on succeeded".to_owned());
+        }
+        needs.into_iter().find_map(|(from, edge)| {
+            let id = &self.graph.node(from).id;
+            match (&self.states[from], edge) {
+                (_, Edge::ResultOrFailure) => None,
+                (StepState::Failed(_), _) => Some(format!("{id} failed")),
+                (StepState::Skipped(_), _) => Some(format!("{id} did not run")),
+                _ => None,
+            }
+        })
+    }
+
+    /// What to hand to a worker for `step`, which is stale and ready.
+    ///
+    /// # Errors
+    /// If something that it needs is missing.
+    pub fn launch(&self, step: usize, now: jiff::Timestamp) -> Result<Launch, StepError> {
+        let node = self.graph.node(step);
+        let judgement = self.judge(step)?;
+        let ingredients = judgement.ingredients.ok_or_else(|| {
+            StepError::new(
+                ErrorClass::Input,
+                format!("{}: a file that it reads changed while the job ran; run again", node.id),
+            )
+        })?;
+        let key = key::key(&ingredients);
+        let out = match self.destination(node.task) {
+            Some((_, template)) => Some(self.output_name(&node.id, &key, &template, now)?),
+            None => None,
+        };
+        Ok(Launch {
+            spec: self.spec(node.task, out, now)?,
+            key,
+            ingredients,
+            // What verify finds is remembered per file; its record says nothing of files of now.
+            redo: node.task == Task::Verify || self.selection.forced.contains(&step),
+        })
+    }
+
+    /// The name under which `step` writes: the one it had begun with, if it was interrupted.
+    fn output_name(
+        &self,
+        step: &str,
+        key: &str,
+        template: &str,
+        now: jiff::Timestamp,
+    ) -> Result<Utf8PathBuf, StepError> {
+        if let Some(state) = &self.state
+            && let Some(pending) = state.pending(&self.job.name, step)?
+            && pending.key == key
+            && let [path] = pending.outputs.as_slice()
+            && names::matches(template, path)
+        {
+            return Ok(path.clone());
+        }
+        Ok(names::expand(template, now))
+    }
+
+    /// The file of a target, once it is there.
+    pub(super) fn model(&self, target: Target) -> Option<&FileDigest> {
+        self.done(Task::Quantize(target))?.outputs.first()
+    }
+}
+
+/// An ingredient as far as it is known.
+struct Known {
+    name: String,
+    value: Option<String>,
+    /// The step after which it will be known.
+    waits_for: Option<String>,
+}
+
+enum Outputs {
+    Intact,
+    /// Only reading them could tell.
+    Unknown,
+    Broken(Vec<Reason>),
+}
+
+fn unique(items: impl Iterator<Item = String>) -> Vec<String> {
+    let mut list = Vec::new();
+    for item in items {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+    list
+}

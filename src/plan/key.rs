@@ -1,0 +1,90 @@
+//! The key of a step: a digest over everything that goes into it; and what differs between two.
+
+use sha2::{Digest, Sha256};
+
+use super::verdict::Reason;
+use crate::state::Ingredient;
+
+/// SHA-256 over a canonical encoding of `ingredients`: each name and value with its length.
+pub fn key(ingredients: &[Ingredient]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(b"qrun step key 1\n");
+    for text in ingredients.iter().flat_map(|(name, value)| [name, value]) {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hex::encode(hasher.finalize())
+}
+
+/// What differs between the ingredients of the last success and those of now; a value that is not
+/// known yet (`None`) is passed over.
+pub fn differences(old: &[Ingredient], new: &[(String, Option<String>)]) -> Vec<Reason> {
+    let before = |name: &str| old.iter().find(|(n, _)| n == name).map(|(_, value)| value);
+    let mut reasons = Vec::new();
+    for (name, value) in new {
+        let Some(value) = value else { continue };
+        let was = before(name);
+        if was != Some(value) {
+            reasons.push(Reason::Changed {
+                field: name.clone(),
+                old: was.cloned(),
+                new: Some(value.clone()),
+            });
+        }
+    }
+    for (name, value) in old {
+        if !new.iter().any(|(n, _)| n == name) {
+            reasons.push(Reason::Changed {
+                field: name.clone(),
+                old: Some(value.clone()),
+                new: None,
+            });
+        }
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(items: &[(&str, &str)]) -> Vec<Ingredient> {
+        items.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn names_and_values_do_not_run_into_each_other() {
+        let keys = [
+            key(&list(&[("ab", "c")])),
+            key(&list(&[("a", "bc")])),
+            key(&list(&[("ab", ""), ("c", "")])),
+            key(&list(&[("ab", "c"), ("", "")])),
+            key(&[]),
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            assert!(keys[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn the_encoding_is_fixed() {
+        // Records of earlier versions are found again only as long as this holds.
+        assert_eq!(
+            key(&list(&[("bench.runs", "10")])),
+            "57bb6fc75577765260711b04ad823744d5b49d787bdaf0f325edfd86314122c5"
+        );
+    }
+
+    #[test]
+    fn differences_are_named_and_unknown_values_passed_over() {
+        let old = list(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let new = [
+            ("a".to_owned(), Some("1".to_owned())),
+            ("b".to_owned(), Some("9".to_owned())),
+            ("d".to_owned(), Some("4".to_owned())),
+            ("e".to_owned(), None),
+        ];
+        let shown: Vec<_> = differences(&old, &new).iter().map(Reason::to_string).collect();
+        assert_eq!(shown, ["b: 2 -> 9", "d: none -> 4", "c: 3 -> none"]);
+    }
+}

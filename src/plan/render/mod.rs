@@ -1,0 +1,100 @@
+//! A judged plan in the forms that people and programs read.
+
+mod graphs;
+mod text;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+pub use graphs::{dot, mermaid};
+pub use text::text;
+
+use super::demand::Demand;
+use super::{Judgement, Plan, Verdict};
+
+/// A judged plan, ready to be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    pub job: String,
+    pub manifest: Utf8PathBuf,
+    /// Steps that run, or may have to.
+    pub to_run: usize,
+    pub steps: Vec<StepView>,
+    /// References that are not required and not there.
+    pub missing_references: Vec<String>,
+    #[serde(flatten)]
+    pub demand: Demand,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepView {
+    pub step: String,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The reasons in words.
+    pub why: Vec<String>,
+    /// The steps that it uses.
+    pub needs: Vec<String>,
+    /// Of those, the ones that run first or may have to.
+    pub after: Vec<String>,
+    /// The model file that it writes, `{timestamp}` not filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes: Option<String>,
+    /// Exact, from the headers; absent where they cannot be read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_bytes: Option<u64>,
+    /// Memory that it should find: the files that it maps and its buffers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ram_bytes: Option<u64>,
+    /// How long its last success took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_duration_ms: Option<i64>,
+}
+
+impl View {
+    /// Puts together what is shown of `plan`, which was judged as `judgements` say.
+    pub fn new(plan: &Plan, judgements: &[Judgement], demand: Demand) -> Self {
+        let graph = plan.graph();
+        let id = |step: usize| graph.node(step).id.clone();
+        let runs = |step: usize| judgements[step].verdict != Verdict::Fresh;
+        let steps: Vec<StepView> = (0..graph.len())
+            .map(|step| {
+                let needs = graph.needs(step);
+                let own = &demand.steps[step];
+                StepView {
+                    step: id(step),
+                    verdict: judgements[step].verdict.clone(),
+                    why: why(&judgements[step].verdict),
+                    needs: needs.iter().map(|(from, _)| id(*from)).collect(),
+                    after: needs.iter().filter(|(f, _)| runs(*f)).map(|(f, _)| id(*f)).collect(),
+                    writes: plan.destination(graph.node(step).task).map(|(_, path)| path),
+                    write_bytes: own.write_bytes,
+                    ram_bytes: own.ram_bytes,
+                    last_duration_ms: own.last_duration_ms,
+                }
+            })
+            .collect();
+        Self {
+            job: plan.job.name.clone(),
+            manifest: plan.job.manifest.clone(),
+            to_run: (0..graph.len()).filter(|step| runs(*step)).count(),
+            steps,
+            missing_references: plan
+                .missing_references()
+                .iter()
+                .map(|r| format!("{} ({})", r.name, r.gguf))
+                .collect(),
+            demand,
+        }
+    }
+}
+
+fn why(verdict: &Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Fresh => Vec::new(),
+        Verdict::Stale { reasons } => reasons.iter().map(ToString::to_string).collect(),
+        Verdict::WaitsFor { steps } => vec![format!("waits for {}", steps.join(", "))],
+        Verdict::Blocked { problems } => problems.clone(),
+    }
+}

@@ -1,0 +1,119 @@
+//! The plan as a table for a terminal.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{StepView, View};
+
+/// The table, what it adds up to, and what stands in the way.
+pub fn text(view: &View) -> String {
+    let mut out = String::new();
+    let total = view.steps.len();
+    let head = match view.to_run {
+        0 => format!("{}: nothing to do, {total} steps are fresh", view.job),
+        n => format!("{}: {n} of {total} steps to run", view.job),
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{head}\n");
+    let rows: Vec<[String; 5]> = view.steps.iter().flat_map(rows).collect();
+    let header = ["step", "verdict", "writes", "last took", "why"].map(str::to_owned);
+    let mut widths = header.each_ref().map(|h| h.len());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in std::iter::once(&header).chain(&rows) {
+        let [step, verdict, writes, took, why] = row;
+        let [a, b, c, d, _] = widths;
+        let line = format!("{step:a$}  {verdict:b$}  {writes:>c$}  {took:>d$}  {why}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    let demand = &view.demand;
+    if view.to_run > 0 {
+        let _ = writeln!(out);
+        for disk in &demand.disks {
+            let _ = writeln!(
+                out,
+                "disk    {} to write to {}, {} free{}",
+                size(disk.needed_bytes),
+                disk.directory,
+                size(disk.free_bytes),
+                if disk.exact { "" } else { " (some sizes are not known yet)" },
+            );
+        }
+        if let Some(ram) = view.steps.iter().filter_map(|s| s.ram_bytes).max() {
+            let _ = writeln!(
+                out,
+                "memory  {} for the largest step, {} in this machine",
+                size(ram),
+                size(demand.host_ram_bytes)
+            );
+        }
+    }
+    for reference in &view.missing_references {
+        let _ = writeln!(out, "missing reference, left out: {reference}");
+    }
+    for problem in &demand.problems {
+        let _ = writeln!(out, "cannot run here: {problem}");
+    }
+    out
+}
+
+fn rows(step: &StepView) -> Vec<[String; 5]> {
+    let mut why = step.why.clone();
+    if why.is_empty() {
+        why.push(String::new());
+    }
+    // What waits says so already.
+    let waits = step.verdict.word() == "waits";
+    if !waits && !step.after.is_empty() {
+        let after = shortened(&step.after);
+        if let Some(last) = why.last_mut() {
+            last.push_str(&format!("; after {after}"));
+        }
+    } else if waits {
+        why = vec![format!("waits for {}", shortened(&step.after))];
+    }
+    let mut lines = why.into_iter();
+    let first = [
+        step.step.clone(),
+        step.verdict.word().to_owned(),
+        step.write_bytes.filter(|_| step.verdict.word() != "fresh").map_or(String::new(), size),
+        step.last_duration_ms.map_or(String::new(), duration),
+        lines.next().unwrap_or_default(),
+    ];
+    let more = lines.map(|line| [const { String::new() }; 4].into_iter().chain([line]));
+    let more = more.map(|row| {
+        let mut cells = [const { String::new() }; 5];
+        for (cell, text) in cells.iter_mut().zip(row) {
+            *cell = text;
+        }
+        cells
+    });
+    std::iter::once(first).chain(more).collect()
+}
+
+/// The first three names, and how many more there are.
+fn shortened(names: &[String]) -> String {
+    match names {
+        [a, b, c, rest @ ..] if !rest.is_empty() => {
+            format!("{a}, {b}, {c} and {} more", rest.len())
+        }
+        _ => names.join(", "),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
+}
+
+fn duration(ms: i64) -> String {
+    let ms = u64::try_from(ms).unwrap_or(0);
+    if ms < 60_000 {
+        return format!("{:.1} s", ms as f64 / 1e3);
+    }
+    humantime::format_duration(Duration::from_secs(ms / 1000)).to_string()
+}

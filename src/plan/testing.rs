@@ -1,0 +1,121 @@
+//! A small job in a directory of its own, for the tests of plan and exec.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+use super::Plan;
+use crate::ggml::GgmlType;
+use crate::manifest::{
+    Bench, Convert, Evaluate, Format, HostRequirements, Input, Job, LoadCheck, Publish, Quantize,
+    Reference, ReferenceOrigin, Report,
+};
+use crate::metrics::host::HostFacts;
+use crate::state::State;
+use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, TensorRule, TokenizerSource};
+
+pub struct Workspace {
+    _directory: tempfile::TempDir,
+    pub path: Utf8PathBuf,
+}
+
+impl Workspace {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(directory.path().to_owned()).unwrap();
+        std::fs::create_dir(path.join("checkpoint")).unwrap();
+        for (name, text) in [
+            ("checkpoint/config.json", "{}"),
+            ("checkpoint/model.safetensors", "weights"),
+            ("corpus.txt", "In the beginning"),
+            ("given.gguf", "a reference"),
+        ] {
+            std::fs::write(path.join(name), text).unwrap();
+        }
+        Self { _directory: directory, path }
+    }
+
+    /// Two formats, a given reference and one that the job makes.
+    pub fn job(&self) -> Job {
+        let at = |name: &str| self.path.join(name);
+        Job {
+            name: "tiny".into(),
+            manifest: at("jobs/tiny.toml"),
+            lock: at("tiny.lock"),
+            workspace: self.path.clone(),
+            host: HostRequirements::default(),
+            input: Input {
+                checkpoint: at("checkpoint"),
+                sha256: BTreeMap::new(),
+                pinned: BTreeMap::new(),
+                tokenizer: TokenizerSource::Checkpoint,
+            },
+            convert: Convert { dtype: ConvertDtype::F32, gguf: Some(at("out/f32.gguf")) },
+            quantize: Quantize {
+                native_mxfp4: NativeMxfp4::Keep,
+                gguf: at("out/{name}-{format}.{timestamp}.gguf").into(),
+            },
+            formats: vec![format("q4_K_M", true), format("q4_K_S", false)],
+            references: vec![
+                Reference {
+                    name: "stability".into(),
+                    gguf: at("given.gguf"),
+                    origin: ReferenceOrigin::Given { required: true },
+                },
+                Reference {
+                    name: "quality".into(),
+                    gguf: at("out/q8_0.gguf"),
+                    origin: ReferenceOrigin::Made(format("q8_0", false).spec),
+                },
+            ],
+            load_check: LoadCheck { timeout: Duration::from_secs(120) },
+            bench: Bench {
+                warmups: 3,
+                runs: 10,
+                prompt_tokens: 8,
+                generate_tokens: 4,
+                out: at("out/bench.json"),
+            },
+            evaluate: Some(Evaluate {
+                corpus: vec![at("corpus.txt")],
+                context: 64,
+                max_windows: None,
+                greedy_tokens: 16,
+            }),
+            publish: Some(Publish { to: at("published"), sha256_list: Some(at("list").into()) }),
+            report: Report { dir: at("reports") },
+        }
+    }
+
+    /// The plan of `job` over this workspace's state.
+    pub fn plan(&self, job: Job) -> Plan {
+        Plan::new(job, Some(State::open(&self.path).unwrap()), host()).unwrap()
+    }
+}
+
+pub fn format(name: &str, baseline: bool) -> Format {
+    Format {
+        spec: FormatSpec { name: name.into(), base: name.into(), tensors: Vec::new() },
+        baseline,
+    }
+}
+
+pub fn rule(pattern: &str, ggml_type: GgmlType) -> TensorRule {
+    TensorRule { pattern: pattern.into(), ggml_type }
+}
+
+pub fn host() -> HostFacts {
+    HostFacts {
+        cpu_model: "Abacus".into(),
+        architecture: "wood".into(),
+        cores: 2,
+        threads: 2,
+        features: vec!["beads".into()],
+        ram_bytes: 8 << 30,
+        available_ram_bytes: 4 << 30,
+        kernel: "1.0".into(),
+        governor: None,
+        load_1m: 0.0,
+    }
+}
