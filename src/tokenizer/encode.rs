@@ -1,8 +1,7 @@
 //! Text to token ids and back.
 
-use std::collections::HashMap;
-
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use hashbrown::HashMap;
 
 use super::merge::Merges;
 use super::split::Splitter;

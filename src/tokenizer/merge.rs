@@ -2,7 +2,9 @@
 //! equals before the others.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
 
 use super::{TokenizerError, byte_level};
 
