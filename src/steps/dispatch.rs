@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Context, ErrorClass, StepError, StepSpec, bench, compare, evaluate, load_check, publish, report,
+    Context, ErrorClass, StepError, StepSpec, bench, compare, convert, evaluate, load_check,
+    publish, quantize, report, verify,
 };
 
 /// Does one step and returns its kind's result as JSON.
@@ -14,16 +15,15 @@ use super::{
 pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     ctx.check_cancelled()?;
     match spec {
+        StepSpec::Verify(spec) => json(&verify::run(spec, ctx)?),
+        StepSpec::Convert(spec) => json(&convert::run(spec, ctx)?),
+        StepSpec::Quantize(spec) => json(&quantize::run(spec, ctx)?),
         StepSpec::LoadCheck(spec) => json(&load_check::run(spec, ctx)?),
         StepSpec::Bench(spec) => json(&bench::run(spec, ctx)?),
+        StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Compare(spec) => json(&compare::run(spec, ctx)?),
         StepSpec::Report(spec) => json(&report::run(spec, ctx)?),
-        StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Publish(spec) => json(&publish::run(spec, ctx)?),
-        other => Err(StepError::new(
-            ErrorClass::Step,
-            format!("this build has no code for {} steps", other.kind().name()),
-        )),
     }
 }
 

@@ -4,19 +4,25 @@
 pub mod bench;
 pub mod compare;
 mod context;
+pub mod convert;
 mod dispatch;
 mod error;
 pub mod evaluate;
+mod journal;
 mod kind;
 pub mod load_check;
 mod loaded;
+mod model_source;
 mod output;
 mod prompt;
 pub mod publish;
+pub mod quantize;
 pub mod report;
 mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
+mod write_model;
 
 pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
 pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};
@@ -25,6 +31,7 @@ pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
 pub use kind::{StepKind, hashed_inputs, model_output, outputs};
 pub use loaded::{Loaded, model_error};
+pub use model_source::{open_checkpoint, open_source};
 pub use output::{Output, free_bytes, partial_path, write_atomic};
 pub use report::{BenchDocument, ReportResult};
 pub use spec::*;

@@ -35,12 +35,11 @@ impl Output {
     /// [`ErrorClass::Usage`] if `path` exists and `replace` is false; [`ErrorClass::Host`] if it
     /// cannot be written, the disk is too full or another process is writing it.
     pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, StepError> {
-        Self::resume(path, expected_bytes, replace, 0)
+        Self::resume(path, expected_bytes, replace, |_| 0)
     }
 
-    /// Goes on with the `NAME.partial` of a killed run: keeps its first `keep_bytes` bytes, which
-    /// are hashed again, and continues there. With less on disk than that it starts anew;
-    /// [`Output::written`] says which.
+    /// Goes on with the `NAME.partial` of a killed run: `vouched` looks at it and says how many
+    /// bytes from its start are good; those are kept and hashed again.
     ///
     /// # Errors
     /// As [`Output::create`].
@@ -48,7 +47,7 @@ impl Output {
         path: &Utf8Path,
         expected_bytes: u64,
         replace: bool,
-        keep_bytes: u64,
+        vouched: impl FnOnce(&File) -> u64,
     ) -> Result<Self, StepError> {
         refuse_existing(path, replace)?;
         let directory = directory_of(path);
@@ -56,6 +55,7 @@ impl Output {
             .map_err(|e| host(format!("cannot create the directory {directory}: {e}")))?;
         let partial = partial_path(path);
         let file = open_locked(&partial)?;
+        let keep_bytes = vouched(&file);
         let mut output = Self {
             path: path.to_owned(),
             partial,
@@ -63,19 +63,21 @@ impl Output {
             hasher: Sha256::new(),
             written: 0,
             replace,
-            // What a killed run left is not lost to a full disk.
-            keep: keep_bytes > 0,
+            keep: false,
             finished: false,
         };
         output.keep_prefix(keep_bytes).map_err(|e| output.write_error(&e))?;
+        // What a killed run left is not lost to a full disk.
+        output.keep = output.written > 0;
         output.check_free_space(expected_bytes)?;
+        output.keep = false;
         Ok(output)
     }
 
-    /// Hashes the first `bytes` bytes and cuts the file off behind them.
+    /// Hashes the first `bytes` bytes, or none where there are fewer, and cuts the file off there.
     fn keep_prefix(&mut self, bytes: u64) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
-        if bytes <= length {
+        self.file.seek(SeekFrom::Start(0))?;
+        if bytes <= self.file.metadata()?.len() {
             let mut buffer = vec![0; 1 << 20];
             while self.written < bytes {
                 let n = buffer.len().min((bytes - self.written) as usize);
@@ -340,7 +342,7 @@ mod tests {
         output.keep_partial();
         drop(output);
         assert_eq!(names(&dir), ["x.partial"]);
-        let mut output = Output::resume(&path, 3, false, 2).unwrap();
+        let mut output = Output::resume(&path, 3, false, |_| 2).unwrap();
         assert_eq!(output.written(), 2);
         output.write(b"c").unwrap();
         assert_eq!(output.finish().unwrap().sha256, ABC);
@@ -351,7 +353,7 @@ mod tests {
     fn resuming_beyond_what_is_there_starts_anew() {
         let (_guard, dir) = directory();
         fs::write(dir.join("x.partial"), b"a").unwrap();
-        let output = Output::resume(&dir.join("x"), 3, false, 2).unwrap();
+        let output = Output::resume(&dir.join("x"), 3, false, |_| 2).unwrap();
         assert_eq!(output.written(), 0);
     }
 

@@ -1,0 +1,49 @@
+//! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
+
+use super::model_source::{identity, open_checkpoint};
+use super::write_model::{FLUSH_BYTES, ModelFile, Target};
+use super::{Context, ConvertSpec, QuantizeSource, StepError, WriteResult};
+use crate::gguf::TensorSource;
+
+/// Does the step.
+///
+/// # Errors
+/// [`super::ErrorClass::Input`] if the checkpoint is not what it should be;
+/// [`super::ErrorClass::Host`] if the file cannot be written; [`super::ErrorClass::Usage`] if it is
+/// there already.
+pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
+    let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
+    let targets: Vec<Target> = source
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(source, info)| Target { source, ggml_type: info.ggml_type })
+        .collect();
+    let files = QuantizeSource::Checkpoint {
+        directory: spec.checkpoint.clone(),
+        tokenizer: spec.tokenizer.clone(),
+        dtype: spec.dtype,
+    };
+    let file = ModelFile {
+        source: &source,
+        metadata: source.metadata(),
+        targets: &targets,
+        out: &spec.out,
+        replace: spec.force,
+        identity: &identity(&files)?,
+        flush_bytes: FLUSH_BYTES,
+    };
+    file.write(ctx)
+}
+
+/// Length in bytes of the file that the step would write; reads headers only.
+///
+/// # Errors
+/// [`super::ErrorClass::Input`] if the checkpoint is not what it should be.
+pub fn output_bytes(spec: &ConvertSpec) -> Result<u64, StepError> {
+    let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
+    let layout = crate::gguf::Layout::new(source.metadata(), source.tensors()).map_err(|e| {
+        StepError::new(super::ErrorClass::Step, format!("{}: {e}", spec.checkpoint))
+    })?;
+    Ok(layout.file_bytes())
+}

@@ -1,0 +1,118 @@
+//! Opens what convert and quantize read: a GGUF file, or a checkpoint as convert would write it;
+//! and says what it is made of, without reading it whole.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{ConvertDtype, ErrorClass, QuantizeSource, StepError, TokenizerSource};
+use crate::checkpoint::{self, Checkpoint, Converted};
+use crate::ggml::GgmlType;
+use crate::gguf::{self, TensorSource};
+use crate::tokenizer::Vocabulary;
+
+impl ConvertDtype {
+    /// The type of tensors.
+    pub fn ggml_type(self) -> GgmlType {
+        match self {
+            ConvertDtype::F32 => GgmlType::F32,
+            ConvertDtype::F16 => GgmlType::F16,
+            ConvertDtype::Bf16 => GgmlType::BF16,
+        }
+    }
+}
+
+impl From<checkpoint::Error> for StepError {
+    fn from(error: checkpoint::Error) -> Self {
+        // Its messages carry their sources.
+        StepError::new(ErrorClass::Input, error.to_string())
+    }
+}
+
+impl From<gguf::Error> for StepError {
+    fn from(error: gguf::Error) -> Self {
+        StepError::new(ErrorClass::Input, error.to_string())
+    }
+}
+
+/// The checkpoint in `directory` as a GGUF file.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if anything of it or of the vocabulary is missing or damaged.
+pub fn open_checkpoint(
+    directory: &Utf8Path,
+    tokenizer: &TokenizerSource,
+    dtype: ConvertDtype,
+) -> Result<Converted, StepError> {
+    let checkpoint = Checkpoint::open(directory)?;
+    let vocab_size = checkpoint.config().vocab;
+    let input = |e: &dyn std::error::Error| StepError::from_error(ErrorClass::Input, e);
+    let vocabulary = match tokenizer {
+        TokenizerSource::Checkpoint => Vocabulary::from_directory(directory, vocab_size),
+        TokenizerSource::Directory(other) => Vocabulary::from_directory(other, vocab_size),
+        TokenizerSource::O200kHarmony => {
+            Vocabulary::o200k_harmony(vocab_size, chat_template(directory)?)
+        }
+    }
+    .map_err(|e| input(&e))?;
+    Ok(Converted::new(checkpoint, vocabulary, dtype.ggml_type())?)
+}
+
+/// The chat template of a checkpoint whose vocabulary is the built-in one.
+fn chat_template(directory: &Utf8Path) -> Result<Option<String>, StepError> {
+    let path = directory.join("chat_template.jinja");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}"))),
+    }
+}
+
+/// Opens what quantize reads.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if it is missing or damaged.
+pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, StepError> {
+    Ok(match source {
+        QuantizeSource::Gguf(path) => Box::new(gguf::File::open(path)?),
+        QuantizeSource::Checkpoint { directory, tokenizer, dtype } => {
+            Box::new(open_checkpoint(directory, tokenizer, *dtype)?)
+        }
+    })
+}
+
+/// The files whose contents decide the tensors of `source`.
+fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> {
+    match source {
+        QuantizeSource::Gguf(path) => Ok(vec![path.clone()]),
+        QuantizeSource::Checkpoint { directory, .. } => {
+            let names = Checkpoint::file_names(directory)?;
+            Ok(names.into_iter().map(|name| directory.join(name)).collect())
+        }
+    }
+}
+
+/// What tells one state of the source's files from another without reading them: path, size,
+/// times, inode and device of each.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if a file is missing.
+pub(super) fn identity(source: &QuantizeSource) -> Result<String, StepError> {
+    let mut identity = String::new();
+    for path in weight_files(source)? {
+        let m = fs::metadata(&path)
+            .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))?;
+        identity.push_str(&format!(
+            "{path}\0{} {}.{} {}.{} {} {}\n",
+            m.len(),
+            m.mtime(),
+            m.mtime_nsec(),
+            m.ctime(),
+            m.ctime_nsec(),
+            m.ino(),
+            m.dev()
+        ));
+    }
+    Ok(identity)
+}

@@ -1,0 +1,263 @@
+//! Converted and quantized files against llama.cpp's (`tests/fixtures/oracle`), every tensor by
+//! its SHA-256, from a GGUF file and straight from the checkpoint.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use qrun::ggml::{GgmlType, Mix};
+use qrun::gguf::{File, TensorSource, Value};
+use qrun::steps::{
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, QuantizeSource,
+    QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult, convert, quantize,
+};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
+/// The formats whose tensors issue one and all must match.
+const FORMATS: &[&str] = &[
+    "Q8_0",
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q2_K",
+    "Q3_K_S",
+    "Q3_K_M",
+    "Q3_K_L",
+    "Q4_K_S",
+    "Q4_K_M",
+    "Q5_K_S",
+    "Q5_K_M",
+    "Q6_K",
+    "MXFP4_MOE",
+];
+
+fn nano() -> Utf8PathBuf {
+    Utf8Path::new(FIXTURES).join("gpt-oss-nano")
+}
+
+struct Quiet;
+
+impl EventSink for Quiet {
+    fn emit(&self, _: Event) {}
+}
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+fn context() -> Context<'static> {
+    Context { events: &Quiet, cancelled: &RUNNING, threads: 2, journals: None }
+}
+
+struct Place {
+    _guard: tempfile::TempDir,
+    directory: Utf8PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let guard = tempfile::tempdir().unwrap();
+        let directory = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
+        Self { _guard: guard, directory }
+    }
+
+    fn convert(&self, dtype: ConvertDtype) -> Utf8PathBuf {
+        let out = self.directory.join(format!("{dtype:?}.gguf"));
+        let spec = ConvertSpec {
+            checkpoint: nano(),
+            tokenizer: TokenizerSource::Checkpoint,
+            dtype,
+            out: out.clone(),
+            force: false,
+        };
+        let result = convert::run(&spec, &context()).unwrap();
+        assert_eq!(convert::output_bytes(&spec).unwrap(), result.output.bytes);
+        out
+    }
+
+    fn spec(
+        &self,
+        source: QuantizeSource,
+        format: &str,
+        native_mxfp4: NativeMxfp4,
+    ) -> QuantizeSpec {
+        QuantizeSpec {
+            source,
+            format: FormatSpec {
+                name: format.to_owned(),
+                base: format.parse::<Mix>().unwrap().name().to_owned(),
+                tensors: Vec::new(),
+            },
+            native_mxfp4,
+            out: self.directory.join("quantized.gguf"),
+            force: true,
+        }
+    }
+}
+
+fn checkpoint() -> QuantizeSource {
+    QuantizeSource::Checkpoint {
+        directory: nano(),
+        tokenizer: TokenizerSource::Checkpoint,
+        dtype: ConvertDtype::F32,
+    }
+}
+
+fn run(spec: &QuantizeSpec) -> Result<WriteResult, StepError> {
+    let result = quantize::run(spec, &context())?;
+    let plan = quantize::plan(spec)?;
+    assert_eq!(plan.file_bytes, result.output.bytes);
+    assert_eq!(plan.bits_per_weight, result.bits_per_weight);
+    assert_eq!(result.output.bytes, fs::metadata(&spec.out).unwrap().len());
+    Ok(result)
+}
+
+/// Format to tensor to type and SHA-256.
+type Oracle = BTreeMap<String, BTreeMap<String, (String, String)>>;
+
+fn oracle(name: &str) -> Oracle {
+    let text = fs::read_to_string(format!("{FIXTURES}/oracle/tensors.json")).unwrap();
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_value(all[name].clone()).unwrap()
+}
+
+/// Holds every format against the oracle; answers with how many tensors were compared.
+fn compare(formats: &[&str], native: NativeMxfp4, oracle: &Oracle) {
+    let place = Place::new();
+    let converted = place.convert(ConvertDtype::F32);
+    let f32_types: BTreeMap<String, GgmlType> = File::open(&converted)
+        .unwrap()
+        .tensors()
+        .iter()
+        .map(|t| (t.name.clone(), t.ggml_type))
+        .collect();
+    for &format in formats {
+        let spec = place.spec(QuantizeSource::Gguf(converted.clone()), format, native);
+        let from_gguf = run(&spec).unwrap();
+        let written = fs::read(&spec.out).unwrap();
+        let expected = &oracle[format];
+        let mut seen = 0;
+        for tensor in &from_gguf.tensors {
+            let found = (tensor.ggml_type.name().to_uppercase(), tensor.sha256.clone());
+            match expected.get(&tensor.name) {
+                Some(expected) => {
+                    assert_eq!(&found, expected, "{format}: {}", tensor.name);
+                    seen += 1;
+                }
+                None => assert_eq!(tensor.ggml_type, f32_types[&tensor.name], "{}", tensor.name),
+            }
+        }
+        assert_eq!(seen, expected.len(), "{format}");
+
+        let from_checkpoint = run(&place.spec(checkpoint(), format, native)).unwrap();
+        assert_eq!(from_checkpoint.output.sha256, from_gguf.output.sha256, "{format}");
+        assert!(fs::read(&spec.out).unwrap() == written, "{format}");
+    }
+}
+
+#[test]
+fn formats_with_their_experts_kept_are_those_of_llama_cpp() {
+    compare(FORMATS, NativeMxfp4::Keep, &oracle("quantize_keep_mxfp4"));
+}
+
+#[test]
+fn formats_with_requantized_experts_are_those_of_llama_cpp() {
+    let formats: Vec<&str> = FORMATS.iter().copied().chain(["F16", "BF16"]).collect();
+    compare(&formats, NativeMxfp4::Requantize, &oracle("quantize_requantized"));
+}
+
+#[test]
+fn a_converted_file_holds_what_the_checkpoint_does() {
+    let text = fs::read_to_string(format!("{FIXTURES}/oracle/tensors.json")).unwrap();
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let place = Place::new();
+    for (name, dtype) in
+        [("f32", ConvertDtype::F32), ("f16", ConvertDtype::F16), ("bf16", ConvertDtype::Bf16)]
+    {
+        let expected: BTreeMap<String, (String, Vec<u64>, String)> =
+            serde_json::from_value(all["convert"][name].clone()).unwrap();
+        let out = place.convert(dtype);
+        let file = File::open(&out).unwrap();
+        assert_eq!(file.tensors().len(), expected.len());
+        assert_eq!(file.alignment(), 32);
+        for (i, info) in file.tensors().iter().enumerate() {
+            let (ty, shape, sha256) = &expected[&info.name];
+            assert_eq!((info.ggml_type.name().to_uppercase(), &info.shape), (ty.clone(), shape));
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(file.data(i));
+            assert_eq!(&hex::encode(digest), sha256, "{}", info.name);
+        }
+    }
+}
+
+#[test]
+fn metadata_and_order_are_those_of_llama_quantize() {
+    let place = Place::new();
+    let converted = place.convert(ConvertDtype::F32);
+    let spec = place.spec(QuantizeSource::Gguf(converted.clone()), "q4_K_M", NativeMxfp4::Keep);
+    run(&spec).unwrap();
+    let (before, after) = (File::open(&converted).unwrap(), File::open(&spec.out).unwrap());
+    let moved = ["general.quantization_version", "general.file_type"];
+    let kept: Vec<_> = before.metadata().iter().filter(|(k, _)| !moved.contains(k)).collect();
+    let found: Vec<_> = after.metadata().iter().collect();
+    assert_eq!(found[..kept.len()], kept[..]);
+    assert_eq!(found[kept.len()..], [(moved[0], &Value::U32(2)), (moved[1], &Value::U32(15))]);
+
+    let names: Vec<&str> = after.tensors().iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(
+        &names[..4],
+        ["output.weight", "output_norm.weight", "token_embd.weight", "blk.0.attn_k.bias"]
+    );
+    let mut sorted = names[3..].to_vec();
+    sorted.sort();
+    assert_eq!(names[3..], sorted);
+}
+
+#[test]
+fn rules_win_and_say_so() {
+    let place = Place::new();
+    let rule = |pattern: &str, ty: &str| TensorRule {
+        pattern: pattern.to_owned(),
+        ggml_type: ty.parse().unwrap(),
+    };
+    let mut spec = place.spec(checkpoint(), "q4_K_S", NativeMxfp4::Keep);
+    spec.format.tensors = vec![
+        rule(r"^output\.weight$", "q4_0"),
+        rule("attn_.*weight", "q8_0"),
+        rule("output", "f16"),
+    ];
+    let plan = quantize::plan(&spec).unwrap();
+    let find = |name: &str| plan.tensors.iter().find(|t| t.name == name).unwrap();
+    assert_eq!(find("output.weight").ggml_type, GgmlType::Q4_0);
+    assert_eq!(find("output.weight").why, r"rule ^output\.weight$");
+    assert_eq!(find("blk.2.attn_output.weight").ggml_type, GgmlType::Q8_0);
+    assert_eq!(find("blk.2.ffn_up_exps.weight").why, "kept: native mxfp4");
+    assert_eq!(find("token_embd.weight").ggml_type, GgmlType::Q5_0);
+    assert!(find("token_embd.weight").why.contains("falls back to q5_0"));
+    let result = run(&spec).unwrap();
+    let written: Vec<_> = result.tensors.iter().map(|t| (&t.name, t.ggml_type)).collect();
+    let planned: Vec<_> = plan.tensors.iter().map(|t| (&t.name, t.ggml_type)).collect();
+    assert_eq!(written, planned);
+
+    spec.format.tensors = vec![rule("outptu", "q4_0")];
+    let error = run(&spec).unwrap_err();
+    assert!(error.message.contains("\"outptu\" matches none of the 79 tensors"), "{error}");
+    spec.format.tensors = vec![rule("(", "q4_0")];
+    assert!(run(&spec).unwrap_err().message.contains("is no regular expression"));
+}
+
+#[test]
+fn an_existing_file_is_replaced_only_when_told() {
+    let place = Place::new();
+    let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
+    spec.force = false;
+    fs::write(&spec.out, "precious").unwrap();
+    let error = run(&spec).unwrap_err();
+    assert!(error.message.contains("exists already"), "{error}");
+    assert_eq!(fs::read_to_string(&spec.out).unwrap(), "precious");
+    spec.force = true;
+    run(&spec).unwrap();
+    File::open(&spec.out).unwrap();
+}
