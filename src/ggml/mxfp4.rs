@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
+use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
 
 /// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
@@ -21,11 +22,23 @@ pub struct BlockMxfp4 {
 assert_layout!(BlockMxfp4);
 
 /// The values of e2m1, doubled, so that they are integers.
-pub(super) const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// [`VALUES`] of all levels, computed: unlike look-ups in a table, that vectorizes.
+#[inline(always)]
+fn values(levels: [u8; 32]) -> [i8; 32] {
+    levels.map(|level| {
+        let m = level & 7;
+        let magnitude = (m + m.saturating_sub(4) + 2 * m.saturating_sub(6)) as i8;
+        // All ones where the sign bit is set: the two's complement negates.
+        let sign = -((level >> 3) as i8);
+        (magnitude ^ sign) - sign
+    })
+}
 
 /// Half of the e8m0 scale `2^(e - 127)`, half because [`VALUES`] are doubled.
 #[inline(always)]
-pub(super) fn scale(e: u8) -> f32 {
+fn scale(e: u8) -> f32 {
     if e < 2 { f32::from_bits(0x0020_0000 << e) } else { f32::from_bits((u32::from(e) - 1) << 23) }
 }
 
@@ -66,19 +79,15 @@ impl Block for BlockMxfp4 {
             let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             block.e = exponent(amax);
             let d = scale(block.e);
-            for j in 0..16 {
-                block.qs[j] = nearest(x[j], d) | nearest(x[j + 16], d) << 4;
-            }
+            block.qs = pack_nibbles(&x.map(|v| nearest(v, d)));
         }
     }
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = scale(self.e);
-        let (low, high) = out.split_at_mut(16);
-        for j in 0..16 {
-            low[j] = f32::from(VALUES[usize::from(self.qs[j] & 15)]) * d;
-            high[j] = f32::from(VALUES[usize::from(self.qs[j] >> 4)]) * d;
+        for (y, value) in out.iter_mut().zip(values(unpack_nibbles(&self.qs))) {
+            *y = f32::from(value) * d;
         }
     }
 
@@ -95,11 +104,7 @@ impl Block for BlockMxfp4 {
     fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for j in 0..16 {
-                products += i32::from(VALUES[usize::from(w.qs[j] & 15)]) * i32::from(a.qs[j]);
-                products += i32::from(VALUES[usize::from(w.qs[j] >> 4)]) * i32::from(a.qs[j + 16]);
-            }
+            let products = dot_i8(&values(unpack_nibbles(&w.qs)), &a.qs);
             sum += a.d.get() * scale(w.e) * products as f32;
         }
         sum
@@ -120,6 +125,12 @@ mod tests {
                 assert_eq!(exponent(x), expected, "{x:e}");
             }
         }
+    }
+
+    #[test]
+    fn computed_values_are_those_of_the_table() {
+        let levels = std::array::from_fn(|j| j as u8 % 16);
+        assert_eq!(values(levels), levels.map(|level| VALUES[usize::from(level)]));
     }
 
     #[test]

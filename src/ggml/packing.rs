@@ -28,6 +28,7 @@ pub(super) fn pack_fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
 #[inline(always)]
 pub(super) fn unpack_five_bits(qs: &[u8; 16], qh: &[u8; 4]) -> [u8; 32] {
     let mut levels = unpack_nibbles(qs);
+    // Tried masks per byte instead of these shifts: half the speed.
     for (j, level) in levels.iter_mut().enumerate() {
         *level |= (qh[j / 8] >> (j % 8) & 1) << 4;
     }
