@@ -28,13 +28,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 128)]
     tokens: usize,
     /// Randomness: 0 always takes the most likely token, 1 follows the model's probabilities
-    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true, value_parser = temperature)]
     temperature: f32,
     /// Sample from the K most likely tokens only; 0: from all
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: usize,
     /// Sample from the most likely tokens whose probabilities reach P together; 1: from all
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true, value_parser = probability)]
     top_p: f32,
     /// Start of the random numbers: the same seed gives the same text
     #[arg(long, value_name = "S", default_value_t = 0)]

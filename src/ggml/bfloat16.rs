@@ -27,6 +27,7 @@ impl Block for Bf16Le {
         self.get().is_finite()
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
         lanes::dot(row, activations, |w| w.get())
     }

@@ -27,6 +27,7 @@ impl Block for F16Le {
         F16Le::is_finite(*self)
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
         lanes::dot(row, activations, |w| w.get())
     }

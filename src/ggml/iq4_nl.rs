@@ -59,6 +59,7 @@ impl Block for BlockIq4Nl {
         self.d.is_finite()
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {

@@ -93,6 +93,7 @@ impl Block for BlockIq4Xs {
         self.d.is_finite()
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {

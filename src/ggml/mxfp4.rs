@@ -101,6 +101,7 @@ impl Block for BlockMxfp4 {
             }
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {

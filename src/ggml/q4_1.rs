@@ -63,6 +63,7 @@ impl Block for BlockQ4_1 {
         self.d.is_finite() && self.m.is_finite()
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[BlockQ8_1]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {

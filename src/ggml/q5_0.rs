@@ -71,6 +71,7 @@ impl Block for BlockQ5_0 {
         self.d.is_finite()
     }
 
+    #[inline(always)]
     fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {

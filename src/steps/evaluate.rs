@@ -19,8 +19,8 @@ use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};
 use crate::tokenizer::Special;
 
-/// Logits held at a time per model, in numbers: 16 MB.
-const BLOCK_LOGITS: usize = 4 << 20;
+/// Logits held at a time per model, in numbers: 64 MB. More read the weights less often.
+const BLOCK_LOGITS: usize = 16 << 20;
 /// The smallest window of which a token is scored.
 const MIN_CONTEXT: usize = 4;
 
