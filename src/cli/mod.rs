@@ -72,7 +72,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
         Command::Generate(args) => generate::run(&args),
-        Command::Schema(schema::Args {}) => schema::run(),
+        Command::Schema(args) => schema::run(&args),
         Command::ExecStep => Ok(exec_step::run()),
     };
     result.unwrap_or_else(|error| {

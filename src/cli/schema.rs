@@ -1,18 +1,34 @@
-//! `qrun schema`: the JSON schema of the manifest.
+//! `qrun schema`: the JSON schema of the manifest, or of the benchmark JSON.
 
 use std::process::ExitCode;
 
 use super::{CliError, output};
+use crate::steps::BenchDocument;
 
-/// Print the JSON schema of the manifest
+/// Print the JSON schema of the manifest, or of the benchmark JSON
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Editors that know TOML check a manifest against it: begin the manifest with\n\
                   `#:schema ../schemas/job.schema.json`."
 )]
-pub struct Args {}
+pub struct Args {
+    /// What to describe
+    #[arg(value_enum, default_value_t = What::Job)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum What {
+    /// The manifest (schemas/job.schema.json)
+    Job,
+    /// The benchmark JSON (schemas/bench.schema.json)
+    Bench,
+}
 
 /// Runs the command.
-pub fn run() -> Result<ExitCode, CliError> {
-    output::print_json(&crate::manifest::schema())
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    output::print_json(&match args.what {
+        What::Job => crate::manifest::schema(),
+        What::Bench => BenchDocument::schema(),
+    })
 }

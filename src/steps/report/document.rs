@@ -121,6 +121,11 @@ pub struct Comparison {
 }
 
 impl BenchDocument {
+    /// The JSON schema, `schemas/bench.schema.json`.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// The output of `qrun bench`.
     pub fn of_files(results: Vec<BenchResult>) -> Self {
         let results = results.into_iter().map(|b| FileResult::default().with_bench(b)).collect();
