@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use camino::Utf8Path;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -73,7 +74,8 @@ pub async fn run(
     cancelled: &AtomicBool,
     events: &dyn EventSink,
 ) -> Result<Success, StepError> {
-    let mut child = start(program, log)?;
+    let workspace = order.record.as_ref().map(|record| record.workspace.as_path());
+    let mut child = start(program, log, workspace)?;
     let json = serde_json::to_vec(order).map_err(|e| {
         StepError::new(ErrorClass::Step, format!("cannot write the order as JSON: {e}"))
     })?;
@@ -111,9 +113,18 @@ pub async fn run(
     }
 }
 
-fn start(program: &Program, log: Option<std::fs::File>) -> Result<Child, StepError> {
+/// Starts a worker, in the job's workspace if it has a job.
+fn start(
+    program: &Program,
+    log: Option<std::fs::File>,
+    workspace: Option<&Utf8Path>,
+) -> Result<Child, StepError> {
     let name = program.path.to_string_lossy();
-    Command::new(&program.path)
+    let mut command = Command::new(&program.path);
+    if let Some(workspace) = workspace {
+        command.current_dir(workspace);
+    }
+    command
         .args(&program.arguments)
         .arg0("qrun")
         .stdin(Stdio::piped())

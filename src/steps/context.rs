@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
@@ -79,4 +79,17 @@ impl Context<'_> {
     pub fn log(&self, level: Level, message: impl Into<String>) {
         self.events.emit(Event::Log { level, message: message.into() });
     }
+}
+
+/// `path` as it is typed in the working directory, which is the workspace: without it in front, if
+/// it lies inside. What is written for people or for other machines names files so.
+///
+/// # Errors
+/// [`super::ErrorClass::Host`] if the working directory is gone.
+pub fn from_here(path: &Utf8Path) -> Result<&Utf8Path, StepError> {
+    let here = std::env::current_dir().map_err(|e| {
+        StepError::new(super::ErrorClass::Host, format!("cannot find the working directory: {e}"))
+    })?;
+    let inside = path.as_std_path().strip_prefix(&here).ok().and_then(Utf8Path::from_path);
+    Ok(inside.unwrap_or(path))
 }

@@ -7,6 +7,7 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
+use super::context::from_here;
 use super::output::{self, Output};
 use super::{Context, ErrorClass, FileDigest, Level, PublishResult, PublishSpec, StepError, Unit};
 
@@ -168,17 +169,14 @@ fn each_chunk(
 
 /// Lines that `sha256sum -c` reads from the workspace: digest, two spaces, path.
 fn sha256_lines(files: &[FileDigest]) -> Result<String, StepError> {
-    let here = std::env::current_dir().map_err(|e| {
-        StepError::new(ErrorClass::Host, format!("cannot find the working directory: {e}"))
-    })?;
     let mut lines = String::new();
     for file in files {
-        let path = file.path.as_std_path().strip_prefix(&here).ok().and_then(|p| p.to_str());
-        let path = path.unwrap_or(file.path.as_str());
+        let path = from_here(&file.path)?;
         // As GNU sha256sum escapes names that would break a line.
-        if path.contains(['\\', '\n', '\r']) {
-            let escaped = path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-            lines.push_str(&format!("\\{}  {escaped}\n", file.sha256));
+        if path.as_str().contains(['\\', '\n', '\r']) {
+            let path = path.as_str().replace('\\', "\\\\").replace('\n', "\\n");
+            let path = path.replace('\r', "\\r");
+            lines.push_str(&format!("\\{}  {path}\n", file.sha256));
         } else {
             lines.push_str(&format!("{}  {path}\n", file.sha256));
         }

@@ -152,7 +152,7 @@ impl BenchDocument {
             let entry = FileResult {
                 name: Some(r.name.to_owned()),
                 role: Some(Role::Reference),
-                gguf: Some(r.gguf.to_owned()),
+                gguf: Some(r.gguf.clone()),
                 ..FileResult::default()
             };
             match &r.bench {
@@ -160,8 +160,6 @@ impl BenchDocument {
                 None => entry,
             }
         });
-        let missing =
-            input.spec.missing_references.iter().map(|r| (r.name.clone(), r.gguf.clone()));
         Self {
             schema: BENCH_SCHEMA,
             job: Some(input.spec.job.clone()),
@@ -169,7 +167,7 @@ impl BenchDocument {
             host: Some(host.clone()),
             results: input.candidates.iter().map(FileResult::of_candidate).collect(),
             references: references.collect(),
-            missing_references: missing.collect(),
+            missing_references: input.missing_references.clone(),
             comparisons: input.candidates.iter().flat_map(|c| comparisons(c, input)).collect(),
             recommendation: Some(recommendation.clone()),
         }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::recommend::{Contender, Quality};
+use crate::steps::context::from_here;
 use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
     BenchResult, CompareResult, ErrorClass, FormatSpec, LoadCheckResult, ReportCandidate,
@@ -21,6 +22,8 @@ pub struct Input<'a> {
     pub spec: &'a ReportSpec,
     pub candidates: Vec<Candidate<'a>>,
     pub references: Vec<Reference<'a>>,
+    /// References that are not required and not there: name to path.
+    pub missing_references: BTreeMap<String, Utf8PathBuf>,
     /// Name of the reference that quality is judged by: the unquantized model, or else the one with
     /// the most bits per weight; `None` if nothing was evaluated.
     pub quality_reference: Option<String>,
@@ -42,7 +45,7 @@ pub struct Candidate<'a> {
 /// A reference with its benchmark.
 pub struct Reference<'a> {
     pub name: &'a str,
-    pub gguf: &'a Utf8Path,
+    pub gguf: Utf8PathBuf,
     pub bench: Option<BenchResult>,
 }
 
@@ -57,7 +60,12 @@ impl<'a> Input<'a> {
         let references: Vec<_> =
             spec.references.iter().map(Reference::parse).collect::<Result<_, _>>()?;
         let quality_reference = quality_reference(&candidates);
-        Ok(Self { spec, candidates, references, quality_reference })
+        let missing_references = spec
+            .missing_references
+            .iter()
+            .map(|r| Ok((r.name.clone(), from_here(&r.gguf)?.to_owned())))
+            .collect::<Result<_, StepError>>()?;
+        Ok(Self { spec, candidates, references, missing_references, quality_reference })
     }
 
     /// What the recommendation is made from.
@@ -97,12 +105,17 @@ impl<'a> Candidate<'a> {
                 Ok((reference.as_str(), typed(value, &format!("compare:{name}:{reference}"))?))
             })
             .collect::<Result<_, StepError>>()?;
+        let mut written: Option<WriteResult> =
+            optional(raw.quantize.as_ref(), &format!("quantize:{name}"))?;
+        if let Some(written) = &mut written {
+            written.output.path = from_here(&written.output.path)?.to_owned();
+        }
         Ok(Self {
             format: &raw.format,
             baseline: raw.baseline,
-            written: optional(raw.quantize.as_ref(), &format!("quantize:{name}"))?,
+            written,
             load_check: optional(raw.load_check.as_ref(), &format!("load_check:{name}"))?,
-            bench: optional(raw.bench.as_ref(), &format!("bench:{name}"))?,
+            bench: bench(raw.bench.as_ref(), &format!("bench:{name}"))?,
             evaluation: optional(raw.evaluate.as_ref(), &format!("evaluate:{name}"))?,
             comparisons,
             failures: &raw.failures,
@@ -112,8 +125,8 @@ impl<'a> Candidate<'a> {
 
 impl<'a> Reference<'a> {
     fn parse(raw: &'a ReportReference) -> Result<Self, StepError> {
-        let bench = optional(raw.bench.as_ref(), &format!("bench:ref:{}", raw.name))?;
-        Ok(Self { name: &raw.name, gguf: &raw.gguf, bench })
+        let bench = bench(raw.bench.as_ref(), &format!("bench:ref:{}", raw.name))?;
+        Ok(Self { name: &raw.name, gguf: from_here(&raw.gguf)?.to_owned(), bench })
     }
 }
 
@@ -131,6 +144,15 @@ fn quality_reference(candidates: &[Candidate<'_>]) -> Option<String> {
         .flat_map(|(_, e)| e.references.keys())
         .max_by(|a, b| bits(a).total_cmp(&bits(b)))
         .cloned()
+}
+
+/// A benchmark's result, its file named from the workspace.
+fn bench(value: Option<&Value>, step: &str) -> Result<Option<BenchResult>, StepError> {
+    let mut bench: Option<BenchResult> = optional(value, step)?;
+    if let Some(bench) = &mut bench {
+        bench.gguf = from_here(&bench.gguf)?.to_owned();
+    }
+    Ok(bench)
 }
 
 fn optional<T: DeserializeOwned>(

@@ -200,6 +200,9 @@ fn the_json_can_be_read_back_and_keeps_its_names() {
     assert_eq!(value["results"][2]["loads"], false);
     assert_eq!(value["comparisons"][0]["greedy"]["agreeing_prefix"], 20);
     assert_eq!(value["recommendation"]["format"], "q4_K-fast");
+    let validator = jsonschema::validator_for(&BenchDocument::schema()).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
     let document: BenchDocument = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_value(&document).unwrap(), value);
 }
