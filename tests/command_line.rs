@@ -1,0 +1,136 @@
+//! Wrong command lines and wrong manifests, on the real binary.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn qrun(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qrun"))
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env_remove("QRUN_LOG")
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn manifest(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("job.toml");
+    std::fs::write(&path, text).unwrap();
+    (directory, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn no_command_prints_the_help() {
+    let output = qrun(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Usage: qrun"));
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2_and_says_what_is_near() {
+    for (arguments, says) in [
+        (&["doctr"][..], "doctor"),
+        (&["--quite", "doctor"], "--quiet"),
+        (&["-q", "-v", "doctor"], "cannot be used with"),
+        (&["doctor", "--jsn"], "--json"),
+    ] {
+        let output = qrun(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    let help = qrun(&["--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = text.split_once("Commands:").unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.contains(&"doctor") && names.contains(&"schema"), "{names:?}");
+    for name in names {
+        let output = qrun(&[name, "--help"]);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_manifest_that_is_not_there_is_a_wrong_command_line() {
+    let output = qrun(&["doctor", "no/such.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot read no/such.toml"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_typo_in_a_manifest_names_file_line_and_column() {
+    let (_directory, path) = manifest("schema = 1\nname = \"x\"\n\n[becnh]\nruns = 3\n");
+    let output = qrun(&["doctor", &path]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("job.toml:4:2]"), "{text}");
+    assert!(text.contains("[becnh]") && text.contains("did you mean `bench`?"), "{text}");
+    assert!(!text.contains('\u{1b}'), "NO_COLOR is honoured: {text}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_directory_or_bytes_instead_of_a_manifest_is_an_error() {
+    let (directory, path) = manifest("");
+    std::fs::write(&path, [0xff, 0xfe, 0]).unwrap();
+    let as_directory = directory.path().to_str().unwrap();
+    for path in [path.as_str(), as_directory] {
+        let output = qrun(&["doctor", path]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains("cannot read"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_qrun"))
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn doctor_says_why_a_host_cannot_do_a_job() {
+    let job = |ram: &str| {
+        format!(
+            "schema = 1\nname = \"x\"\n[host]\nmin_ram = \"{ram}\"\n\
+             [input]\ncheckpoint = \"{}\"\n\
+             [quantize]\ngguf = \"{{format}}.gguf\"\n\
+             [[format]]\nname = \"q8_0\"\nrole = \"baseline\"\n",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano").display()
+        )
+    };
+    let (_directory, path) = manifest(&job("1 PB"));
+    let output = qrun(&["doctor", &path]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("1.0 PB"), "{text}");
+
+    let (_directory, path) = manifest(&job("1 MB"));
+    let output = qrun(&["doctor", &path, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["can_run"], true);
+    assert!(json["host"]["ram_bytes"].as_u64().unwrap() > 0);
+}
