@@ -7,13 +7,20 @@ pub mod output;
 pub mod progress;
 
 mod bench;
+mod cache;
 mod check;
 mod doctor;
 mod error;
 mod evaluate;
 mod exec_step;
 mod generate;
+mod job;
+mod log;
+mod plan;
+mod run;
+mod run_progress;
 mod schema;
+mod status;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -52,7 +59,12 @@ pub struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Plan(plan::Args),
+    Status(status::Args),
+    Log(log::Args),
     Bench(bench::Args),
+    Cache(cache::Args),
     Check(check::Args),
     Doctor(doctor::Args),
     Evaluate(evaluate::Args),
@@ -67,6 +79,11 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse_from(with_run(std::env::args_os().collect()));
     log_to_stderr(cli.globals);
     let result = match cli.command {
+        Command::Run(args) => run::run(&args, &cli.globals),
+        Command::Plan(args) => plan::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Cache(args) => cache::run(&args, &cli.globals),
         Command::Bench(args) => bench::run(&args, &cli.globals),
         Command::Check(args) => check::run(&args, &cli.globals),
         Command::Doctor(args) => doctor::run(&args),

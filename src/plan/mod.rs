@@ -24,7 +24,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use demand::{Demand, DiskDemand, StepDemand, admit};
 pub use graph::{Edge, Graph, Node, Target, Task};
 pub use judge::{Done, Judgement, Launch, StepState};
-pub use select::{Selection, UnknownStep};
+pub use select::{Selection, UnknownStep, nearest};
 pub use verdict::{Reason, Verdict};
 
 use crate::manifest::Job;

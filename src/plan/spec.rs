@@ -92,7 +92,7 @@ impl Plan {
         }
     }
 
-    fn format(&self, target: Target) -> Result<&FormatSpec, StepError> {
+    pub(super) fn format(&self, target: Target) -> Result<&FormatSpec, StepError> {
         match target {
             Target::Format(format) => Ok(&self.job.formats[format].spec),
             Target::Reference(reference) => match &self.job.references[reference].origin {

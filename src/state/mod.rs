@@ -8,6 +8,7 @@ mod lock;
 mod runs;
 mod schema;
 mod stamp;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use error::StateError;
 pub use lock::{Attempt, Lock, lock_workspace};
 pub use runs::{Outcome, Run, RunOutcome, Status};
 pub use stamp::{Stamp, now_ms};
+pub use upkeep::{Holdings, Removed, Unfinished};
 
 /// Where a workspace keeps its state.
 pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {

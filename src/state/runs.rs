@@ -197,6 +197,18 @@ impl State {
         })
     }
 
+    /// The steps that have a log, by name.
+    pub fn logged_steps(&self, job: Option<&str>) -> Result<Vec<String>, StateError> {
+        self.query(|db| {
+            db.prepare(
+                "SELECT DISTINCT step FROM outcomes JOIN runs ON runs.id = outcomes.run
+                 WHERE log IS NOT NULL AND (?1 IS NULL OR job = ?1) ORDER BY step",
+            )?
+            .query_map([job], |row| row.get(0))?
+            .collect()
+        })
+    }
+
     /// Forgets a run and what became of its steps.
     pub fn forget_run(&self, run: i64) -> Result<(), StateError> {
         self.query(|db| db.execute("DELETE FROM runs WHERE id = ?1", [run]).map(drop))

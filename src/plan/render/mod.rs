@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 pub use graphs::{dot, mermaid};
-pub use text::text;
+pub use text::{duration, size, text};
 
 use super::demand::Demand;
 use super::{Judgement, Plan, Verdict};

@@ -106,11 +106,13 @@ fn shortened(names: &[String]) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes, for people.
+pub fn size(bytes: u64) -> String {
     ByteSize(bytes).display().si().to_string()
 }
 
-fn duration(ms: i64) -> String {
+/// A time in ms, for people.
+pub fn duration(ms: i64) -> String {
     let ms = u64::try_from(ms).unwrap_or(0);
     if ms < 60_000 {
         return format!("{:.1} s", ms as f64 / 1e3);

@@ -1,0 +1,75 @@
+//! What the commands about a job share: its manifest, its plan, its workspace.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::CliError;
+use crate::manifest::Job;
+use crate::metrics::host::HostFacts;
+use crate::plan::{Plan, UnknownStep};
+use crate::state::{self, State, StateError};
+use crate::steps::{ErrorClass, StepError};
+
+/// Reads a manifest.
+pub fn load(manifest: &Utf8Path) -> Result<Job, CliError> {
+    Job::load(manifest).map_err(|error| CliError::diagnostic(ErrorClass::Usage, error))
+}
+
+/// Plans `job` over a state that is open for writing (`Some`) or, changing nothing, over what the
+/// workspace remembers.
+pub fn plan(job: Job, state: Option<State>) -> Result<Plan, CliError> {
+    let state = match state {
+        Some(state) => Some(state),
+        None => State::open_read_only(&job.workspace)?,
+    };
+    Ok(Plan::new(job, state, HostFacts::gather())?)
+}
+
+/// What a workspace remembers, for the commands that look back: the workspace of `manifest`, or,
+/// without one, the nearest directory from here upwards that has a state. The name is the job's.
+///
+/// # Errors
+/// If there is no state.
+pub fn look_back(manifest: Option<&Utf8Path>) -> Result<(State, Option<String>), CliError> {
+    let (workspace, name) = match manifest {
+        Some(manifest) => {
+            let job = load(manifest)?;
+            (job.workspace, Some(job.name))
+        }
+        None => (nearest_workspace()?, None),
+    };
+    match State::open_read_only(&workspace)? {
+        Some(state) => Ok((state, name)),
+        None => Err(CliError::new(
+            ErrorClass::Input,
+            format!(
+                "nothing has run in {workspace} yet: {} is not there",
+                state::directory(&workspace)
+            ),
+        )),
+    }
+}
+
+/// The nearest directory from here upwards that has a state.
+pub fn nearest_workspace() -> Result<Utf8PathBuf, CliError> {
+    let input = |message| CliError::new(ErrorClass::Input, message);
+    let here = camino::absolute_utf8(Utf8Path::new("."))
+        .map_err(|e| input(format!("cannot find out which directory this is: {e}")))?;
+    here.ancestors()
+        .find(|directory| state::directory(directory).is_dir())
+        .map(Utf8Path::to_owned)
+        .ok_or_else(|| {
+            input(format!("neither {here} nor a directory above it has a .qrun; name the manifest"))
+        })
+}
+
+impl From<StateError> for CliError {
+    fn from(error: StateError) -> Self {
+        StepError::from(error).into()
+    }
+}
+
+impl From<UnknownStep> for CliError {
+    fn from(error: UnknownStep) -> Self {
+        CliError::usage(error.to_string())
+    }
+}

@@ -1,0 +1,39 @@
+//! `qrun log`: the last log of a step.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+
+use super::{CliError, job, output};
+use crate::plan::nearest;
+use crate::steps::ErrorClass;
+
+/// Print the last log of a step
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The step, as `qrun status` names it
+    step: String,
+    /// The job's manifest [default: any job of the workspace that this directory is in]
+    #[arg(value_name = "JOB.toml")]
+    manifest: Option<Utf8PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let (state, name) = job::look_back(args.manifest.as_deref())?;
+    let Some(path) = state.last_log(name.as_deref(), &args.step)? else {
+        let steps = state.logged_steps(name.as_deref())?;
+        let hint = nearest(&args.step, &steps)
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        return Err(CliError::usage(format!(
+            "no step called `{}` has a log here{hint}; those that have are {}",
+            args.step,
+            steps.join(", ")
+        )));
+    };
+    let text = std::fs::read(&path).map_err(|e| {
+        CliError::new(ErrorClass::Input, format!("cannot read the log {path}: {e}"))
+    })?;
+    output::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,44 @@
+//! `qrun plan`: what would run, why, how large. Changes nothing.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+
+use super::{CliError, job, output};
+use crate::plan::render::{self, View};
+
+/// Show what would run, why, and what it needs; changes nothing
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job's manifest
+    #[arg(value_name = "JOB.toml")]
+    manifest: Utf8PathBuf,
+    /// Print JSON
+    #[arg(long, group = "form")]
+    json: bool,
+    /// Print the graph for Graphviz
+    #[arg(long, group = "form")]
+    dot: bool,
+    /// Print the graph for Mermaid
+    #[arg(long, group = "form")]
+    mermaid: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let job = job::load(&args.manifest)?;
+    let mut plan = job::plan(job, None)?;
+    let judgements = plan.judge_all()?;
+    let demand = plan.demand(&judgements)?;
+    let view = View::new(&plan, &judgements, demand);
+    if args.json {
+        return output::print_json(&view);
+    }
+    let text = match (args.dot, args.mermaid) {
+        (true, _) => render::dot(&view),
+        (_, true) => render::mermaid(&view),
+        _ => render::text(&view),
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! `qrun run`: run what is stale.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::direct::Threads;
+use super::run_progress::RunProgress;
+use super::{CliError, Globals, interrupt, job, output};
+use crate::exec::{self, Options, Summary, Workers};
+use crate::plan::{Plan, Task, Verdict, admit, render};
+use crate::state::{State, Status, lock_workspace};
+use crate::steps::ErrorClass;
+
+/// Run a job: whatever of it is stale
+///
+/// `qrun JOB.toml` is short for it. A step is named by its id (`qrun plan JOB.toml` lists them), or
+/// by the start of its id up to a colon: `bench` names every bench.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job's manifest
+    #[arg(value_name = "JOB.toml")]
+    manifest: Utf8PathBuf,
+    /// Finish what does not depend on a failure
+    #[arg(long)]
+    keep_going: bool,
+    /// Run STEP even if it is fresh; may be given more than once
+    #[arg(long, value_name = "STEP")]
+    force: Vec<String>,
+    /// Run nothing but STEP and what it needs; may be given more than once
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let started = Instant::now();
+    let job = job::load(&args.manifest)?;
+    let command = command_line();
+    let state = State::open(&job.workspace)?;
+    let _lock = lock_workspace(&job.workspace, &command)?;
+    let mut plan = job::plan(job, Some(state))?;
+    let selection = plan.find_steps(&args.force, &args.only)?;
+    plan.select(selection);
+
+    let judgements = plan.judge_all()?;
+    let stale = (0..judgements.len())
+        .any(|step| judgements[step].verdict != Verdict::Fresh && !plan.is_left_out(step));
+    if stale {
+        admit(&judgements, &plan.demand(&judgements)?)?;
+    }
+    plan.reset();
+    let cancelled = interrupt::flag();
+    let options = Options { keep_going: args.keep_going, threads: args.threads.count(), command };
+    let progress = RunProgress::new(globals);
+    let summary = exec::run(&mut plan, &options, Rc::new(Workers::new()?), &progress, &cancelled)?;
+    progress.finish();
+    output::print(&describe(&plan, &summary, started))?;
+    match summary.failure() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(class) => Ok(ExitCode::from(class.exit_code())),
+    }
+}
+
+/// The command line as it was typed, for the records.
+fn command_line() -> String {
+    let mut words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(program) = words.first_mut()
+        && let Some(name) = Utf8Path::new(&*program).file_name()
+    {
+        *program = name.to_owned();
+    }
+    words.join(" ")
+}
+
+fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
+    let name = &plan.job.name;
+    let (done, fresh) = (summary.count(Status::Done), summary.count(Status::Fresh));
+    let (failed, skipped) = (summary.count(Status::Failed), summary.count(Status::Skipped));
+    let took = render::duration(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
+    let mut lines = vec![match (done, failed, summary.failure()) {
+        (_, _, Some(ErrorClass::Interrupted)) => {
+            format!("{name}: interrupted after {took}; the same command goes on from here")
+        }
+        (0, 0, _) => format!("{name}: nothing to do, {} fresh", steps(fresh)),
+        (_, 0, _) => format!("{name}: {} ran, {fresh} fresh, in {took}", steps(done)),
+        _ => format!(
+            "{name}: {} failed, {done} ran, {fresh} fresh, {skipped} skipped",
+            steps(failed)
+        ),
+    }];
+    for step in summary.steps.iter().filter(|s| s.status == Status::Failed) {
+        let message = step.message.as_deref().unwrap_or("no message");
+        lines.push(format!("  {}: {}", step.step, message.replace('\n', "\n    ")));
+        if let Some(log) = &step.log {
+            lines.push(format!("    log: {log}"));
+        }
+    }
+    for reference in plan.missing_references() {
+        lines.push(format!(
+            "  reference {} is missing and left out: {}",
+            reference.name, reference.gguf
+        ));
+    }
+    if let Some(report) = plan.done(Task::Report) {
+        if let Some(path) = report.outputs.first() {
+            lines.push(format!("report: {}", path.path));
+        }
+        if let Some(reason) = report.result["recommendation"]["reason"].as_str() {
+            lines.push(format!("recommendation: {reason}"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn steps(n: usize) -> String {
+    format!("{n} step{}", if n == 1 { "" } else { "s" })
+}
