@@ -61,7 +61,7 @@ pub struct Convert {
 #[derive(Clone, Debug)]
 pub struct Quantize {
     pub native_mxfp4: NativeMxfp4,
-    /// Path with `{name}`, `{format}` and `{timestamp}` still in it; absolute.
+    /// Path with `{format}` and `{timestamp}` still in it; absolute.
     pub gguf: String,
 }
 

@@ -1,6 +1,8 @@
 //! A vocabulary from `tokenizer.json` and its companions, as llama.cpp's converter makes it
 //! (`conversion/base.py`, `get_vocab_base`; gguf-py's `vocab.py`, `SpecialVocab`).
 
+mod special;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -14,17 +16,6 @@ use super::{TokenType, TokenizerError, Vocabulary, split};
 
 /// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
 const LARGEST_FILE: u64 = 512 << 20;
-
-/// Kinds of special token: the name in `tokenizer_config.json` and the one in GGUF.
-const SPECIAL: [(&str, &str); 7] = [
-    ("bos", "bos"),
-    ("eos", "eos"),
-    ("unk", "unknown"),
-    ("sep", "seperator"),
-    ("pad", "padding"),
-    ("cls", "cls"),
-    ("mask", "mask"),
-];
 
 #[derive(Deserialize)]
 struct TokenizerJson {
@@ -76,17 +67,10 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
 
     let (tokens, token_types) =
         tokens(&tokenizer.model.vocab, &tokenizer.added_tokens, vocab_size)?;
-    let mut add_special = post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
-    for (name, _) in SPECIAL {
-        if let Some(add) = config.get(&format!("add_{name}_token")).and_then(Value::as_bool)
-            && ADDABLE.contains(&name)
-            && !add_special.iter().any(|(n, _)| *n == name)
-        {
-            add_special.push((name, add));
-        }
-    }
+    let mut add_special = special::post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
+    special::add_configured(&config, &mut add_special);
     Ok(Vocabulary {
-        special_ids: special_ids(&config, &model_config, &tokenizer.added_tokens, vocab_size),
+        special_ids: special::ids(&config, &model_config, &tokenizer.added_tokens, vocab_size),
         add_special,
         chat_template: chat_template(directory, &config)?,
         merges: tokenizer.model.merges.into_iter().map(Merge::joined).collect(),
@@ -94,9 +78,6 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
         token_types,
     })
 }
-
-/// Kinds of special token for which GGUF has an `add_..._token` key.
-const ADDABLE: [&str; 3] = ["bos", "eos", "sep"];
 
 impl Merge {
     /// `"left right"`, with a space inside a part written as byte-level characters write it.
@@ -216,90 +197,6 @@ fn looks_special(token: &str) -> bool {
         || wrapped("<|", "|>")
         || wrapped("<｜", "｜>")
         || wrapped("<unused", ">")
-}
-
-/// What the post-processor says about `bos` and `eos`. A template may name an `eos` token of its
-/// own, which then replaces the configuration's.
-fn post_processor(
-    processor: Option<&Value>,
-    config: &mut Map<String, Value>,
-) -> Result<Vec<(&'static str, bool)>, TokenizerError> {
-    let Some(processor) = processor else { return Ok(Vec::new()) };
-    let mut add: Vec<(&'static str, bool)> = Vec::new();
-    let nested = processor.get("processors").and_then(Value::as_array);
-    for step in nested.map_or(std::slice::from_ref(processor), Vec::as_slice) {
-        match step.get("type").and_then(Value::as_str) {
-            Some("ByteLevel") => {
-                for name in ["bos", "eos"] {
-                    if !add.iter().any(|(n, _)| *n == name) {
-                        add.push((name, false));
-                    }
-                }
-            }
-            Some("TemplateProcessing") => template(step, config, &mut add),
-            _ => {
-                return Err(TokenizerError::Unsupported {
-                    what: "post-processor",
-                    expected: "ByteLevel or TemplateProcessing",
-                    found: kind_of(step),
-                });
-            }
-        }
-    }
-    Ok(add)
-}
-
-/// Whether a template for one text begins with a `bos` and ends with an `eos` token.
-fn template(step: &Value, config: &mut Map<String, Value>, add: &mut Vec<(&'static str, bool)>) {
-    let Some(single) = step.get("single").and_then(Value::as_array).filter(|s| s.len() > 1) else {
-        return;
-    };
-    let ends = [("bos", single.first()), ("eos", single.last())];
-    for (name, part) in ends {
-        let Some(token) = part.and_then(|p| p.pointer("/SpecialToken/id")).and_then(Value::as_str)
-        else {
-            continue;
-        };
-        let key = format!("{name}_token");
-        if name == "eos" || !config.contains_key(&key) {
-            config.insert(key.clone(), Value::String(token.to_owned()));
-        }
-        let adds = config.get(&key).and_then(token_text) == Some(token);
-        add.retain(|(n, _)| *n != name);
-        add.push((name, adds));
-    }
-}
-
-/// A token in `tokenizer_config.json`: a string, or an object with its content.
-fn token_text(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value.get("content")?.as_str())
-}
-
-/// Ids of special tokens: by their text in `tokenizer_config.json`, else from `config.json`.
-fn special_ids(
-    config: &Map<String, Value>,
-    model_config: &Map<String, Value>,
-    added: &[AddedToken],
-    vocab_size: usize,
-) -> Vec<(&'static str, u32)> {
-    let by_text = SPECIAL.iter().filter_map(|&(name, gguf)| {
-        let text = config.get(&format!("{name}_token")).and_then(token_text)?;
-        Some((gguf, added.iter().find(|token| token.content == text)?.id))
-    });
-    let by_id = SPECIAL.iter().filter_map(|&(name, gguf)| {
-        Some((gguf, model_config.get(&format!("{name}_token_id"))?.as_u64()?))
-    });
-    let mut ids: Vec<(&'static str, u32)> = Vec::new();
-    for (name, id) in by_text.chain(by_id) {
-        let known = ids.iter().any(|(n, _)| *n == name);
-        if !known
-            && id < vocab_size as u64
-            && let Ok(id) = u32::try_from(id)
-        {
-            ids.push((name, id));
-        }
-    }
-    ids
 }
 
 /// The chat template: in `tokenizer_config.json`, else `chat_template.jinja`, else

@@ -1,0 +1,171 @@
+//! Formats and references: mixes, types and patterns by name, and exactly one baseline.
+
+use regex::Regex;
+use toml::Spanned;
+
+use super::Resolver;
+use crate::ggml::{GgmlType, Kernel, Mix, UnsupportedType};
+use crate::manifest::diagnostic::did_you_mean;
+use crate::manifest::{job, raw};
+use crate::steps::{FormatSpec, TensorRule};
+
+impl Resolver<'_> {
+    pub(super) fn formats(&mut self, formats: &[raw::Format]) -> Vec<job::Format> {
+        if formats.is_empty() {
+            let help = "add a `[[format]]` with `name = \"q4_K_M\"` and `role = \"baseline\"`";
+            self.problems.add(0..0, "no formats to make", "", Some(help.to_owned()));
+            return Vec::new();
+        }
+        let mut resolved: Vec<job::Format> = Vec::new();
+        let mut baseline = None;
+        for format in formats {
+            self.check_name(&format.name, "format");
+            let name = format.name.get_ref();
+            if resolved.iter().any(|other| other.spec.name.eq_ignore_ascii_case(name)) {
+                let message = format!("two formats are called `{name}`");
+                let help = "names that differ only in case make the same file on some systems";
+                self.problems.add(format.name.span(), message, "again", Some(help.to_owned()));
+            }
+            let role = format.role.as_ref();
+            let is_baseline = role.is_some_and(|role| {
+                self.choice(role, "role", &[("baseline", Some(raw::Role::Baseline))]).is_some()
+            });
+            if is_baseline
+                && let Some(role) = role
+                && let Some(first) = baseline.replace(name)
+            {
+                let message = format!("`{first}` and `{name}` are both the baseline");
+                let help = "keep one: the others are compared with it".to_owned();
+                self.problems.add(role.span(), message, "a second one", Some(help));
+            }
+            let spec = self.format_spec(format);
+            resolved.push(job::Format { spec, baseline: is_baseline });
+        }
+        let role_given = formats.iter().any(|format| format.role.is_some());
+        if baseline.is_none() && !role_given {
+            self.problems.add(
+                formats[0].name.span(),
+                "no format is the baseline",
+                "for example this one",
+                Some(
+                    "add `role = \"baseline\"` to the one that the others are compared with".into(),
+                ),
+            );
+        }
+        resolved
+    }
+
+    fn format_spec(&mut self, format: &raw::Format) -> FormatSpec {
+        let base = format.base.as_ref().unwrap_or(&format.name);
+        let help = format.base.is_none().then(|| {
+            "a name that is no mix needs a `base`, for example `base = \"q4_K_S\"`".to_owned()
+        });
+        FormatSpec {
+            name: format.name.get_ref().clone(),
+            base: self.mix(base, help),
+            tensors: format.tensors.iter().filter_map(|rule| self.rule(rule)).collect(),
+        }
+    }
+
+    /// The canonical spelling of a mix.
+    fn mix(&mut self, name: &Spanned<String>, help: Option<String>) -> String {
+        match name.get_ref().parse::<Mix>() {
+            Ok(mix) => {
+                if let Err(UnsupportedType(ty)) = mix.check_supported() {
+                    self.cannot_quantize_to(ty, name);
+                }
+                mix.name().to_owned()
+            }
+            Err(_) => {
+                let known = Mix::ALL.iter().map(|mix| mix.name());
+                self.problems.add(
+                    name.span(),
+                    format!("unknown mix {:?}", name.get_ref()),
+                    "not one of llama-quantize's",
+                    did_you_mean(name.get_ref(), known).or(help),
+                );
+                String::new()
+            }
+        }
+    }
+
+    fn rule(&mut self, rule: &raw::TensorRule) -> Option<TensorRule> {
+        let regex = Regex::new(rule.pattern.get_ref());
+        if let Err(e) = &regex {
+            // The last line says what is wrong; those before it draw the pattern once more.
+            let text = e.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let message = format!("not a regular expression: {reason}");
+            let help = "in TOML, 'single quotes' keep backslashes as they are".to_owned();
+            self.problems.add(rule.pattern.span(), message, "here", Some(help));
+        }
+        let ggml_type = rule.ggml_type.get_ref().parse::<GgmlType>();
+        if let Ok(ty) = &ggml_type
+            && Kernel::new(*ty).is_err()
+        {
+            self.cannot_quantize_to(*ty, &rule.ggml_type);
+        }
+        if ggml_type.is_err() {
+            let known = GgmlType::ALL.iter().map(|ty| ty.name());
+            let name = rule.ggml_type.get_ref();
+            let help = match name.parse::<Mix>() {
+                Ok(mix) => Some(format!("{mix} is a mix; a tensor's type is `{}`", mix.base())),
+                Err(_) => did_you_mean(name, known),
+            };
+            let message = format!("unknown tensor type {name:?}");
+            self.problems.add(rule.ggml_type.span(), message, "not a ggml type", help);
+        }
+        regex.ok()?;
+        Some(TensorRule { pattern: rule.pattern.get_ref().clone(), ggml_type: ggml_type.ok()? })
+    }
+
+    fn cannot_quantize_to(&mut self, ty: GgmlType, named: &Spanned<String>) {
+        let message = format!("qrun cannot quantize to {ty} yet");
+        let supported = GgmlType::ALL.iter().filter(|ty| Kernel::new(**ty).is_ok());
+        let names: Vec<&str> = supported.map(|ty| ty.name()).collect();
+        let help = format!("it can quantize to {}", names.join(", "));
+        self.problems.add(named.span(), message, "not supported", Some(help));
+    }
+
+    pub(super) fn references(&mut self, references: &[raw::Reference]) -> Vec<job::Reference> {
+        let mut resolved: Vec<job::Reference> = Vec::new();
+        for reference in references {
+            let name = reference.name.get_ref();
+            self.check_name(&reference.name, "reference");
+            if name == "unquantized" {
+                let message = "`unquantized` is the name of the model before quantizing";
+                self.problems.add(reference.name.span(), message, "choose another name", None);
+            } else if resolved.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
+                let message = format!("two references are called `{name}`");
+                self.problems.add(reference.name.span(), message, "again", None);
+            }
+            let key = format!("reference.gguf ({name})");
+            let (gguf, origin) = match &reference.format {
+                None => {
+                    let gguf = self.path(&reference.gguf);
+                    self.files.input(&gguf, key, reference.gguf.span());
+                    let required = reference.required.as_ref().is_none_or(|r| *r.get_ref());
+                    (gguf, job::ReferenceOrigin::Given { required })
+                }
+                Some(format) => {
+                    if let Some(required) = &reference.required {
+                        let message = "a reference that the job makes is always there";
+                        let help = "leave out `required`, or `format`".to_owned();
+                        self.problems.add(
+                            required.span(),
+                            message,
+                            "not with `format`",
+                            Some(help),
+                        );
+                    }
+                    let base = self.mix(format, None);
+                    let spec = FormatSpec { name: name.clone(), base, tensors: Vec::new() };
+                    let gguf = self.output(&reference.gguf, key);
+                    (gguf, job::ReferenceOrigin::Made(spec))
+                }
+            };
+            resolved.push(job::Reference { name: name.clone(), gguf, origin });
+        }
+        resolved
+    }
+}

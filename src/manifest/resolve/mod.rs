@@ -1,0 +1,221 @@
+//! From the manifest as typed to the job: defaults filled in, paths made absolute, names, patterns,
+//! sizes and times understood. Collects every problem instead of stopping at the first.
+
+mod formats;
+mod values;
+
+use std::collections::BTreeMap;
+
+use bytesize::ByteSize;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::diagnostic::{Problems, did_you_mean};
+use super::files::{Files, normal};
+use super::{job, raw, template};
+use crate::steps::{ConvertDtype, NativeMxfp4, TokenizerSource};
+
+/// The job of `manifest`, which stands at `path` (absolute). It means something only if `problems`
+/// stay empty.
+pub fn resolve(manifest: raw::Manifest, path: &Utf8Path, problems: &mut Problems) -> job::Job {
+    let home = path.parent().unwrap_or(Utf8Path::new("/"));
+    let workspace = manifest.workspace.as_ref().map_or(".", |w| w.get_ref().as_str());
+    let workspace = normal(&home.join(workspace));
+    if let Some(key) = manifest.workspace.as_ref().filter(|_| !workspace.is_dir()) {
+        let message = format!("the workspace {workspace} is not a directory");
+        let help = "it is relative to the manifest's own directory".to_owned();
+        problems.add(key.span(), message, "not there", Some(help));
+    }
+    let resolver = Resolver {
+        name: manifest.name.get_ref().clone(),
+        workspace: workspace.clone(),
+        files: Files::default(),
+        problems,
+    };
+    resolver.job(manifest, path, workspace)
+}
+
+/// Whether `text` is a SHA-256 in hexadecimal.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+struct Resolver<'p> {
+    name: String,
+    workspace: Utf8PathBuf,
+    files: Files,
+    problems: &'p mut Problems,
+}
+
+impl Resolver<'_> {
+    fn job(mut self, manifest: raw::Manifest, path: &Utf8Path, workspace: Utf8PathBuf) -> job::Job {
+        if *manifest.schema.get_ref() != 1 {
+            let message = format!("unknown schema {}", manifest.schema.get_ref());
+            let help = "this version of qrun knows schema 1".to_owned();
+            self.problems.add(manifest.schema.span(), message, "expected 1", Some(help));
+        }
+        self.check_name(&manifest.name, "job");
+        let lock = path.with_extension("lock");
+        self.files.input(path, "the manifest itself", 0..0);
+        self.files.input(&lock, "the lock file", 0..0);
+        let input = self.input(manifest.input);
+        let convert = self.convert(manifest.convert);
+        let formats = self.formats(&manifest.format);
+        let quantize = self.quantize(manifest.quantize, &formats);
+        let job = job::Job {
+            name: self.name.clone(),
+            manifest: path.to_owned(),
+            lock,
+            workspace,
+            host: self.host(&manifest.host),
+            input,
+            convert,
+            quantize,
+            formats,
+            references: self.references(&manifest.reference),
+            load_check: job::LoadCheck { timeout: self.timeout(&manifest.load_check.timeout) },
+            bench: self.bench(manifest.bench),
+            evaluate: manifest.evaluate.map(|evaluate| self.evaluate(evaluate)),
+            publish: manifest.publish.map(|publish| self.publish(publish)),
+            report: self.report(&manifest.report),
+        };
+        self.files.check(self.problems);
+        job
+    }
+
+    fn host(&mut self, host: &raw::Host) -> job::HostRequirements {
+        let min_ram = host.min_ram.as_ref().and_then(|text| {
+            let parsed = text.get_ref().parse::<ByteSize>();
+            if parsed.is_err() {
+                self.problems.add(
+                    text.span(),
+                    format!("{:?} is not a size", text.get_ref()),
+                    "expected a number and a unit",
+                    Some("for example \"32 GB\" or \"30 GiB\"".to_owned()),
+                );
+            }
+            parsed.ok().map(|size| size.as_u64())
+        });
+        job::HostRequirements { min_ram }
+    }
+
+    fn input(&mut self, input: raw::Input) -> job::Input {
+        let checkpoint = self.path(&input.checkpoint);
+        if !input.checkpoint.get_ref().is_empty() {
+            self.files.set_checkpoint(&checkpoint);
+        }
+        let mut sha256 = BTreeMap::new();
+        for (file, digest) in input.sha256 {
+            let name = Utf8Path::new(file.get_ref());
+            let inside = name.is_relative() && !name.components().any(|c| c.as_str() == "..");
+            if !inside || name.as_str().is_empty() {
+                self.problems.add(
+                    file.span(),
+                    format!("{name:?} is not the name of a file in the checkpoint's directory"),
+                    "expected a file name",
+                    None,
+                );
+            }
+            if !is_sha256(digest.get_ref()) {
+                self.problems.add(
+                    digest.span(),
+                    "a SHA-256 has 64 hexadecimal digits",
+                    format!("{} characters", digest.get_ref().chars().count()),
+                    Some(format!("`sha256sum {name}` prints it")),
+                );
+            }
+            sha256.insert(file.into_inner(), digest.into_inner().to_lowercase());
+        }
+        let tokenizer = match &input.tokenizer {
+            None => TokenizerSource::Checkpoint,
+            Some(name) if name.get_ref() == "o200k_harmony" => TokenizerSource::O200kHarmony,
+            Some(directory) => {
+                let near = did_you_mean(directory.get_ref(), ["o200k_harmony"]);
+                if near.is_some() {
+                    let message = format!("unknown tokenizer {:?}", directory.get_ref());
+                    let label = "neither built in nor a directory";
+                    self.problems.add(directory.span(), message, label, near);
+                }
+                TokenizerSource::Directory(self.path(directory))
+            }
+        };
+        job::Input { checkpoint, sha256, pinned: BTreeMap::new(), tokenizer }
+    }
+
+    fn convert(&mut self, convert: raw::Convert) -> job::Convert {
+        let dtypes =
+            [("f32", ConvertDtype::F32), ("f16", ConvertDtype::F16), ("bf16", ConvertDtype::Bf16)];
+        job::Convert {
+            dtype: self.choice(&convert.dtype, "type", &dtypes),
+            gguf: convert.gguf.map(|path| self.output(&path, "convert.gguf")),
+        }
+    }
+
+    fn quantize(&mut self, quantize: raw::Quantize, formats: &[job::Format]) -> job::Quantize {
+        let choices = [("keep", NativeMxfp4::Keep), ("requantize", NativeMxfp4::Requantize)];
+        let native_mxfp4 = self.choice(&quantize.native_mxfp4, "choice", &choices);
+        let span = quantize.gguf.span();
+        let path = self.template(&quantize.gguf, &["name", "format", "timestamp"]);
+        if formats.len() > 1 && !path.contains("{format}") {
+            self.problems.add(
+                span.clone(),
+                format!("{} formats, and no `{{format}}` in their path", formats.len()),
+                "every format would be written here",
+                Some("put `{format}` into the file's name".to_owned()),
+            );
+        } else {
+            for format in formats {
+                let one = template::fill(&path, &[("format", &format.spec.name)]);
+                let key = format!("quantize.gguf ({})", format.spec.name);
+                self.files.output(Utf8Path::new(&one), key, span.clone());
+            }
+        }
+        job::Quantize { native_mxfp4, gguf: path }
+    }
+
+    fn bench(&mut self, bench: raw::Bench) -> job::Bench {
+        job::Bench {
+            warmups: bench.warmups.into_inner(),
+            runs: self.at_least(1, &bench.runs, "runs"),
+            prompt_tokens: self.at_least(1, &bench.prompt_tokens, "prompt_tokens"),
+            generate_tokens: self.at_least(1, &bench.generate_tokens, "generate_tokens"),
+            out: self.output(&bench.out, "bench.out"),
+        }
+    }
+
+    fn evaluate(&mut self, evaluate: raw::Evaluate) -> job::Evaluate {
+        if evaluate.corpus.get_ref().is_empty() {
+            let message = "no text to evaluate on";
+            let help = "name a text file, or leave out [evaluate]".to_owned();
+            self.problems.add(evaluate.corpus.span(), message, "empty", Some(help));
+        }
+        let corpus = evaluate.corpus.into_inner().into_iter().map(|text| {
+            let path = self.path(&text);
+            self.files.input(&path, "evaluate.corpus", text.span());
+            path
+        });
+        let corpus = corpus.collect();
+        job::Evaluate {
+            corpus,
+            context: self.at_least(2, &evaluate.context, "context"),
+            max_windows: evaluate.max_windows.map(|n| self.at_least(1, &n, "max_windows")),
+            greedy_tokens: self.at_least(1, &evaluate.greedy_tokens, "greedy_tokens"),
+        }
+    }
+
+    fn publish(&mut self, publish: raw::Publish) -> job::Publish {
+        let to = self.directory(&publish.to, "publish.to");
+        let sha256_list = publish.sha256_list.map(|path| {
+            let filled = self.template(&path, &["name", "timestamp"]);
+            self.files.output(Utf8Path::new(&filled), "publish.sha256_list", path.span());
+            filled
+        });
+        job::Publish { to, sha256_list }
+    }
+
+    fn report(&mut self, report: &raw::Report) -> job::Report {
+        let dir = self.directory(&report.dir, "report.dir");
+        let readme = dir.join(format!("README-{}.md", self.name));
+        self.files.output(&readme, "the report in report.dir", report.dir.span());
+        job::Report { dir }
+    }
+}
