@@ -1,0 +1,295 @@
+//! Load check, benchmark and comparison on files made from the nano checkpoint, and on damaged ones.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
+use std::fs;
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use qrun::ggml;
+use qrun::gguf::{File, TensorSource};
+use qrun::steps::{
+    BenchSpec, CompareResult, CompareSpec, Context, ConvertDtype, ConvertSpec, ErrorClass, Event,
+    EventSink, FormatSpec, NativeMxfp4, QuantizeSource, QuantizeSpec, ReferenceFile,
+    TokenizerSource, bench, compare, convert, quantize,
+};
+use serde_json::Value;
+
+struct Quiet;
+
+impl EventSink for Quiet {
+    fn emit(&self, _: Event) {}
+}
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+fn context(threads: usize) -> Context<'static> {
+    Context { events: &Quiet, cancelled: &RUNNING, threads, journals: None }
+}
+
+/// The nano model as f32 and as q4_K_M, experts requantized.
+struct Files {
+    _guard: tempfile::TempDir,
+    f32: Utf8PathBuf,
+    q4: Utf8PathBuf,
+}
+
+static FILES: LazyLock<Files> = LazyLock::new(|| {
+    let (guard, directory) = directory();
+    let (f32, q4) = (directory.join("f32.gguf"), directory.join("q4.gguf"));
+    let spec = ConvertSpec {
+        checkpoint: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano").into(),
+        tokenizer: TokenizerSource::Checkpoint,
+        dtype: ConvertDtype::F32,
+        out: f32.clone(),
+        force: false,
+    };
+    convert::run(&spec, &context(2)).unwrap();
+    let format =
+        FormatSpec { name: "q4".to_owned(), base: "q4_K_M".to_owned(), tensors: Vec::new() };
+    let spec = QuantizeSpec {
+        source: QuantizeSource::Gguf(f32.clone()),
+        format,
+        native_mxfp4: NativeMxfp4::Requantize,
+        out: q4.clone(),
+        force: false,
+    };
+    quantize::run(&spec, &context(2)).unwrap();
+    Files { _guard: guard, f32, q4 }
+});
+
+fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
+    let guard = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
+    (guard, path)
+}
+
+fn qrun(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qrun")).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A copy of `file` in which `change` has seen the bytes of `tensor`.
+fn damaged(file: &Utf8Path, to: &Utf8Path, tensor: &str, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = fs::read(file).unwrap();
+    let open = File::open(file).unwrap();
+    change(&mut bytes[open.range(open.find(tensor).unwrap())]);
+    fs::write(to, bytes).unwrap();
+}
+
+#[test]
+fn check_passes_a_good_file_and_says_what_it_checked() {
+    for file in [&FILES.f32, &FILES.q4] {
+        let output = qrun(&["check", "-q", "--json", file.as_str()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["architecture"], "gpt-oss");
+        assert_eq!(result["tensors"], 79);
+        assert_eq!(result["checks"].as_array().unwrap().len(), 6);
+        assert!(!result["sample"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn check_names_the_tensor_row_and_column_of_a_nan() {
+    let (_guard, dir) = directory();
+    let bad = dir.join("bad.gguf");
+    damaged(&FILES.f32, &bad, "blk.1.attn_q.weight", |bytes| {
+        let at = (5 * 192 + 7) * 4;
+        bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    let output = qrun(&["check", "-q", bad.as_str()]);
+    assert_eq!(output.status.code(), Some(3));
+    let message = stderr(&output);
+    assert!(
+        message.contains("tensor blk.1.attn_q.weight (f32, 256 rows of 192), row 5, column 7"),
+        "{message}"
+    );
+    assert!(message.contains("found NaN"), "{message}");
+    // The scale of the tenth block of an MXFP4 tensor, six blocks a row.
+    damaged(&FILES.f32, &bad, "blk.2.ffn_up_exps.weight", |bytes| bytes[9 * 17] = 0xff);
+    let message = stderr(&qrun(&["check", "-q", bad.as_str()]));
+    assert!(
+        message.contains("blk.2.ffn_up_exps.weight") && message.contains("row 1, column 96"),
+        "{message}"
+    );
+}
+
+#[test]
+fn check_refuses_lost_weights_and_a_cut_file() {
+    let (_guard, dir) = directory();
+    let bad = dir.join("bad.gguf");
+    damaged(&FILES.f32, &bad, "output.weight", |bytes| bytes.fill(0));
+    let output = qrun(&["check", "-q", bad.as_str()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("expected them to differ"), "{}", stderr(&output));
+
+    let bytes = fs::read(&FILES.f32).unwrap();
+    fs::write(&bad, &bytes[..bytes.len() - 100]).unwrap();
+    let output = qrun(&["check", "-q", bad.as_str()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("truncated"), "{}", stderr(&output));
+}
+
+#[test]
+fn check_ends_when_its_time_is_up() {
+    let output = qrun(&["check", "-q", "--timeout", "1ms", FILES.f32.as_str()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("did not finish within 1ms"), "{}", stderr(&output));
+}
+
+#[test]
+fn bench_prints_json_of_its_schema_for_every_file_that_could_be_measured() {
+    let output = qrun(&[
+        "bench",
+        "-q",
+        "--json",
+        "--runs",
+        "3",
+        "--warmups",
+        "1",
+        "--prompt-tokens",
+        "9",
+        "--generate-tokens",
+        "5",
+        FILES.f32.as_str(),
+        "no/such.gguf",
+        FILES.q4.as_str(),
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("no/such.gguf"), "{}", stderr(&output));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/bench.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+
+    let results = value["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    for result in results {
+        assert_eq!(result["latency_ms"]["n"], 3);
+        assert_eq!(result["inter_token_latency_ms"]["n"], 12);
+        assert_eq!(result["generated"].as_array().unwrap().len(), 5);
+        assert_eq!(result["settings"]["prompt_tokens"], 9);
+        let latency = |r: &Value| r["latency_ms"].as_f64().unwrap();
+        for run in result["samples"].as_array().unwrap() {
+            let between = run["inter_token_latency_ms"].as_array().unwrap();
+            let sum: f64 = between.iter().map(|ms| ms.as_f64().unwrap()).sum();
+            let first = run["time_to_first_token_ms"].as_f64().unwrap();
+            assert!((first + sum - latency(run)).abs() < 1e-6, "{run}");
+        }
+    }
+    assert!(results[1]["bytes"].as_u64().unwrap() < results[0]["bytes"].as_u64().unwrap());
+}
+
+#[test]
+fn bench_of_nothing_is_refused() {
+    for flag in ["--runs", "--prompt-tokens", "--generate-tokens"] {
+        let output = qrun(&["bench", "-q", flag, "0", FILES.f32.as_str()]);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+    }
+    let output = qrun(&["bench", "-q", "--prompt-tokens", "10000000", FILES.f32.as_str()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("was made for at most"), "{}", stderr(&output));
+}
+
+/// Sets `stop` when it has seen the end of so many runs.
+struct StopAfter {
+    runs: AtomicU32,
+    stop: AtomicBool,
+}
+
+impl EventSink for StopAfter {
+    fn emit(&self, event: Event) {
+        if matches!(event, Event::Metric { .. }) && self.runs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_stopped_bench_keeps_its_finished_runs() {
+    let (_guard, dir) = directory();
+    let gguf = dir.join("model.gguf");
+    fs::copy(&FILES.f32, &gguf).unwrap();
+    let spec =
+        BenchSpec { gguf: gguf.clone(), warmups: 1, runs: 5, prompt_tokens: 4, generate_tokens: 2 };
+    let journals = dir.join("journals");
+    let stopped = || {
+        let events = StopAfter { runs: AtomicU32::new(3), stop: AtomicBool::new(false) };
+        let cancelled = &events.stop;
+        let journals = Some(journals.clone());
+        let ctx = Context { events: &events, cancelled, threads: 1, journals };
+        bench::run(&spec, &ctx).unwrap_err()
+    };
+    let whole = || {
+        let ctx = Context { journals: Some(journals.clone()), ..context(1) };
+        bench::run(&spec, &ctx).unwrap().measured
+    };
+    assert_eq!(stopped().class, ErrorClass::Interrupted);
+    let result = whole();
+    assert_eq!((result.resumed_runs, result.samples.len()), (3, 5));
+    // Its journal is gone with the result.
+    assert_eq!(whole().resumed_runs, 0);
+
+    // Another file under the name makes the kept runs worthless.
+    stopped();
+    fs::remove_file(&gguf).unwrap();
+    fs::copy(&FILES.q4, &gguf).unwrap();
+    assert_eq!(whole().resumed_runs, 0);
+}
+
+fn compared(file: &Utf8Path, reference: &Utf8Path, threads: usize) -> CompareResult {
+    let reference = ReferenceFile { name: "reference".to_owned(), gguf: reference.to_owned() };
+    let spec = CompareSpec { gguf: file.to_owned(), reference, greedy_tokens: 24 };
+    compare::run(&spec, &context(threads)).unwrap()
+}
+
+#[test]
+fn a_file_compared_with_itself_is_identical() {
+    let result = compared(&FILES.q4, &FILES.q4, 2);
+    assert_eq!((result.tensor_error.tensors, result.tensor_error.identical), (79, 79));
+    assert_eq!(result.tensor_error.relative_rmse, 0.0);
+    assert_eq!((result.greedy.agreeing_prefix, result.greedy.share), (24, 1.0));
+    assert!(result.tensor_error.worst.is_empty() && result.type_differences.is_empty());
+}
+
+#[test]
+fn a_comparison_measures_what_quantizing_did() {
+    let result = compared(&FILES.q4, &FILES.f32, 2);
+    assert_eq!(result, compared(&FILES.q4, &FILES.f32, 3));
+    assert_eq!(result.bytes, fs::metadata(&FILES.q4).unwrap().len());
+    assert!(result.bits_per_weight < result.reference_bits_per_weight);
+    assert_eq!(result.types.values().sum::<usize>(), 79);
+    assert_eq!(result.reference_types["mxfp4"], 12);
+    let errors = &result.tensor_error;
+    assert_eq!(errors.tensors, errors.identical + result.type_differences.len());
+    assert_eq!(errors.worst.len(), 10);
+    assert!(errors.worst.windows(2).all(|w| w[0].relative_rmse >= w[1].relative_rmse));
+
+    // The worst tensor again, without chunks and threads.
+    let worst = &errors.worst[0];
+    let weights = |path: &Utf8Path| {
+        let file = File::open(path).unwrap();
+        let at = file.find(&worst.name).unwrap();
+        let info = &file.tensors()[at];
+        let mut weights = vec![0.0; info.elements() as usize];
+        ggml::dequantize(info.ggml_type, file.data(at), &mut weights).unwrap();
+        weights
+    };
+    let (mine, theirs) = (weights(&FILES.q4), weights(&FILES.f32));
+    let difference = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
+    let squared: f64 = mine.iter().zip(&theirs).map(difference).map(|d| d * d).sum();
+    let reference: f64 = theirs.iter().map(|w| f64::from(*w).powi(2)).sum();
+    assert!((worst.relative_rmse - (squared / reference).sqrt()).abs() < 1e-12);
+    let largest = mine.iter().zip(&theirs).map(difference).fold(0.0f64, |m, d| m.max(d.abs()));
+    assert_eq!(worst.max_abs, largest);
+    assert!(worst.relative_rmse > 0.01 && worst.relative_rmse < 0.3, "{worst:?}");
+    assert!(result.greedy.share > 0.5, "{:?}", result.greedy);
+}
