@@ -9,14 +9,19 @@ pub mod progress;
 mod bench;
 mod cache;
 mod check;
+mod convert;
+mod diff;
 mod doctor;
 mod error;
 mod evaluate;
 mod exec_step;
 mod generate;
+mod inspect;
 mod job;
 mod log;
+mod model_args;
 mod plan;
+mod quantize;
 mod run;
 mod run_progress;
 mod schema;
@@ -66,9 +71,13 @@ enum Command {
     Bench(bench::Args),
     Cache(cache::Args),
     Check(check::Args),
+    Convert(convert::Args),
+    Diff(diff::Args),
     Doctor(doctor::Args),
     Evaluate(evaluate::Args),
     Generate(generate::Args),
+    Inspect(inspect::Args),
+    Quantize(quantize::Args),
     Schema(schema::Args),
     #[command(hide = true)]
     ExecStep,
@@ -86,9 +95,13 @@ pub fn run() -> ExitCode {
         Command::Cache(args) => cache::run(&args, &cli.globals),
         Command::Bench(args) => bench::run(&args, &cli.globals),
         Command::Check(args) => check::run(&args, &cli.globals),
+        Command::Convert(args) => convert::run(&args, &cli.globals),
+        Command::Diff(args) => diff::run(&args, &cli.globals),
         Command::Doctor(args) => doctor::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
         Command::Generate(args) => generate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Quantize(args) => quantize::run(&args, &cli.globals),
         Command::Schema(args) => schema::run(&args),
         Command::ExecStep => Ok(exec_step::run()),
     };

@@ -49,7 +49,12 @@ pub fn open_checkpoint(
     let vocab_size = checkpoint.config().vocab;
     let input = |e: &dyn std::error::Error| StepError::from_error(ErrorClass::Input, e);
     let vocabulary = match tokenizer {
-        TokenizerSource::Checkpoint => Vocabulary::from_directory(directory, vocab_size),
+        TokenizerSource::Checkpoint => {
+            if !directory.join("tokenizer.json").is_file() {
+                return Err(no_tokenizer(directory));
+            }
+            Vocabulary::from_directory(directory, vocab_size)
+        }
         TokenizerSource::Directory(other) => Vocabulary::from_directory(other, vocab_size),
         TokenizerSource::O200kHarmony => {
             Vocabulary::o200k_harmony(vocab_size, chat_template(directory)?)
@@ -57,6 +62,18 @@ pub fn open_checkpoint(
     }
     .map_err(|e| input(&e))?;
     Ok(Converted::new(checkpoint, vocabulary, dtype.ggml_type())?)
+}
+
+/// The original layout comes without a tokenizer, so this happens to everybody once.
+fn no_tokenizer(directory: &Utf8Path) -> StepError {
+    StepError::new(
+        ErrorClass::Input,
+        format!(
+            "{directory} has no tokenizer.json; say where the vocabulary comes from: \
+             o200k_harmony, the built-in one of gpt-oss, or a directory with tokenizer.json \
+             (`tokenizer` under [input] in a manifest, --tokenizer on the command line)"
+        ),
+    )
 }
 
 /// The chat template of a checkpoint whose vocabulary is the built-in one.

@@ -14,6 +14,7 @@ use crate::compute::ThreadPool;
 use crate::gguf::{File, TensorSource};
 
 pub use result::*;
+pub use weights::{ComparedTensor, Comparison};
 
 /// Compares the files.
 ///
@@ -72,6 +73,23 @@ pub fn run(spec: &CompareSpec, ctx: &Context<'_>) -> Result<CompareResult, StepE
         tensor_error: compared.errors,
         greedy,
     })
+}
+
+/// Compares the files' weights, tensor by tensor, without computing with the models.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if a file is missing or damaged, or has weights that are not finite or of
+/// a type that cannot be read.
+pub fn tensors(
+    file: &Utf8Path,
+    reference: &Utf8Path,
+    ctx: &Context<'_>,
+) -> Result<(File, File, Comparison), StepError> {
+    let pool =
+        ThreadPool::new(ctx.threads).map_err(|e| StepError::from_error(ErrorClass::Host, &e))?;
+    let (file, reference) = (open(file)?, open(reference)?);
+    let compared = weights::compare(&file, &reference, &pool, ctx)?;
+    Ok((file, reference, compared))
 }
 
 fn open(path: &Utf8Path) -> Result<File, StepError> {

@@ -17,8 +17,20 @@ const WORST: usize = 10;
 /// What comparing all tensors finds out.
 pub struct Comparison {
     pub type_differences: Vec<TypeDifference>,
+    /// Tensors that only one of the files has, or that differ in shape, in words.
     pub unmatched: Vec<String>,
     pub errors: TensorErrors,
+    /// Every tensor that both have in the same shape, in the file's order.
+    pub tensors: Vec<ComparedTensor>,
+}
+
+/// A tensor that both files have.
+pub struct ComparedTensor {
+    /// Whether type and bytes are the same.
+    pub identical: bool,
+    pub error: TensorError,
+    /// Mean of the absolute differences.
+    pub mean_abs: f64,
 }
 
 /// Sums over some weights.
@@ -26,6 +38,7 @@ pub struct Comparison {
 struct Sums {
     squared_difference: f64,
     squared_reference: f64,
+    sum_abs: f64,
     max_abs: f64,
 }
 
@@ -33,6 +46,7 @@ impl Sums {
     fn add(&mut self, other: Sums) {
         self.squared_difference += other.squared_difference;
         self.squared_reference += other.squared_reference;
+        self.sum_abs += other.sum_abs;
         self.max_abs = self.max_abs.max(other.max_abs);
     }
 
@@ -76,7 +90,7 @@ pub fn compare(
     let mut type_differences = Vec::new();
     let mut overall = Sums::default();
     let mut overall_weights = 0;
-    let (mut identical, mut errors) = (0, Vec::new());
+    let mut tensors = Vec::new();
     for &(number, at) in &pairs {
         ctx.check_cancelled()?;
         let (info, other) = (&file.tensors()[number], &reference.tensors()[at]);
@@ -89,44 +103,41 @@ pub fn compare(
         }
         let same = info.ggml_type == other.ggml_type && file.data(number) == reference.data(at);
         let sums = tensor_sums((file, number), (reference, at), pool)?;
-        identical += usize::from(same);
         overall.add(sums);
         overall_weights += info.elements();
-        errors.push((
-            same,
-            TensorError {
+        tensors.push(ComparedTensor {
+            identical: same,
+            error: TensorError {
                 name: info.name.clone(),
                 ggml_type: info.ggml_type,
                 reference_type: other.ggml_type,
                 relative_rmse: sums.relative_rmse(info.elements()),
                 max_abs: sums.max_abs,
             },
-        ));
+            mean_abs: sums.sum_abs / info.elements() as f64,
+        });
         file.release(number);
         reference.release(at);
         done += info.bytes();
         ctx.progress(done, total, Unit::Bytes);
     }
-    let errors = summarize(errors, identical, overall.relative_rmse(overall_weights.max(1)));
-    Ok(Comparison { type_differences, unmatched, errors })
+    let errors = summarize(&tensors, overall.relative_rmse(overall_weights.max(1)));
+    Ok(Comparison { type_differences, unmatched, errors, tensors })
 }
 
-fn summarize(
-    mut errors: Vec<(bool, TensorError)>,
-    identical: usize,
-    relative_rmse: f64,
-) -> TensorErrors {
+fn summarize(compared: &[ComparedTensor], relative_rmse: f64) -> TensorErrors {
+    let mut sorted: Vec<&ComparedTensor> = compared.iter().collect();
     // Stable: equal errors stay in file order.
-    errors.sort_by(|(_, a), (_, b)| b.relative_rmse.total_cmp(&a.relative_rmse));
-    let tensors = errors.len();
+    sorted.sort_by(|a, b| b.error.relative_rmse.total_cmp(&a.error.relative_rmse));
+    let tensors = sorted.len();
     let median = match tensors {
         0 => 0.0,
-        n => (errors[(n - 1) / 2].1.relative_rmse + errors[n / 2].1.relative_rmse) / 2.0,
+        n => (sorted[(n - 1) / 2].error.relative_rmse + sorted[n / 2].error.relative_rmse) / 2.0,
     };
-    let worst = errors.into_iter().filter(|(same, _)| !same).map(|(_, e)| e).take(WORST);
+    let worst = sorted.iter().filter(|t| !t.identical).map(|t| t.error.clone()).take(WORST);
     TensorErrors {
         tensors,
-        identical,
+        identical: compared.iter().filter(|t| t.identical).count(),
         relative_rmse,
         median_relative_rmse: median,
         worst: worst.collect(),
@@ -191,6 +202,7 @@ fn sums_of(mine: &[f32], theirs: &[f32]) -> Sums {
         let (a, b) = (f64::from(*a), f64::from(*b));
         sums.squared_difference += (a - b) * (a - b);
         sums.squared_reference += b * b;
+        sums.sum_abs += (a - b).abs();
         sums.max_abs = sums.max_abs.max((a - b).abs());
     }
     sums

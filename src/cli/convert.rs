@@ -1,0 +1,58 @@
+//! `qrun convert`: a checkpoint as a GGUF file.
+
+use std::process::ExitCode;
+
+use bytesize::ByteSize;
+use camino::Utf8PathBuf;
+
+use super::direct::{Threads, run_step};
+use super::model_args::CheckpointArgs;
+use super::{CliError, Globals, output};
+use crate::steps::{ConvertSpec, convert};
+
+/// Write a published checkpoint as a GGUF file
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory with config.json and *.safetensors, in either published layout
+    #[arg(value_name = "CHECKPOINT")]
+    checkpoint: Utf8PathBuf,
+    /// File to write
+    #[arg(value_name = "OUT.gguf")]
+    out: Utf8PathBuf,
+    #[command(flatten)]
+    how: CheckpointArgs,
+    /// Replace OUT.gguf if it exists
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print JSON: the file with its SHA-256, and each tensor with its own
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let spec = ConvertSpec {
+        checkpoint: args.checkpoint.clone(),
+        tokenizer: args.how.tokenizer(),
+        dtype: args.how.dtype,
+        out: args.out.clone(),
+        force: args.force,
+    };
+    let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
+        convert::run(&spec, ctx)
+    })?;
+    if args.json {
+        return output::print_json(&result);
+    }
+    output::print(&format!(
+        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
+        result.output.path,
+        ByteSize(result.output.bytes).display().si(),
+        result.tensors.len(),
+        result.bits_per_weight,
+        result.output.sha256
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,58 @@
+//! Arguments that say how a checkpoint is read, for the commands that take one.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource};
+
+/// How a checkpoint becomes a GGUF model.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// Type of the tensors that are not MXFP4 already: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = dtype)]
+    pub dtype: ConvertDtype,
+    /// `o200k_harmony` for the built-in vocabulary, or a directory with tokenizer.json
+    /// [default: the checkpoint's own]
+    #[arg(long, value_name = "NAME|DIR", value_parser = tokenizer)]
+    pub tokenizer: Option<TokenizerSource>,
+}
+
+impl CheckpointArgs {
+    /// Where the vocabulary comes from.
+    pub fn tokenizer(&self) -> TokenizerSource {
+        self.tokenizer.clone().unwrap_or(TokenizerSource::Checkpoint)
+    }
+
+    /// What `path` is: a checkpoint if it is a directory, else a GGUF file.
+    pub fn source(&self, path: &Utf8Path) -> QuantizeSource {
+        if path.is_dir() {
+            QuantizeSource::Checkpoint {
+                directory: path.to_owned(),
+                tokenizer: self.tokenizer(),
+                dtype: self.dtype,
+            }
+        } else {
+            QuantizeSource::Gguf(path.to_owned())
+        }
+    }
+}
+
+fn dtype(text: &str) -> Result<ConvertDtype, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "f32" => Ok(ConvertDtype::F32),
+        "f16" => Ok(ConvertDtype::F16),
+        "bf16" => Ok(ConvertDtype::Bf16),
+        _ => Err("expected f32, f16 or bf16".to_owned()),
+    }
+}
+
+fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
+    if text == "o200k_harmony" {
+        return Ok(TokenizerSource::O200kHarmony);
+    }
+    let directory = Utf8PathBuf::from(text);
+    if directory.join("tokenizer.json").is_file() {
+        Ok(TokenizerSource::Directory(directory))
+    } else {
+        Err("expected o200k_harmony or a directory with tokenizer.json".to_owned())
+    }
+}

@@ -1,0 +1,141 @@
+//! `qrun quantize`: a GGUF file or a checkpoint in another format.
+
+use std::process::ExitCode;
+
+use bytesize::ByteSize;
+use camino::Utf8PathBuf;
+use comfy_table::{CellAlignment, Table, presets};
+use regex::Regex;
+
+use super::direct::{Threads, run_step};
+use super::model_args::CheckpointArgs;
+use super::{CliError, Globals, output};
+use crate::ggml::{GgmlType, Mix};
+use crate::steps::quantize::{self, QuantizePlan};
+use crate::steps::{FormatSpec, NativeMxfp4, QuantizeSpec, TensorRule};
+
+/// Write a model in another format
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// GGUF file, or directory of a checkpoint
+    #[arg(value_name = "IN")]
+    input: Utf8PathBuf,
+    /// File to write
+    #[arg(value_name = "OUT.gguf", required_unless_present = "dry_run")]
+    out: Option<Utf8PathBuf>,
+    /// Mix of types, such as q4_K_M, q8_0 or bf16, in any case
+    #[arg(long, value_name = "FORMAT", value_parser = mix)]
+    format: Mix,
+    /// What to do with tensors that are MXFP4 already: keep or requantize
+    #[arg(long, value_name = "CHOICE", default_value = "keep", value_parser = native_mxfp4)]
+    native_mxfp4: NativeMxfp4,
+    /// Give tensors whose name matches REGEX this type; the first match wins
+    #[arg(long = "tensor-type", value_name = "REGEX=TYPE", value_parser = tensor_rule)]
+    tensor_types: Vec<TensorRule>,
+    /// Show each tensor's type, size and why, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    how: CheckpointArgs,
+    /// Replace OUT.gguf if it exists
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print JSON: the file with its SHA-256, and each tensor with its own
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let spec = QuantizeSpec {
+        source: args.how.source(&args.input),
+        format: FormatSpec {
+            name: args.format.name().to_owned(),
+            base: args.format.name().to_owned(),
+            tensors: args.tensor_types.clone(),
+        },
+        native_mxfp4: args.native_mxfp4,
+        // Without a file to write to this is a dry run, which writes none.
+        out: args.out.clone().unwrap_or_default(),
+        force: args.force,
+    };
+    if args.dry_run {
+        let plan = quantize::plan(&spec)?;
+        if args.json {
+            return output::print_json(&plan);
+        }
+        output::print(&describe(&plan))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let label = format!("quantize {}", args.input);
+    let result = run_step(globals, args.threads, &label, |ctx| quantize::run(&spec, ctx))?;
+    if args.json {
+        return output::print_json(&result);
+    }
+    output::print(&format!(
+        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
+        result.output.path,
+        ByteSize(result.output.bytes).display().si(),
+        result.tensors.len(),
+        result.bits_per_weight,
+        result.output.sha256
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(plan: &QuantizePlan) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["tensor", "shape", "from", "to", "bytes", "why"]);
+    for tensor in &plan.tensors {
+        let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
+        table.add_row([
+            tensor.name.clone(),
+            shape.join(" x "),
+            tensor.from.to_string(),
+            tensor.ggml_type.to_string(),
+            tensor.bytes.to_string(),
+            tensor.why.clone(),
+        ]);
+    }
+    if let Some(bytes) = table.column_mut(4) {
+        bytes.set_cell_alignment(CellAlignment::Right);
+    }
+    format!(
+        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight",
+        table.trim_fmt(),
+        plan.file_bytes,
+        ByteSize(plan.file_bytes).display().si(),
+        plan.bits_per_weight
+    )
+}
+
+fn mix(text: &str) -> Result<Mix, String> {
+    text.parse().map_err(|_| {
+        let names: Vec<&str> = Mix::ALL
+            .iter()
+            .filter(|mix| mix.check_supported().is_ok())
+            .map(|mix| mix.name())
+            .collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+fn native_mxfp4(text: &str) -> Result<NativeMxfp4, String> {
+    match text {
+        "keep" => Ok(NativeMxfp4::Keep),
+        "requantize" => Ok(NativeMxfp4::Requantize),
+        _ => Err("expected keep or requantize".to_owned()),
+    }
+}
+
+fn tensor_rule(text: &str) -> Result<TensorRule, String> {
+    let (pattern, name) =
+        text.rsplit_once('=').ok_or("expected REGEX=TYPE, such as '^output\\.weight$=q6_K'")?;
+    Regex::new(pattern).map_err(|e| e.to_string())?;
+    let ggml_type: GgmlType = name.parse().map_err(|e| format!("{e}"))?;
+    Ok(TensorRule { pattern: pattern.to_owned(), ggml_type })
+}
