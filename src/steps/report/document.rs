@@ -186,12 +186,6 @@ impl FileResult {
     }
 
     fn of_candidate(candidate: &Candidate<'_>) -> Self {
-        let failed = candidate.failures.keys().any(|step| step.starts_with("load_check"));
-        let loads = match (&candidate.load_check, failed) {
-            (_, true) => Some(false),
-            (Some(_), false) => Some(true),
-            (None, false) => None,
-        };
         let role = if candidate.baseline { Role::Baseline } else { Role::Candidate };
         let mut entry = Self {
             name: Some(candidate.format.name.clone()),
@@ -199,7 +193,7 @@ impl FileResult {
             role: Some(role),
             evaluated_tokens: candidate.evaluation.as_ref().map(|e| e.tokens),
             perplexity: candidate.evaluation.as_ref().map(|e| e.perplexity),
-            loads,
+            loads: candidate.loads(),
             failures: candidate.failures.clone(),
             ..Self::default()
         };

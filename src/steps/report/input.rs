@@ -83,9 +83,11 @@ impl<'a> Input<'a> {
             .map(|c| Contender {
                 name: c.format.name.clone(),
                 baseline: c.baseline,
+                // What does not pass its load check has no speed worth the name.
                 latency_ms: c
                     .bench
                     .as_ref()
+                    .filter(|_| c.loads() != Some(false))
                     .map(|b| b.measured.samples.iter().map(|s| s.latency_ms).collect()),
                 quality: quality(c),
                 failure: c.failures.iter().next().map(|(step, why)| format!("{step}: {why}")),
@@ -120,6 +122,16 @@ impl<'a> Candidate<'a> {
             comparisons,
             failures: &raw.failures,
         })
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether the load check passed; `None` if it did not run.
+    pub fn loads(&self) -> Option<bool> {
+        if self.failures.keys().any(|step| step.starts_with("load_check")) {
+            return Some(false);
+        }
+        self.load_check.as_ref().map(|_| true)
     }
 }
 

@@ -22,6 +22,7 @@ pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> 
     text.push_str(&candidates(document, input.quality_reference.as_deref()));
     text.push_str(&measured_how(document));
     text.push_str(&problems(document));
+    text.push_str(&load_checks(input));
     if !document.comparisons.is_empty() {
         text.push_str("## Against the references\n\n");
         text.push_str(&against_references(&document.comparisons));
@@ -184,6 +185,26 @@ fn problems(document: &BenchDocument) -> String {
         ));
     }
     if text.is_empty() { text } else { format!("## Failed or missing\n\n{text}\n") }
+}
+
+/// Verdict and reason of every load check that ran.
+fn load_checks(input: &Input<'_>) -> String {
+    let mut table =
+        Table::new(&["name", "verdict", ">checks", ">load_ms", "after the fixed prompt it writes"]);
+    let mut any = false;
+    for candidate in &input.candidates {
+        let Some(loads) = candidate.loads() else { continue };
+        any = true;
+        let passed = candidate.load_check.as_ref().filter(|_| loads);
+        table.row(vec![
+            candidate.format.name.clone(),
+            if loads { "passed" } else { "failed, see above" }.to_owned(),
+            or_none(passed, |check| check.checks.len().to_string()),
+            or_none(passed, |check| format!("{:.1}", check.load_ms)),
+            or_none(passed, |check| format!("{:?}", check.sample)),
+        ]);
+    }
+    if any { format!("## Load check\n\n{}\n", table.render()) } else { String::new() }
 }
 
 fn against_references(comparisons: &[Comparison]) -> String {

@@ -200,8 +200,7 @@ fn judge(
     let Some((p50, p95)) = ratios else {
         if let Some(failure) = &contender.failure {
             judgement.outcome = Outcome::Failed;
-            let failure: Vec<&str> = failure.lines().map(str::trim).collect();
-            judgement.reason = format!("it failed: {}.", failure.join(" ").trim_end_matches('.'));
+            judgement.reason = format!("it failed: {}.", one_line(failure));
         }
         return judgement;
     };
@@ -219,6 +218,7 @@ fn judge(
         ),
         Speed::Faster => quality(contender.quality, baseline.quality, quality_reference),
     };
+    let failed = contender.failure.as_ref().map(|f| format!(" (Failed: {}.)", one_line(f)));
     judgement.outcome = outcome;
     let milliseconds = |ms: Option<&[f64]>| ms.and_then(Distribution::of);
     if let (Some(mine), Some(theirs)) =
@@ -226,7 +226,7 @@ fn judge(
     {
         judgement.reason = format!(
             "p95 latency {:.2} ms against {:.2} ms of {}, {}; median {:.2} ms against {:.2} ms, {}; \
-             {reason}",
+             {reason}{}",
             mine.p95,
             theirs.p95,
             baseline.name,
@@ -234,9 +234,16 @@ fn judge(
             mine.p50,
             theirs.p50,
             shown(&p50),
+            failed.unwrap_or_default(),
         );
     }
     judgement
+}
+
+/// A failure's message on one line, without its full stop.
+fn one_line(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    lines.join(" ").trim_end_matches('.').to_owned()
 }
 
 enum Speed {
@@ -406,6 +413,16 @@ mod tests {
         let (verdict, outcome, reason) = judged(failed);
         assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::Failed));
         assert!(reason.contains("output.weight, row 7"), "{reason}");
+    }
+
+    #[test]
+    fn a_failed_evaluation_is_the_reason_why_quality_is_unknown() {
+        let mut unknown = contender("fast", 80.0, 0.0, 0.0);
+        unknown.quality = None;
+        unknown.failure = Some("evaluate: the corpus\nis gone.".to_owned());
+        let (_, outcome, reason) = judged(unknown);
+        assert_eq!(outcome, Outcome::FasterQualityUnknown);
+        assert!(reason.ends_with("(Failed: evaluate: the corpus is gone.)"), "{reason}");
     }
 
     #[test]

@@ -222,6 +222,17 @@ fn a_job_without_benchmarks_or_evaluation_still_has_a_report() {
 }
 
 #[test]
+fn a_format_that_does_not_load_is_never_recommended_however_fast() {
+    let (_guard, dir) = directory();
+    let mut spec = spec(&dir);
+    let message = "tensor output.weight: NaN".to_owned();
+    spec.candidates[1].failures = BTreeMap::from([("load_check:q4_K-fast".to_owned(), message)]);
+    let recommendation = report(&spec).recommendation;
+    assert_eq!(recommendation.format.as_deref(), Some("q4_K_M"));
+    assert!(recommendation.reason.contains("output.weight"), "{}", recommendation.reason);
+}
+
+#[test]
 fn logs_of_a_format_are_joined_and_a_lost_one_is_named() {
     let (_guard, dir) = directory();
     fs::write(dir.join("quantize.log"), "one").unwrap();
