@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Has llama.cpp make again what tests/fixtures/oracle holds of it, and compares.
+
+From an f32 file of the nano checkpoint, llama-quantize writes every format of the sections
+`quantize_keep_mxfp4` and `quantize_requantized` of tensors.json, and llama-perplexity measures what
+perplexity.json holds. Build the tools first:
+
+    scripts/build_llama_cpp.sh
+    cargo run --release -- convert tests/fixtures/gpt-oss-nano target/nano-f32.gguf --force
+    python3 scripts/check_oracle.py target/nano-f32.gguf
+
+Exit code 0 when all of it comes out the same.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VENV = ROOT / "target" / "llama-venv"
+TOOLS = ROOT / "target" / "llama.cpp" / "bin"
+ORACLE = ROOT / "tests" / "fixtures" / "oracle"
+CORPUS = ROOT / "tests" / "fixtures" / "corpus"
+SECTIONS = {
+    "quantize_keep_mxfp4": ["--tensor-type", "ffn_.*_exps=mxfp4"],
+    "quantize_requantized": [],
+}
+# llama-perplexity prints four decimals; threads do not change it, kernels of another CPU do.
+PERPLEXITY_TOLERANCE = 0.001
+
+
+def enter_venv():
+    """Re-executes this script with the Python of the virtual environment that has `gguf`."""
+    if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
+        python = str(VENV / "bin" / "python")
+        os.execv(python, [python, *sys.argv])
+
+
+def digests(path):
+    """Name to `[type, sha256]` of each tensor's data."""
+    import gguf
+
+    return {
+        t.name: [t.tensor_type.name, hashlib.sha256(t.data.tobytes()).hexdigest()]
+        for t in gguf.GGUFReader(path).tensors
+    }
+
+
+def quantize(source, out, name, options):
+    """One llama-quantize run; its own output only where it fails."""
+    subprocess.run(
+        [TOOLS / "llama-quantize", "--allow-requantize", *options, source, out, name],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def perplexity(gguf_file, text):
+    done = subprocess.run(
+        [TOOLS / "llama-perplexity", "-m", gguf_file, "-f", text, "-c", "512", "-fa", "off"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("f32", help="the nano checkpoint as an f32 GGUF file")
+    parser.add_argument("--format", action="append", help="default: all")
+    args = parser.parse_args()
+    enter_venv()
+
+    bad = 0
+    tensors = json.loads((ORACLE / "tensors.json").read_text())
+    measured = json.loads((ORACLE / "perplexity.json").read_text())["corpus"]
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as work:
+        out = os.path.join(work, "out.gguf")
+        for section, options in SECTIONS.items():
+            for name, expected in tensors[section].items():
+                if args.format and name not in args.format:
+                    continue
+                quantize(args.f32, out, name, options)
+                found = digests(out)
+                different = [t for t in expected if found.get(t) != expected[t]]
+                bad += len(different)
+                print(f"{section:22} {name:10} {len(expected):3} tensors, {len(different)} differ")
+                if section == "quantize_requantized":
+                    continue
+                for corpus, formats in measured.items():
+                    if name in formats:
+                        bad += report(corpus, name, formats[name]["perplexity"], out)
+        for corpus, formats in measured.items():
+            bad += report(corpus, "f32", formats["f32"]["perplexity"], args.f32)
+    sys.exit(1 if bad else 0)
+
+
+def report(corpus, name, expected, gguf_file):
+    """Prints one perplexity beside the kept one; 1 if they differ by more than the tolerance."""
+    found = perplexity(gguf_file, CORPUS / f"{corpus}.txt")
+    far = abs(found / expected - 1) > PERPLEXITY_TOLERANCE
+    print(f"perplexity {corpus:8} {name:10} {found:.4f}, kept {expected:.4f}{'  DIFFERS' if far else ''}")
+    return int(far)
+
+
+if __name__ == "__main__":
+    main()
