@@ -6,9 +6,11 @@ mod common;
 
 use std::process::{Command, Output};
 
+use camino::{Utf8Path, Utf8PathBuf};
 use common::Nano;
+use qrun::gguf::{Array, File, Layout, Metadata, TensorSource, Value};
 use qrun::steps::NativeMxfp4;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 const KJV: &str = "tests/fixtures/corpus/kjv.txt";
 const PROMPT: &str = "And the LORD said unto Moses";
@@ -24,7 +26,7 @@ fn stdout(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn json(words: &[&str]) -> Value {
+fn json(words: &[&str]) -> Json {
     serde_json::from_str(&stdout(&[words, &["--json"]].concat())).unwrap()
 }
 
@@ -36,12 +38,12 @@ fn failure(words: &[&str], code: i32, expected: &str) {
 }
 
 /// What llama-perplexity measured over kjv.txt for a format.
-fn oracle(format: &str) -> Value {
+fn oracle(format: &str) -> Json {
     let text = std::fs::read_to_string("tests/fixtures/oracle/perplexity.json").unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["corpus"]["kjv"][format].clone()
+    serde_json::from_str::<Json>(&text).unwrap()["corpus"]["kjv"][format].clone()
 }
 
-fn assert_near(name: &str, found: &Value, expected: &Value, tolerance: f64) {
+fn assert_near(name: &str, found: &Json, expected: &Json, tolerance: f64) {
     let ratio = found.as_f64().unwrap() / expected.as_f64().unwrap();
     println!("{name}: {found}, llama.cpp {expected}: {ratio:.4}");
     assert!((ratio - 1.0).abs() < tolerance, "{name}: {found}, llama.cpp has {expected}");
@@ -143,4 +145,60 @@ fn what_cannot_be_done_says_why() {
     failure(&["generate", file, "--prompt", ""], 2, "no tokens");
     failure(&["generate", file, "--prompt", "x", "--tokens", "200000"], 2, "at most 131072");
     failure(&["generate", file, "--prompt", "x", "--temperature", "-1"], 2, "zero or more");
+}
+
+/// A copy of `file` with other metadata, and other bytes where `tensor` was.
+fn altered(
+    nano: &Nano,
+    file: &Utf8Path,
+    metadata: impl FnOnce(&mut Metadata),
+    tensor: &str,
+    bytes: impl FnOnce(&mut [u8]),
+) -> Utf8PathBuf {
+    let source = File::open(file).unwrap();
+    let mut header = source.metadata().clone();
+    metadata(&mut header);
+    let layout = Layout::new(&header, source.tensors()).unwrap();
+    let mut data = layout.header().to_vec();
+    for (i, info) in source.tensors().iter().enumerate() {
+        data.extend_from_slice(source.data(i));
+        data.resize(data.len() + layout.padding(info.bytes()), 0);
+    }
+    let at = source.find(tensor).unwrap();
+    bytes(&mut data[layout.offset(at) as usize..][..source.data(at).len()]);
+    let path = nano.path("altered.gguf");
+    std::fs::write(&path, data).unwrap();
+    path
+}
+
+/// A divergence between two vocabularies would mean nothing.
+#[test]
+fn references_must_share_the_vocabulary() {
+    let nano = Nano::new();
+    let file = nano.f32();
+    let swap = |metadata: &mut Metadata| {
+        let Some(Value::Array(Array::String(tokens))) = metadata.get("tokenizer.ggml.tokens")
+        else {
+            panic!("no tokens")
+        };
+        let mut tokens = tokens.clone();
+        let find = |word: &str| tokens.iter().position(|t| t == word).unwrap();
+        let (the, and) = (find("Ġthe"), find("Ġand"));
+        tokens.swap(the, and);
+        metadata.set("tokenizer.ggml.tokens", Value::Array(Array::String(tokens)));
+    };
+    let other = altered(&nano, &file, swap, "output.weight", |_| ());
+    let words = ["evaluate", file.as_str(), "--reference", other.as_str(), "--corpus", KJV];
+    failure(&words, 3, "do not share a vocabulary");
+}
+
+#[test]
+fn a_model_whose_logits_are_no_numbers_is_refused() {
+    let nano = Nano::new();
+    let file = nano.f32();
+    let nan = |bytes: &mut [u8]| bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let file = altered(&nano, &file, |_| (), "output_norm.weight", nan);
+    failure(&["generate", file.as_str(), "--prompt", PROMPT], 3, "logits after");
+    let words = ["evaluate", file.as_str(), "--corpus", KJV, "--windows", "1"];
+    failure(&words, 3, "are not finite");
 }

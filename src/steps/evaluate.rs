@@ -252,3 +252,38 @@ fn forward<'s>(
     session.check_finite().map_err(|e| model_error(path, &e))?;
     Ok(session.logits())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::steps::testing::{Recorder, context};
+
+    fn spec() -> EvaluateSpec {
+        EvaluateSpec {
+            gguf: "no such.gguf".into(),
+            references: Vec::new(),
+            corpus: vec!["no such.txt".into()],
+            context: 512,
+            max_windows: None,
+            exact: false,
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let recorder = Recorder::new();
+        let error = run(&spec(), &context(&recorder)).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Input);
+        assert!(error.message.contains("no such.gguf"), "{error}");
+    }
+
+    #[test]
+    fn it_stops_when_told_to() {
+        let (recorder, cancelled) = (Recorder::new(), AtomicBool::new(true));
+        let context = Context { cancelled: &cancelled, ..context(&recorder) };
+        let error = run(&spec(), &context).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Interrupted);
+    }
+}
