@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::CliError;
+use super::direct::Threads;
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::plan::{Plan, UnknownStep};
@@ -14,14 +15,22 @@ pub fn load(manifest: &Utf8Path) -> Result<Job, CliError> {
     Job::load(manifest).map_err(|error| CliError::diagnostic(ErrorClass::Usage, error))
 }
 
-/// Plans `job` over a state that is open for writing (`Some`) or, changing nothing, over what the
-/// workspace remembers.
-pub fn plan(job: Job, state: Option<State>) -> Result<Plan, CliError> {
+/// Plans `job` for a run with `threads` threads, over a state that is open for writing (`Some`) or,
+/// changing nothing, over what the workspace remembers.
+pub fn plan(job: Job, state: Option<State>, threads: Threads) -> Result<Plan, CliError> {
     let state = match state {
         Some(state) => Some(state),
         None => State::open_read_only(&job.workspace)?,
     };
-    Ok(Plan::new(job, state, HostFacts::gather())?)
+    // A measurement with fewer threads is another measurement.
+    let host = HostFacts { threads: threads.count(), ..HostFacts::gather() };
+    Ok(Plan::new(job, state, host)?)
+}
+
+/// `path` as it is shortest from the current directory.
+pub fn shown(path: &Utf8Path) -> &Utf8Path {
+    let here = std::env::current_dir().ok().and_then(|d| Utf8PathBuf::from_path_buf(d).ok());
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
 /// What a workspace remembers, for the commands that look back: the workspace of `manifest`, or,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 
+use super::direct::Threads;
 use super::{CliError, job, output};
 use crate::plan::render::{self, View};
 
@@ -22,12 +23,14 @@ pub struct Args {
     /// Print the graph for Mermaid
     #[arg(long, group = "form")]
     mermaid: bool,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let job = job::load(&args.manifest)?;
-    let mut plan = job::plan(job, None)?;
+    let mut plan = job::plan(job, None, args.threads)?;
     let judgements = plan.judge_all()?;
     let demand = plan.demand(&judgements)?;
     let view = View::new(&plan, &judgements, demand);

@@ -43,7 +43,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let command = command_line();
     let state = State::open(&job.workspace)?;
     let _lock = lock_workspace(&job.workspace, &command)?;
-    let mut plan = job::plan(job, Some(state))?;
+    let mut plan = job::plan(job, Some(state), args.threads)?;
     let selection = plan.find_steps(&args.force, &args.only)?;
     plan.select(selection);
 
@@ -98,7 +98,7 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
         let message = step.message.as_deref().unwrap_or("no message");
         lines.push(format!("  {}: {}", step.step, message.replace('\n', "\n    ")));
         if let Some(log) = &step.log {
-            lines.push(format!("    log: {log}"));
+            lines.push(format!("    log: {}", job::shown(log)));
         }
     }
     for reference in plan.missing_references() {
@@ -109,7 +109,7 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
     }
     if let Some(report) = plan.done(Task::Report) {
         if let Some(path) = report.outputs.first() {
-            lines.push(format!("report: {}", path.path));
+            lines.push(format!("report: {}", job::shown(&path.path)));
         }
         if let Some(reason) = report.result["recommendation"]["reason"].as_str() {
             lines.push(format!("recommendation: {reason}"));

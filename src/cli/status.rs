@@ -25,6 +25,8 @@ pub struct Args {
 struct View {
     #[serde(flatten)]
     run: Run,
+    /// It neither ended nor goes on.
+    killed: bool,
     steps: Vec<Outcome>,
 }
 
@@ -36,7 +38,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(CliError::new(ErrorClass::Input, format!("{job} run yet in this workspace")));
     };
     let steps = state.outcomes(run.id)?;
-    let view = View { run, steps };
+    let killed = run.outcome.is_none() && !state.is_busy();
+    let view = View { run, killed, steps };
     if args.json {
         return output::print_json(&view);
     }
@@ -48,7 +51,8 @@ fn describe(view: &View) -> String {
     let run = &view.run;
     let outcome = match run.outcome {
         Some(outcome) => outcome.word(),
-        None => "still running, or killed",
+        None if view.killed => "killed",
+        None => "running",
     };
     let mut lines = vec![format!(
         "{}: run {} of {}, {outcome}\n{}\n",
@@ -59,7 +63,11 @@ fn describe(view: &View) -> String {
     )];
     let width = view.steps.iter().map(|s| s.step.chars().count()).max().unwrap_or(0);
     for step in &view.steps {
-        let mut line = format!("{:width$}  {:11}", step.step, step.status.word());
+        let word = match step.status {
+            Status::Running if view.killed => "killed",
+            status => status.word(),
+        };
+        let mut line = format!("{:width$}  {word:11}", step.step);
         if let Some(ms) = step.duration_ms {
             line.push_str(&format!("  {:>8}", duration(ms)));
         }

@@ -9,7 +9,7 @@ use super::order::Record;
 use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, now_ms};
 use crate::steps::{
     self, ErrorClass, Event, EventSink, FileDigest, Level, StepError, StepSpec, hashed_inputs,
-    outputs,
+    outputs, partial_path,
 };
 
 /// How long a worker waits for another that does the same step, such as one that outlived its
@@ -102,6 +102,7 @@ impl<'a> Publication<'a> {
     pub fn prepare(mut self) -> Result<Self, StepError> {
         let out = steps::model_output(&self.spec).map(Utf8Path::to_owned);
         if let Some(out) = out {
+            self.drop_abandoned(&out)?;
             self.state.set_pending(&Pending {
                 job: self.record.job.clone(),
                 step: self.record.step.clone(),
@@ -122,6 +123,22 @@ impl<'a> Publication<'a> {
             }
         }
         Ok(self)
+    }
+
+    /// Removes what an interrupted attempt left under another name, which nobody will continue.
+    fn drop_abandoned(&self, out: &Utf8Path) -> Result<(), StepError> {
+        let Some(pending) = self.state.pending(&self.record.job, &self.record.step)? else {
+            return Ok(());
+        };
+        for old in pending.outputs.iter().filter(|old| *old != out) {
+            let partial = partial_path(old);
+            match std::fs::remove_file(&partial) {
+                Ok(()) => self.log(Level::Info, format!("removed the unfinished {partial}")),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => self.log(Level::Warn, format!("cannot remove {partial}: {e}")),
+            }
+        }
+        Ok(())
     }
 
     /// Lets the step replace a file that this workspace's records know, and moves any other out of

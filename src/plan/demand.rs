@@ -201,12 +201,14 @@ pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError>
         .flatten()
         .map(String::as_str)
         .collect();
-    let (class, problems) = match (blocked.is_empty(), demand.problems.is_empty()) {
-        (false, _) => (ErrorClass::Input, blocked),
-        (true, false) => (ErrorClass::Host, demand.problems.iter().map(String::as_str).collect()),
-        (true, true) => return Ok(()),
+    let host = demand.problems.iter().map(String::as_str);
+    let class = match (host.len(), blocked.len()) {
+        (0, 0) => return Ok(()),
+        (0, _) => ErrorClass::Input,
+        // No input helps a machine that is too small.
+        _ => ErrorClass::Host,
     };
-    Err(StepError::new(class, problems.join("\n")))
+    Err(StepError::new(class, host.chain(blocked).collect::<Vec<_>>().join("\n")))
 }
 
 /// The nearest directory above `path` that is there.

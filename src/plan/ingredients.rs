@@ -95,6 +95,7 @@ impl List<'_> {
                 TokenizerSource::Directory(_) => "directory",
             },
         );
+        self.inputs.push(Input::After(Task::Verify));
         for name in &self.files.checkpoint {
             self.file(format!("input.checkpoint/{name}"), input.checkpoint.join(name));
         }
@@ -235,7 +236,7 @@ fn format_of(job: &Job, target: Target) -> Option<(&'static str, &FormatSpec)> {
 
 /// Tokens to generate for the agreement with a reference, also where the job has no `[evaluate]`.
 pub fn greedy_tokens(job: &Job) -> u32 {
-    job.evaluate.as_ref().map_or(32, |e| e.greedy_tokens)
+    job.evaluate.as_ref().map_or(48, |e| e.greedy_tokens)
 }
 
 /// A unit variant as the manifest spells it.

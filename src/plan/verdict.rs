@@ -42,7 +42,7 @@ pub enum Reason {
     Changed { field: String, old: Option<String>, new: Option<String> },
     /// A file that it wrote is not there any more.
     Gone { path: Utf8PathBuf },
-    /// A file that it wrote has been changed by somebody else.
+    /// A file that it wrote has been touched or changed since.
     Overwritten { path: Utf8PathBuf },
     /// Files whose digests are not known, and their bytes.
     Unverified { files: usize, bytes: u64 },
@@ -58,7 +58,7 @@ impl fmt::Display for Reason {
                 write!(f, "{field}: {} -> {}", short(old.as_deref()), short(new.as_deref()))
             }
             Reason::Gone { path } => write!(f, "{path} is gone"),
-            Reason::Overwritten { path } => write!(f, "{path} was changed by somebody else"),
+            Reason::Overwritten { path } => write!(f, "{path} is not as it was left"),
             Reason::Unverified { files, bytes } => {
                 let size = ByteSize(*bytes).display().si();
                 let plural = if *files == 1 { "" } else { "s" };

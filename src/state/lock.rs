@@ -57,6 +57,12 @@ impl Lock {
     }
 }
 
+/// Whether some process works in the workspace now.
+pub fn is_busy(workspace: &Utf8Path) -> bool {
+    let file = File::open(super::directory(workspace).join("lock"));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Locks the workspace for this process.
 ///
 /// # Errors

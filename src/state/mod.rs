@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use actions::{Action, Ingredient, Pending};
 pub use error::StateError;
-pub use lock::{Attempt, Lock, lock_workspace};
+pub use lock::{Attempt, Lock, is_busy, lock_workspace};
 pub use runs::{Outcome, Run, RunOutcome, Status};
 pub use stamp::{Stamp, now_ms};
 pub use upkeep::{Holdings, Removed, Unfinished};
@@ -111,6 +111,11 @@ impl State {
     /// `.qrun` itself.
     pub fn directory(&self) -> &Utf8Path {
         &self.directory
+    }
+
+    /// Whether some process works in this workspace now.
+    pub fn is_busy(&self) -> bool {
+        self.directory.parent().is_some_and(is_busy)
     }
 
     /// The database file.

@@ -1,0 +1,455 @@
+//! Whole jobs on the real binary: what runs, what does not, and what a kill leaves.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const MANIFEST: &str = r#"
+schema = 1
+name = "nano"
+workspace = "."
+
+[input]
+checkpoint = "checkpoint"
+
+[convert]
+gguf = "out/f32.gguf"
+
+[quantize]
+gguf = "out/{name}-{format}.{timestamp}.gguf"
+
+[[format]]
+name = "q4_K_M"
+role = "baseline"
+
+[[format]]
+name = "small"
+base = "q4_0"
+tensors = [{ match = '^output\.weight$', type = "q4_0" }]
+
+[[reference]]
+name = "quality"
+format = "q8_0"
+gguf = "out/q8_0.gguf"
+
+[[reference]]
+name = "elsewhere"
+gguf = "not/there.gguf"
+required = false
+
+[load_check]
+timeout = "120s"
+
+[bench]
+warmups = 0
+runs = 2
+prompt_tokens = 4
+generate_tokens = 2
+out = "out/bench.json"
+
+[evaluate]
+corpus = ["corpus.txt"]
+context = 16
+max_windows = 1
+greedy_tokens = 2
+
+[publish]
+to = "published"
+sha256_list = "reports/list_{timestamp}.txt"
+
+[report]
+dir = "reports"
+"#;
+
+struct Workspace {
+    directory: tempfile::TempDir,
+}
+
+impl Workspace {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let checkpoint = directory.path().join("checkpoint");
+        fs::create_dir(&checkpoint).unwrap();
+        for entry in fs::read_dir(fixtures.join("gpt-oss-nano")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, checkpoint.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let text = fs::read_to_string(fixtures.join("corpus/kjv.txt")).unwrap();
+        fs::write(directory.path().join("corpus.txt"), &text[..2000]).unwrap();
+        let workspace = Self { directory };
+        workspace.manifest(|text| text);
+        workspace
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes the manifest, changed by `edit`.
+    fn manifest(&self, edit: impl FnOnce(String) -> String) {
+        fs::write(self.path("job.toml"), edit(MANIFEST.to_owned())).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qrun"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("NO_COLOR", "1")
+            .env_remove("QRUN_LOG");
+        command
+    }
+
+    fn qrun(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs what must succeed, and returns standard output.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.qrun(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", all(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail with this exit code, and returns all that it said.
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.qrun(arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", all(&output));
+        all(&output)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(arguments)).unwrap()
+    }
+
+    /// The steps that the plan would run, with the first reason of each.
+    fn planned(&self) -> Vec<(String, String)> {
+        let plan = self.json(&["plan", "job.toml", "--json"]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let steps = plan["steps"].as_array().unwrap().iter();
+        steps
+            .filter(|step| step["verdict"] != "fresh")
+            .map(|step| (text(&step["step"]), text(&step["why"][0])))
+            .collect()
+    }
+
+    /// The steps that ran in the last run.
+    fn ran(&self) -> Vec<String> {
+        let status = self.json(&["status", "--json"]);
+        let steps = status["steps"].as_array().unwrap().iter();
+        steps
+            .filter(|step| step["status"] == "done")
+            .map(|step| step["step"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn all(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_job_runs_whole_and_then_only_what_changed() {
+    let workspace = Workspace::new();
+    let plan = workspace.ok(&["plan", "job.toml"]);
+    assert!(plan.contains("16 of 16 steps to run") && plan.contains("to hash in"), "{plan}");
+    assert!(!workspace.path(".qrun").exists(), "plan changes nothing");
+
+    let said = workspace.ok(&["job.toml"]);
+    assert!(said.contains("nano: 16 steps ran, 0 fresh"), "{said}");
+    assert!(said.contains("report: reports/README-nano.md"), "{said}");
+    assert!(said.contains("recommendation: "), "{said}");
+    assert!(said.contains("reference elsewhere is missing and left out"), "{said}");
+
+    let out = names(&workspace.path("out"));
+    assert!(out.iter().all(|name| !name.contains("partial")), "{out:?}");
+    assert_eq!(names(&workspace.path("published")).len(), 2);
+    let report = fs::read_to_string(workspace.path("reports/README-nano.md")).unwrap();
+    assert!(report.contains("qrun job.toml") && report.contains("elsewhere"), "{report}");
+    let reports = names(&workspace.path("reports"));
+    for name in ["nano-q4_K_M.log", "nano-small.log", "bench.json"] {
+        assert!(reports.contains(&name.to_owned()), "{reports:?}");
+    }
+    assert!(fs::read_to_string(workspace.path("job.lock")).unwrap().contains("model.safetensors"));
+
+    // The list of digests is one that sha256sum takes.
+    let list = reports.iter().find(|name| name.starts_with("list_")).unwrap();
+    let check = Command::new("sha256sum")
+        .args(["--check", "--quiet"])
+        .arg(workspace.path("reports").join(list))
+        .current_dir(workspace.path(""))
+        .output();
+    if let Ok(check) = check {
+        assert!(check.status.success(), "{}", all(&check));
+    }
+
+    // Nothing is left to do.
+    assert!(workspace.planned().is_empty());
+    let said = workspace.ok(&["job.toml"]);
+    assert!(said.contains("nano: nothing to do, 16 steps fresh"), "{said}");
+
+    // A setting.
+    workspace.manifest(|text| text.replace("runs = 2", "runs = 3"));
+    let benches = ["bench:ref:quality", "bench:q4_K_M", "bench:small"];
+    let planned = workspace.planned();
+    for (bench, (step, why)) in benches.iter().zip(&planned) {
+        assert_eq!((step.as_str(), why.as_str()), (*bench, "bench.runs: 2 -> 3"));
+    }
+    assert_eq!(planned[3].0, "report");
+    workspace.ok(&["run", "job.toml"]);
+    assert_eq!(workspace.ran(), [&benches[..], &["report"]].concat());
+
+    // A format.
+    let added = "[[format]]\nname = \"q5_0\"\n\n[[reference]]\nname = \"quality\"";
+    let edit = |text: String| {
+        text.replace("runs = 2", "runs = 3").replace("[[reference]]\nname = \"quality\"", added)
+    };
+    workspace.manifest(edit);
+    let steps = [
+        "quantize:q5_0",
+        "load_check:q5_0",
+        "bench:q5_0",
+        "evaluate:q5_0",
+        "compare:q5_0:quality",
+        "report",
+        "publish",
+    ];
+    let planned: Vec<String> = workspace.planned().into_iter().map(|(step, _)| step).collect();
+    assert_eq!(planned, steps);
+    workspace.ok(&["run", "job.toml"]);
+    assert_eq!(workspace.ran(), steps);
+
+    // An override.
+    workspace.manifest(|text| edit(text).replace("type = \"q4_0\"", "type = \"q5_0\""));
+    let planned = workspace.planned();
+    assert_eq!(
+        planned[0],
+        ("quantize:small".to_owned(), "format.tensors[0].type: q4_0 -> q5_0".to_owned())
+    );
+    let is_about_it = |step: &str| step.contains("small") || ["report", "publish"].contains(&step);
+    assert!(planned.iter().all(|(step, _)| is_about_it(step)), "{planned:?}");
+
+    look_back(&workspace);
+}
+
+/// The commands that look at what has been done.
+fn look_back(workspace: &Workspace) {
+    let status = workspace.ok(&["status", "job.toml"]);
+    assert!(status.contains("bench:q5_0") && status.contains("done"), "{status}");
+    let log = workspace.ok(&["log", "load_check:q4_K_M"]);
+    assert!(log.contains("forward pass"), "{log}");
+    let said = workspace.fails(2, &["log", "load_chek:q4_K_M"]);
+    assert!(said.contains("did you mean `load_check:q4_K_M`?"), "{said}");
+
+    let dot = workspace.ok(&["plan", "job.toml", "--dot"]);
+    assert!(
+        dot.starts_with("digraph") && dot.contains("\"convert\" -> \"quantize:small\""),
+        "{dot}"
+    );
+    let mermaid = workspace.ok(&["plan", "job.toml", "--mermaid"]);
+    assert!(mermaid.starts_with("flowchart") && mermaid.contains(":::fresh"), "{mermaid}");
+
+    let holdings = workspace.json(&["cache", "du", "--json"]);
+    assert!(holdings["actions"].as_u64().unwrap() > 16, "{holdings}");
+    workspace.ok(&["cache", "verify"]);
+    workspace.ok(&["cache", "gc", "--keep-runs", "1"]);
+    assert_eq!(workspace.json(&["cache", "du", "--json"])["runs"], 1);
+    // What is removed was of no use: the same is left to do.
+    assert!(workspace.planned().iter().all(|(step, _)| !step.contains("q5_0")));
+    fs::write(workspace.path("out/q8_0.gguf"), "spoiled").unwrap();
+    let said = workspace.fails(3, &["cache", "verify"]);
+    assert!(said.contains("changed") && said.contains("q8_0.gguf"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
+    let workspace = Workspace::new();
+    workspace.manifest(|text| text.replace("required = false", "required = true"));
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("reference elsewhere") && said.contains("not/there.gguf"), "{said}");
+
+    workspace.manifest(|text| text.replace("checkpoint = \"checkpoint\"", "checkpoint = \"none\""));
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("input.checkpoint") && said.contains("none is not there"), "{said}");
+
+    workspace.manifest(|text| format!("{text}\n[host]\nmin_ram = \"900 TB\"\n"));
+    let said = workspace.fails(4, &["job.toml"]);
+    assert!(said.contains("900.0 TB of memory, this machine has"), "{said}");
+    let plan = workspace.ok(&["plan", "job.toml"]);
+    assert!(plan.contains("cannot run here: host.min_ram"), "{plan}");
+
+    let wrong = "0".repeat(64);
+    workspace.manifest(|text| {
+        text.replace(
+            "[convert]",
+            &format!("sha256 = {{ \"model.safetensors\" = \"{wrong}\" }}\n[convert]"),
+        )
+    });
+    let said = workspace.fails(3, &["run", "--keep-going", "job.toml"]);
+    assert!(said.contains("model.safetensors") && said.contains(&wrong), "{said}");
+    assert!(!workspace.path("out").exists());
+}
+
+#[test]
+fn steps_are_named_or_refused() {
+    let workspace = Workspace::new();
+    let said = workspace.fails(2, &["run", "job.toml", "--only", "quantise:small"]);
+    assert!(said.contains("did you mean `quantize:small`?"), "{said}");
+    workspace.ok(&["run", "job.toml", "--only", "quantize:small"]);
+    assert_eq!(workspace.ran(), ["verify", "convert", "quantize:small"]);
+    workspace.ok(&["run", "job.toml", "--only", "quantize:small", "--force", "convert"]);
+    assert_eq!(workspace.ran(), ["convert"]);
+
+    // A format that fails its check, and one that does not.
+    workspace.manifest(|text| text.replace("\"120s\"", "\"1ms\""));
+    let said = workspace.fails(1, &["run", "job.toml", "--keep-going"]);
+    assert!(said.contains("did not finish within 1ms"), "{said}");
+    assert!(said.contains("load_check.timeout") && said.contains("log: .qrun/logs/"), "{said}");
+    let report = fs::read_to_string(workspace.path("reports/README-nano.md")).unwrap();
+    assert!(report.contains("did not finish within 1ms"), "{report}");
+}
+
+#[test]
+fn a_damaged_state_may_be_deleted() {
+    let workspace = Workspace::new();
+    workspace.ok(&["run", "job.toml", "--only", "convert"]);
+    let before = fs::read(workspace.path("out/f32.gguf")).unwrap();
+    for name in ["state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(workspace.path(".qrun").join(name));
+    }
+    fs::write(workspace.path(".qrun/state.db"), "scribble".repeat(100)).unwrap();
+    let said = workspace.fails(4, &["run", "job.toml"]);
+    assert!(said.contains("delete it and run again"), "{said}");
+    workspace.fails(4, &["plan", "job.toml"]);
+    fs::remove_dir_all(workspace.path(".qrun")).unwrap();
+    workspace.ok(&["run", "job.toml", "--only", "convert"]);
+    assert_eq!(fs::read(workspace.path("out/f32.gguf")).unwrap(), before);
+    assert_eq!(names(&workspace.path("out")), ["f32.gguf"]);
+}
+
+/// A run that is at its bench, which takes very long, and that bench's process.
+fn at_its_bench(workspace: &Workspace) -> (Child, u32) {
+    workspace.manifest(|text| {
+        text.replace("warmups = 0", "warmups = 1000000")
+            .replace("timeout = \"120s\"", "timeout = \"1h\"")
+    });
+    let mut command = workspace.command(&["run", "job.toml", "--only", "bench:small"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut runner = command.spawn().unwrap();
+    let worker = wait_for_bench(workspace, runner.id());
+    if worker.is_none() {
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+    }
+    (runner, worker.expect("the bench never started"))
+}
+
+fn wait_for_bench(workspace: &Workspace, runner: u32) -> Option<u32> {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(300) {
+        std::thread::sleep(Duration::from_millis(50));
+        let output = workspace.qrun(&["status", "--json"]);
+        let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else { continue };
+        let is_bench = |s: &Value| s["step"] == "bench:small" && s["status"] == "running";
+        if status["steps"].as_array().is_some_and(|steps| steps.iter().any(is_bench))
+            && let Some(child) = child_of(runner)
+        {
+            return Some(child);
+        }
+    }
+    None
+}
+
+fn child_of(parent: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
+        .ok()?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Waits until a process has ended, or is only waited for by its parent.
+fn wait_for_end(process: u32) {
+    let started = Instant::now();
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "process {process} lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_run_is_refused_and_ctrl_c_stops_the_first_in_order() {
+    let workspace = Workspace::new();
+    let (runner, worker) = at_its_bench(&workspace);
+    let said = workspace.fails(1, &["run", "job.toml"]);
+    assert!(said.contains(&format!("process {}", runner.id())), "{said}");
+    workspace.ok(&["plan", "job.toml"]);
+
+    signal(runner.id(), "-INT");
+    let output = runner.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", all(&output));
+    assert!(all(&output).contains("the same command goes on from here"), "{}", all(&output));
+    wait_for_end(worker);
+    let status = workspace.json(&["status", "--json"]);
+    assert_eq!(status["outcome"], "interrupted");
+
+    workspace.manifest(|text| text);
+    workspace.ok(&["run", "job.toml", "--only", "bench:small"]);
+    assert_eq!(workspace.ran(), ["bench:small"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_runner_takes_its_worker_along_and_loses_nothing() {
+    let workspace = Workspace::new();
+    let (mut runner, worker) = at_its_bench(&workspace);
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    wait_for_end(worker);
+    let status = workspace.ok(&["status"]);
+    assert!(status.contains("killed"), "{status}");
+    workspace.manifest(|text| text);
+    workspace.ok(&["run", "job.toml", "--only", "bench:small"]);
+    assert_eq!(workspace.ran(), ["bench:small"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_worker_is_its_steps_failure() {
+    let workspace = Workspace::new();
+    let (runner, worker) = at_its_bench(&workspace);
+    signal(worker, "-KILL");
+    let output = runner.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", all(&output));
+    assert!(all(&output).contains("killed by SIGKILL (signal 9)"), "{}", all(&output));
+}
