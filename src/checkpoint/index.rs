@@ -90,7 +90,7 @@ impl Checkpoint {
         }
         let set = WeightFiles::list(directory)?;
         let mut names = set.names;
-        for extra in [INDEX, "config.json", "generation_config.json"] {
+        for extra in [INDEX, "config.json", "generation_config.json", "README.md"] {
             if directory.join(extra).is_file() {
                 names.push(extra.to_owned());
             }

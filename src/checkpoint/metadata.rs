@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::error::Error;
 use super::index::read_text;
+use super::model_card::ModelCard;
 use super::model_id::{ModelId, computed_size_label};
 use crate::ggml::GgmlType;
 use crate::gguf::{Metadata, TensorInfo, Value};
@@ -32,6 +33,9 @@ pub fn metadata(
     m.set("general.type", text("model"));
     sampling(directory, &mut m)?;
     naming(directory, tensors, &mut m);
+    let card = ModelCard::read(directory)?;
+    card.write_license(&mut m);
+    card.write_tags(&mut m);
     architecture(config, file_type(tensors, dtype), &mut m);
     m.set("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
     vocabulary.write_to(&mut m);

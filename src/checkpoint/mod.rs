@@ -6,6 +6,7 @@ mod converted;
 mod error;
 mod index;
 mod metadata;
+mod model_card;
 mod model_id;
 mod safetensors;
 

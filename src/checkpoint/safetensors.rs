@@ -198,3 +198,30 @@ impl<'de> Deserialize<'de> for Header {
         deserializer.deserialize_map(Entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_changed_byte_is_read_or_refused_without_a_panic() {
+        let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[3],"data_offsets":[8,11]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend([0; 11]);
+        let path = Utf8Path::new("x.safetensors");
+        assert_eq!(read_header(path, &bytes).unwrap().len(), 2);
+        for i in 0..8 + header.len() {
+            for value in [0x00, b'"', b'0', b'9', b'[', b'}', 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[i] = value;
+                if let Ok(entries) = read_header(path, &changed) {
+                    assert!(entries.iter().all(|e| e.range.end <= bytes.len()));
+                }
+            }
+        }
+        for n in 0..bytes.len() {
+            assert!(read_header(path, &bytes[..n]).is_err(), "{n} bytes");
+        }
+    }
+}

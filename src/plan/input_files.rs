@@ -141,10 +141,12 @@ fn list(directory: &Utf8Path) -> Result<Option<Vec<String>>, StepError> {
     let mut names = Vec::new();
     for entry in directory.read_dir_utf8().map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let wanted = matches!(
-            entry.path().extension(),
-            Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
-        );
+        // The model card's licence and tags go into the converted file.
+        let wanted = entry.file_name() == "README.md"
+            || matches!(
+                entry.path().extension(),
+                Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
+            );
         if wanted && !entry.file_name().starts_with('.') && entry.path().is_file() {
             names.push(entry.file_name().to_owned());
         }

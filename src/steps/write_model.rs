@@ -22,6 +22,9 @@ const PIECE: usize = 1 << 17;
 /// Pieces that are made before they are handed to the writer together.
 const PIECES: usize = 32;
 
+/// Batches after which the source's pages are given back: a tensor may be larger than the memory.
+const RELEASE_BATCHES: usize = 8;
+
 /// Batches that may wait for the writer.
 const QUEUE: usize = 2;
 
@@ -244,8 +247,11 @@ impl Producer<'_> {
             let row_bytes = info.row_bytes();
             let piece_rows = (PIECE / info.columns()).max(1);
             let batch_rows = piece_rows * PIECES;
-            for start in (0..info.rows()).step_by(batch_rows) {
+            for (number, start) in (0..info.rows()).step_by(batch_rows).enumerate() {
                 self.ctx.check_cancelled()?;
+                if number % RELEASE_BATCHES == RELEASE_BATCHES - 1 {
+                    self.file.source.release(target.source);
+                }
                 let rows = batch_rows.min(info.rows() - start);
                 let mut batch = self.empty.try_recv().unwrap_or_default();
                 batch.resize(rows * row_bytes, 0);
