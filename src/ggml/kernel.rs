@@ -66,6 +66,8 @@ mod tests {
 
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
+        #[cfg(target_arch = "x86_64")]
+        println!("AVX2 compared: {}", is_x86_feature_detected!("avx2"));
         let values: Vec<f32> = (0..2048u32)
             .map(|i| ((i + 1).wrapping_mul(2654435761) >> 16) as f32 / 32768.0 - 1.0)
             .collect();

@@ -12,7 +12,7 @@ use super::le::F16Le;
 use super::packing::{pack_four_bits, unpack_four_bits};
 use super::q8_k::BlockQ8K;
 use super::search::Steps;
-use super::super_block::{PackedScales, SuperBlock};
+use super::super_block::{self, PackedScales, SuperBlock};
 
 /// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -35,10 +35,13 @@ impl BlockQ4K {
     }
 
     #[inline(always)]
-    fn unpack(&self) -> SuperBlock {
-        let levels = unpack_four_bits(&self.qs);
+    fn d_and_dmin(&self) -> (f32, f32) {
+        (self.d.get(), self.dmin.get())
+    }
 
-        SuperBlock { d: self.d, dmin: self.dmin, scales: self.scales, levels }
+    #[inline(always)]
+    fn levels(&self) -> [i8; 256] {
+        unpack_four_bits(&self.qs).map(|level| level as i8)
     }
 }
 
@@ -59,7 +62,7 @@ impl Block for BlockQ4K {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        self.unpack().dequantize(out);
+        super_block::dequantize(self.d_and_dmin(), &self.scales, &self.levels(), out);
     }
 
     fn is_finite(&self) -> bool {
@@ -70,8 +73,21 @@ impl Block for BlockQ4K {
     fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {
-            sum += w.unpack().dot(a);
+            sum += super_block::dot(w.d_and_dmin(), &w.scales, &w.levels(), a);
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_survive_packing() {
+        let levels: [u8; 256] = std::array::from_fn(|i| (i * 13 / 3 % 16) as u8);
+        let (d, dmin, scales) = (F16Le::new(1.0), F16Le::new(0.0), [0; 12]);
+        let block = BlockQ4K::pack(SuperBlock { d, dmin, scales, levels });
+        assert_eq!(block.levels(), levels.map(|level| level as i8));
     }
 }

@@ -12,7 +12,7 @@ use super::le::F16Le;
 use super::packing::{pack_bit, pack_four_bits, unpack_bit, unpack_four_bits};
 use super::q8_k::BlockQ8K;
 use super::search::Steps;
-use super::super_block::{PackedScales, SuperBlock};
+use super::super_block::{self, PackedScales, SuperBlock};
 
 /// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group; `qh` holds
 /// the fifth bits.
@@ -37,10 +37,15 @@ impl BlockQ5K {
     }
 
     #[inline(always)]
-    fn unpack(&self) -> SuperBlock {
+    fn d_and_dmin(&self) -> (f32, f32) {
+        (self.d.get(), self.dmin.get())
+    }
+
+    #[inline(always)]
+    fn levels(&self) -> [i8; 256] {
         let mut levels = unpack_four_bits(&self.qs);
         unpack_bit::<4>(&self.qh, &mut levels);
-        SuperBlock { d: self.d, dmin: self.dmin, scales: self.scales, levels }
+        levels.map(|level| level as i8)
     }
 }
 
@@ -61,7 +66,7 @@ impl Block for BlockQ5K {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        self.unpack().dequantize(out);
+        super_block::dequantize(self.d_and_dmin(), &self.scales, &self.levels(), out);
     }
 
     fn is_finite(&self) -> bool {
@@ -72,8 +77,21 @@ impl Block for BlockQ5K {
     fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
         let mut sum = 0.0;
         for (w, a) in row.iter().zip(activations) {
-            sum += w.unpack().dot(a);
+            sum += super_block::dot(w.d_and_dmin(), &w.scales, &w.levels(), a);
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_survive_packing() {
+        let levels: [u8; 256] = std::array::from_fn(|i| (i * 13 / 3 % 32) as u8);
+        let (d, dmin, scales) = (F16Le::new(1.0), F16Le::new(0.0), [0; 12]);
+        let block = BlockQ5K::pack(SuperBlock { d, dmin, scales, levels });
+        assert_eq!(block.levels(), levels.map(|level| level as i8));
     }
 }

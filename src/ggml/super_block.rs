@@ -105,36 +105,44 @@ impl SuperBlock {
         }
         Self { d, dmin, scales, levels }
     }
+}
 
-    #[inline(always)]
-    pub(super) fn dequantize(&self, out: &mut [f32]) {
-        let (d, dmin) = (self.d.get(), self.dmin.get());
-        let (scales, mins) = unpack_scales(&self.scales);
-        for (j, (out, levels)) in
-            out.chunks_exact_mut(32).zip(self.levels.as_chunks::<32>().0).enumerate()
-        {
-            let (scale, min) = (d * f32::from(scales[j]), dmin * f32::from(mins[j]));
-            for (y, &level) in out.iter_mut().zip(levels) {
-                *y = scale * f32::from(level) - min;
-            }
+/// Dequantizes a super-block with the scales `d` and `dmin`.
+#[inline(always)]
+pub(super) fn dequantize(
+    (d, dmin): (f32, f32),
+    scales: &PackedScales,
+    levels: &[i8; 256],
+    out: &mut [f32],
+) {
+    let (scales, mins) = unpack_scales(scales);
+    for (j, (out, levels)) in out.chunks_exact_mut(32).zip(levels.as_chunks::<32>().0).enumerate() {
+        let (scale, min) = (d * f32::from(scales[j]), dmin * f32::from(mins[j]));
+        for (y, &level) in out.iter_mut().zip(levels) {
+            *y = scale * f32::from(level) - min;
         }
     }
+}
 
-    /// Dot product with a block of activations. Integer but for the two products at the end.
-    #[inline(always)]
-    pub(super) fn dot(&self, activations: &BlockQ8K) -> f32 {
-        let (scales, mins) = unpack_scales(&self.scales);
-        let (mut products, mut offsets) = (0, 0);
-        let levels = self.levels.map(|level| level as i8);
-        let groups = levels.as_chunks::<32>().0.iter().zip(activations.qs.as_chunks::<32>().0);
-        for (j, (levels, qs)) in groups.enumerate() {
-            products += i32::from(scales[j]) * dot_i8(levels, qs);
-            let sum = activations.sums[2 * j].get() + activations.sums[2 * j + 1].get();
-            offsets += i32::from(mins[j]) * sum;
-        }
-        let d = activations.d.get();
-        self.d.get() * d * products as f32 - self.dmin.get() * d * offsets as f32
+/// Dot product of such a super-block with a block of activations. Integer but for the products at
+/// the end.
+#[inline(always)]
+pub(super) fn dot(
+    (d, dmin): (f32, f32),
+    scales: &PackedScales,
+    levels: &[i8; 256],
+    activations: &BlockQ8K,
+) -> f32 {
+    let (scales, mins) = unpack_scales(scales);
+    let (mut products, mut offsets) = (0, 0);
+    // By halves of groups: with AVX2 that runs 1.8 times as fast as by whole ones for q5_K.
+    let halves = levels.as_chunks::<16>().0.iter().zip(activations.qs.as_chunks::<16>().0);
+    for (j, (levels, qs)) in halves.enumerate() {
+        products += i32::from(scales[j / 2]) * dot_i8(levels, qs);
+        offsets += i32::from(mins[j / 2]) * activations.sums[j].get();
     }
+    let scale = activations.d.get();
+    d * scale * products as f32 - dmin * scale * offsets as f32
 }
 
 /// Groups of 32 weights with their levels.
