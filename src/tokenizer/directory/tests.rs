@@ -63,6 +63,25 @@ fn a_tokenizer_from_metadata_is_one_from_the_vocabulary() {
     assert_eq!(stored.vocab_size(), 2048);
 }
 
+/// llama.cpp's tokens of the corpora (`/tokenize` of its server, on the converted nano): their
+/// number, and the SHA-256 of the ids in decimal, joined by commas.
+#[test]
+fn long_texts_get_llama_cpps_tokens() {
+    let tokenizer = Tokenizer::new(&nano()).unwrap();
+    for (corpus, number, sha256) in [
+        ("kjv", 28688, "d0239b7b596e8a1163309d90b49dbc4c27b0b64d34aab5af9a8deb2c1ee628dc"),
+        ("jargon", 27360, "d8be89d70dcaece6a4dbdd92b5e6741b642314eb035d139ba2c66ed5ce012fa5"),
+    ] {
+        let text = std::fs::read_to_string(format!("{NANO}/../corpus/{corpus}.txt")).unwrap();
+        let ids = tokenizer.encode(&text, Special::AsText);
+        assert_eq!(ids.len(), number, "{corpus}");
+        let listed: Vec<String> = ids.iter().map(u32::to_string).collect();
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(listed.join(","));
+        assert_eq!(hex::encode(digest), sha256, "{corpus}");
+        assert_eq!(tokenizer.decode(&ids), text);
+    }
+}
+
 /// A directory with the nano's `tokenizer.json` after `change`.
 fn changed(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
