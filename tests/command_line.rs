@@ -67,21 +67,27 @@ fn every_command_has_help() {
 
 #[test]
 fn a_manifest_that_is_not_there_is_a_wrong_command_line() {
-    let output = qrun(&["doctor", "no/such.toml"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("cannot read no/such.toml"), "{}", stderr(&output));
+    for arguments in [&["no/such.toml"][..], &["plan", "no/such.toml"], &["doctor", "no/such.toml"]]
+    {
+        let output = qrun(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains("cannot read no/such.toml"), "{}", stderr(&output));
+    }
 }
 
 #[test]
 fn a_typo_in_a_manifest_names_file_line_and_column() {
-    let (_directory, path) = manifest("schema = 1\nname = \"x\"\n\n[becnh]\nruns = 3\n");
-    let output = qrun(&["doctor", &path]);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("job.toml:4:2]"), "{text}");
-    assert!(text.contains("[becnh]") && text.contains("did you mean `bench`?"), "{text}");
-    assert!(!text.contains('\u{1b}'), "NO_COLOR is honoured: {text}");
-    assert!(output.stdout.is_empty());
+    let (directory, path) = manifest("schema = 1\nname = \"x\"\n\n[becnh]\nruns = 3\n");
+    for arguments in [&[path.as_str()][..], &["plan", &path], &["doctor", &path]] {
+        let output = qrun(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("job.toml:4:2]"), "{text}");
+        assert!(text.contains("[becnh]") && text.contains("did you mean `bench`?"), "{text}");
+        assert!(!text.contains('\u{1b}'), "NO_COLOR is honoured: {text}");
+        assert!(output.stdout.is_empty());
+    }
+    assert!(!directory.path().join(".qrun").exists(), "a wrong manifest leaves no state behind");
 }
 
 #[test]

@@ -155,14 +155,14 @@ fn describe_job(job: &JobFinding) -> String {
     let mut lines = vec![format!("{}: {} to run", job.job, counted(job.steps, "step"))];
     for disk in &job.disks {
         let needed = match (disk.exact, disk.needed_bytes) {
-            (true, bytes) => size(bytes),
+            (true, bytes) => format!("{} to write", size(bytes)),
             (false, 0) => "sizes not known yet".to_owned(),
-            (false, bytes) => format!("at least {}", size(bytes)),
+            (false, bytes) => format!("at least {} to write", size(bytes)),
         };
+        let free = size(disk.free_bytes);
         lines.push(format!(
-            "disk      {needed} to write on the file system of {}, {} free",
-            disk.directory,
-            size(disk.free_bytes)
+            "disk      {needed}; {free} free on the file system of {}",
+            disk.directory
         ));
     }
     if let Some(bytes) = job.largest_step_ram_bytes {
