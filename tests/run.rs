@@ -260,6 +260,9 @@ fn look_back(workspace: &Workspace) {
     let said = workspace.fails(2, &["log", "load_chek:q4_K_M"]);
     assert!(said.contains("did you mean `load_check:q4_K_M`?"), "{said}");
 
+    assert!(workspace.ok(&["report"]).starts_with("# nano: "));
+    assert!(workspace.json(&["report", "job.toml", "--json"])["recommendation"].is_object());
+
     let dot = workspace.ok(&["plan", "job.toml", "--dot"]);
     assert!(
         dot.starts_with("digraph") && dot.contains("\"convert\" -> \"quantize:small\""),
@@ -296,6 +299,10 @@ fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
     assert!(said.contains("900.0 TB of memory, this machine has"), "{said}");
     let plan = workspace.ok(&["plan", "job.toml"]);
     assert!(plan.contains("cannot run here: host.min_ram"), "{plan}");
+
+    workspace.manifest(|text| text.replace("output\\.weight", "outptu"));
+    let said = workspace.fails(2, &["job.toml"]);
+    assert!(said.contains("quantize:small") && said.contains("matches none"), "{said}");
 
     let wrong = "0".repeat(64);
     workspace.manifest(|text| {

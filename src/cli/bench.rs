@@ -46,7 +46,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
             Err(error) if error.class() == ErrorClass::Interrupted => return Err(error),
             Err(error) => match &failure {
                 None => failure = Some(error),
-                Some(_) => eprintln!("{}", error.render()),
+                Some(_) => output::note(&error.render()),
             },
         }
     }

@@ -22,6 +22,7 @@ mod log;
 mod model_args;
 mod plan;
 mod quantize;
+mod report;
 mod run;
 mod run_progress;
 mod schema;
@@ -68,6 +69,7 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Log(log::Args),
+    Report(report::Args),
     Bench(bench::Args),
     Cache(cache::Args),
     Check(check::Args),
@@ -92,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Cache(args) => cache::run(&args, &cli.globals),
         Command::Bench(args) => bench::run(&args, &cli.globals),
         Command::Check(args) => check::run(&args, &cli.globals),
@@ -106,7 +109,7 @@ pub fn run() -> ExitCode {
         Command::ExecStep => Ok(exec_step::run()),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("{}", error.render());
+        output::note(&error.render());
         ExitCode::from(error.class().exit_code())
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Globals;
+use super::{Globals, output};
 use crate::steps::{Event, EventSink, Level, Unit};
 
 /// Pause between two plain progress lines.
@@ -70,7 +70,7 @@ impl Progress {
                 let Ok(mut due) = due.lock() else { return };
                 if Instant::now() >= *due {
                     *due = Instant::now() + PLAIN_INTERVAL;
-                    eprintln!("{}: {}", self.label, plain(done, total, unit));
+                    output::note(&format!("{}: {}", self.label, plain(done, total, unit)));
                 }
             }
             View::Quiet => {}
@@ -79,8 +79,8 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.view {
-            View::Terminal(bar) => bar.suspend(|| eprintln!("{}: {text}", self.label)),
-            View::Plain(_) | View::Quiet => eprintln!("{}: {text}", self.label),
+            View::Terminal(bar) => bar.suspend(|| output::note(&format!("{}: {text}", self.label))),
+            View::Plain(_) | View::Quiet => output::note(&format!("{}: {text}", self.label)),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::Globals;
 use super::progress::{plain, template};
+use super::{Globals, output};
 use crate::exec::{RunObserver, StepReport};
 use crate::plan::render::{duration, size};
 use crate::state::Status;
@@ -61,8 +61,8 @@ impl RunProgress {
 
     fn line(&self, text: &str) {
         match &self.view {
-            View::Terminal { bars, .. } => bars.suspend(|| eprintln!("{text}")),
-            View::Plain { .. } | View::Quiet => eprintln!("{text}"),
+            View::Terminal { bars, .. } => bars.suspend(|| output::note(text)),
+            View::Plain { .. } | View::Quiet => output::note(text),
         }
     }
 }
@@ -78,7 +78,7 @@ impl RunObserver for RunProgress {
                 running.borrow_mut().insert(step.to_owned(), bar);
             }
             View::Plain { due } => {
-                eprintln!("{step}: started");
+                output::note(&format!("{step}: started"));
                 due.borrow_mut().insert(step.to_owned(), Instant::now() + PLAIN_INTERVAL);
             }
             View::Quiet => {}
@@ -101,7 +101,7 @@ impl RunObserver for RunProgress {
                 let Some(due) = due.get_mut(step) else { return };
                 if Instant::now() >= *due {
                     *due = Instant::now() + PLAIN_INTERVAL;
-                    eprintln!("{step}: {}", plain(*done, *total, *unit));
+                    output::note(&format!("{step}: {}", plain(*done, *total, *unit)));
                 }
             }
             (Event::Metric { name, value }, View::Terminal { running, .. }) => {

@@ -49,11 +49,12 @@ impl Plan {
     /// Adds up what the plan asks for, as judged.
     ///
     /// # Errors
-    /// If the state or a file system does not answer.
+    /// If the state or a file system does not answer; [`ErrorClass::Usage`] if the manifest asks for
+    /// what the inputs' headers show to be impossible.
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
-        let sizes = self.model_bytes(judgements);
+        let sizes = self.model_bytes(judgements)?;
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
             let last = match &self.state {

@@ -1,59 +1,11 @@
 //! From what is known now to a verdict per step: while planning, once from top to bottom; while
 //! running, again for each step as soon as all that it waits for has ended.
 
-use camino::Utf8PathBuf;
-use serde_json::Value;
-
-use super::graph::{Target, Task};
+use super::graph::Task;
 use super::ingredients::{Input, inputs};
-use super::{Edge, FileFact, Plan, Reason, Verdict, key, names};
+use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
 use crate::state::{Action, Ingredient};
-use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
-
-/// How far a step is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StepState {
-    /// Nothing is decided; some of what it needs may not have ended.
-    Undecided,
-    /// It will run, or can not be judged before something else has run. Planning only.
-    Ahead,
-    /// A worker is at it.
-    Running,
-    /// Its last success still holds.
-    Fresh(Done),
-    /// It ran in this run.
-    Done(Done),
-    /// It ran and failed, with this message.
-    Failed(String),
-    /// It does not run, for this reason.
-    Skipped(String),
-}
-
-/// What a success left.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Done {
-    pub outputs: Vec<FileDigest>,
-    pub result: Value,
-    /// Of the result, hexadecimal.
-    pub result_sha256: String,
-}
-
-impl Done {
-    /// Of a step that has nothing to show, such as a verify that knew everything.
-    pub fn nothing() -> Self {
-        Self { outputs: Vec::new(), result: Value::Null, result_sha256: String::new() }
-    }
-}
-
-impl From<&Action> for Done {
-    fn from(action: &Action) -> Self {
-        Self {
-            outputs: action.outputs.clone(),
-            result: action.result.clone(),
-            result_sha256: action.result_sha256(),
-        }
-    }
-}
+use crate::steps::StepError;
 
 /// A verdict and what it was found from.
 #[derive(Clone, Debug)]
@@ -65,42 +17,7 @@ pub struct Judgement {
     pub ingredients: Option<Vec<Ingredient>>,
 }
 
-/// A step that is to be started.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    pub spec: StepSpec,
-    pub key: String,
-    pub ingredients: Vec<Ingredient>,
-    /// Do it even if a success is recorded under its key.
-    pub redo: bool,
-}
-
 impl Plan {
-    /// How far `step` is.
-    pub fn step_state(&self, step: usize) -> &StepState {
-        &self.states[step]
-    }
-
-    /// Changes how far `step` is: the one place through which every change goes.
-    pub fn set_state(&mut self, step: usize, state: StepState) {
-        if let StepState::Done(done) = &state
-            && self.graph.node(step).task == Task::Verify
-            && let Ok(files) =
-                crate::steps::hashed_inputs(crate::steps::StepKind::Verify, &done.result)
-        {
-            self.verified.extend(files.into_iter().map(|file| (file.path, file.sha256)));
-        }
-        self.states[step] = state;
-    }
-
-    /// What the success of `task` left, if it has one.
-    pub fn done(&self, task: Task) -> Option<&Done> {
-        match &self.states[self.graph.find(task)?] {
-            StepState::Fresh(done) | StepState::Done(done) => Some(done),
-            _ => None,
-        }
-    }
-
     /// Judges every step in order, as if nothing were to run meanwhile.
     pub fn judge_all(&mut self) -> Result<Vec<Judgement>, StepError> {
         let mut all = Vec::with_capacity(self.graph.len());
@@ -114,11 +31,6 @@ impl Plan {
             all.push(judgement);
         }
         Ok(all)
-    }
-
-    /// Takes back what [`Plan::judge_all`] assumed, so that a run can start.
-    pub fn reset(&mut self) {
-        self.states.fill(StepState::Undecided);
     }
 
     /// Judges `step` by what is known now.
@@ -294,90 +206,6 @@ impl Plan {
 
     fn id(&self, task: Task) -> String {
         self.graph.find(task).map_or(String::new(), |step| self.graph.node(step).id.clone())
-    }
-
-    /// Whether `step` can be judged for good: all that it waits for has ended.
-    pub fn is_ready(&self, step: usize) -> bool {
-        matches!(self.states[step], StepState::Undecided)
-            && self.graph.needs(step).iter().all(|(from, _)| self.has_ended(*from))
-    }
-
-    fn has_ended(&self, step: usize) -> bool {
-        !matches!(self.states[step], StepState::Undecided | StepState::Ahead | StepState::Running)
-    }
-
-    /// Why `step` cannot run, although all that it waits for has ended.
-    pub fn why_skip(&self, step: usize) -> Option<String> {
-        if self.is_left_out(step) {
-            return Some("not asked for".to_owned());
-        }
-        let needs = self.graph.needs(step);
-        let succeeded =
-            |from: usize| matches!(self.states[from], StepState::Fresh(_) | StepState::Done(_));
-        let mut reported = needs.iter().filter(|(_, edge)| *edge == Edge::ResultOrFailure);
-        if reported.clone().next().is_some() && !reported.any(|(from, _)| succeeded(*from)) {
-            return Some("nothing that it reports on succeeded".to_owned());
-        }
-        needs.into_iter().find_map(|(from, edge)| {
-            let id = &self.graph.node(from).id;
-            match (&self.states[from], edge) {
-                (_, Edge::ResultOrFailure) => None,
-                (StepState::Failed(_), _) => Some(format!("{id} failed")),
-                (StepState::Skipped(_), _) => Some(format!("{id} did not run")),
-                _ => None,
-            }
-        })
-    }
-
-    /// What to hand to a worker for `step`, which is stale and ready.
-    ///
-    /// # Errors
-    /// If something that it needs is missing.
-    pub fn launch(&self, step: usize, now: jiff::Timestamp) -> Result<Launch, StepError> {
-        let node = self.graph.node(step);
-        let judgement = self.judge(step)?;
-        let ingredients = judgement.ingredients.ok_or_else(|| {
-            StepError::new(
-                ErrorClass::Input,
-                format!("{}: a file that it reads changed while the job ran; run again", node.id),
-            )
-        })?;
-        let key = key::key(&ingredients);
-        let out = match self.destination(node.task) {
-            Some((_, template)) => Some(self.output_name(&node.id, &key, &template, now)?),
-            None => None,
-        };
-        Ok(Launch {
-            spec: self.spec(node.task, out, now)?,
-            key,
-            ingredients,
-            // What verify finds is remembered per file; its record says nothing of files of now.
-            redo: node.task == Task::Verify || self.selection.forced.contains(&step),
-        })
-    }
-
-    /// The name under which `step` writes: the one it had begun with, if it was interrupted.
-    fn output_name(
-        &self,
-        step: &str,
-        key: &str,
-        template: &str,
-        now: jiff::Timestamp,
-    ) -> Result<Utf8PathBuf, StepError> {
-        if let Some(state) = &self.state
-            && let Some(pending) = state.pending(&self.job.name, step)?
-            && pending.key == key
-            && let [path] = pending.outputs.as_slice()
-            && names::matches(template, path)
-        {
-            return Ok(path.clone());
-        }
-        Ok(names::expand(template, now))
-    }
-
-    /// The file of a target, once it is there.
-    pub(super) fn model(&self, target: Target) -> Option<&FileDigest> {
-        self.done(Task::Quantize(target))?.outputs.first()
     }
 }
 

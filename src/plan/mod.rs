@@ -7,15 +7,19 @@ mod ingredients;
 mod input_files;
 mod judge;
 mod key;
+mod launch;
 mod names;
 pub mod render;
 mod select;
 mod sizes;
 mod spec;
+mod step_state;
 mod verdict;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -23,8 +27,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use demand::{Demand, DiskDemand, StepDemand, admit};
 pub use graph::{Edge, Graph, Node, Target, Task};
-pub use judge::{Done, Judgement, Launch, StepState};
+pub use judge::Judgement;
+pub use launch::Launch;
 pub use select::{Selection, UnknownStep, nearest};
+pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict};
 
 use crate::manifest::Job;

@@ -4,13 +4,21 @@ use std::collections::BTreeMap;
 
 use super::graph::Task;
 use super::{Judgement, Plan, StepState, Verdict};
-use crate::steps::{ConvertSpec, QuantizeSource, QuantizeSpec, StepError, convert, quantize};
+use crate::steps::{
+    ConvertSpec, ErrorClass, QuantizeSource, QuantizeSpec, StepError, convert, quantize,
+};
 
 impl Plan {
     /// Bytes of each model file, by step number: of a file that is there already as it is, of
     /// others from the headers of what they are made from. A step is left out where those cannot
     /// be read; the step itself will say why.
-    pub(super) fn model_bytes(&self, judgements: &[Judgement]) -> BTreeMap<usize, u64> {
+    ///
+    /// # Errors
+    /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible.
+    pub(super) fn model_bytes(
+        &self,
+        judgements: &[Judgement],
+    ) -> Result<BTreeMap<usize, u64>, StepError> {
         let mut sizes = BTreeMap::new();
         for (step, judgement) in judgements.iter().enumerate() {
             let bytes = match (&self.states[step], &judgement.verdict) {
@@ -18,12 +26,19 @@ impl Plan {
                     done.outputs.first().map(|output| output.bytes)
                 }
                 // An input is missing: nothing can be said.
-                (_, Verdict::Blocked { .. }) => return sizes,
-                _ => self.bytes_to_write(self.graph.node(step).task).ok().flatten(),
+                (_, Verdict::Blocked { .. }) => return Ok(sizes),
+                _ => match self.bytes_to_write(self.graph.node(step).task) {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.class == ErrorClass::Usage => {
+                        let step = &self.graph.node(step).id;
+                        return Err(StepError::new(error.class, format!("{step}: {error}")));
+                    }
+                    Err(_) => None,
+                },
             };
             sizes.extend(bytes.map(|bytes| (step, bytes)));
         }
-        sizes
+        Ok(sizes)
     }
 
     fn bytes_to_write(&self, task: Task) -> Result<Option<u64>, StepError> {

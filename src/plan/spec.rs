@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::graph::{Target, Task};
 use super::ingredients::greedy_tokens;
-use super::judge::StepState;
-use super::{FileFact, Plan, names};
+use super::{FileFact, Plan, StepState, names};
 use crate::manifest::{Reference, ReferenceOrigin};
 use crate::steps::{
     BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,

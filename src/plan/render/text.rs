@@ -34,7 +34,7 @@ pub fn text(view: &View) -> String {
     let demand = &view.demand;
     if view.to_run > 0 {
         let _ = writeln!(out);
-        for disk in &demand.disks {
+        for disk in demand.disks.iter().filter(|d| d.needed_bytes > 0 || !d.exact) {
             let _ = writeln!(
                 out,
                 "disk    {} to write to {}, {} free{}",
@@ -44,7 +44,13 @@ pub fn text(view: &View) -> String {
                 if disk.exact { "" } else { " (some sizes are not known yet)" },
             );
         }
-        if let Some(ram) = view.steps.iter().filter_map(|s| s.ram_bytes).max() {
+        let runs = || view.steps.iter().filter(|step| step.verdict.word() != "fresh");
+        let times: Option<Vec<i64>> = runs().map(|step| step.last_duration_ms).collect();
+        if let Some(times) = times {
+            let _ =
+                writeln!(out, "time    {} if it goes as last time", duration(times.iter().sum()));
+        }
+        if let Some(ram) = runs().filter_map(|step| step.ram_bytes).max() {
             let _ = writeln!(
                 out,
                 "memory  {} for the largest step, {} in this machine",

@@ -1,6 +1,8 @@
 //! Runs what is stale, in order, side by side where the machine allows it. Knows neither how a step
 //! is done ([`Executor`]) nor who watches ([`RunObserver`]).
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +18,8 @@ use super::observer::{RunObserver, StepReport, Summary};
 use super::slots::Slots;
 use super::step_log::{StepLog, Tee};
 use super::{Record, WorkOrder, block_on};
-use crate::manifest::lock;
 use crate::plan::{Done, Launch, Plan, StepState, Task, Verdict};
-use crate::state::{Action, Outcome, RunOutcome, State, Status};
+use crate::state::{Action, RunOutcome, State, Status};
 use crate::steps::{ErrorClass, Event, StepError};
 
 /// How to run.
@@ -190,11 +191,7 @@ impl Scheduler<'_> {
             }
             None => Done::nothing(),
         };
-        self.plan.set_state(step, StepState::Fresh(done));
-        if self.plan.graph().node(step).task == Task::Verify {
-            self.pin()?;
-        }
-        self.report(step, Status::Fresh, None, None)
+        self.succeed(step, StepState::Fresh(done), None)
     }
 
     /// Starts waiting steps in order, as far as they fit beside what runs.
@@ -227,8 +224,10 @@ impl Scheduler<'_> {
         let node = self.plan.graph().node(step).clone();
         let log = StepLog::create(&self.state()?.logs(run), step, &node.id)?;
         let stderr = log.handle();
-        let report =
-            StepReport { log: Some(log.path.clone()), ..self.empty_report(step, Status::Running) };
+        let report = StepReport {
+            log: Some(log.path.clone()),
+            ..self.report_of(step, Status::Running, None)
+        };
         let events = Arc::new(Tee { step, log: Mutex::new(log), to: self.tell.clone() });
         let work = Work {
             order: WorkOrder {
@@ -284,131 +283,7 @@ impl Scheduler<'_> {
             );
             return self.fail(step, error, Some(&running));
         };
-        self.plan.set_state(step, StepState::Done((&action).into()));
-        if self.plan.graph().node(step).task == Task::Verify {
-            self.pin()?;
-        }
-        self.report(step, Status::Done, Some(&running), Some((None, success.peak_rss_bytes)))
-    }
-
-    fn fail(
-        &mut self,
-        step: usize,
-        error: StepError,
-        running: Option<&Running>,
-    ) -> Result<(), StepError> {
-        let id = self.plan.graph().node(step).id.clone();
-        if let Some(running) = running
-            && let Ok(mut log) = running.events.log.lock()
-        {
-            log.line(&format!("error {}", error.message));
-        }
-        let interrupted = error.class == ErrorClass::Interrupted;
-        if interrupted {
-            self.stop = Some("interrupted before it started".to_owned());
-        } else if !self.options.keep_going && self.stop.is_none() {
-            self.stop = Some(format!("{id} failed; --keep-going would go on"));
-        }
-        self.plan.set_state(step, StepState::Failed(error.message.clone()));
-        let status = if interrupted { Status::Interrupted } else { Status::Failed };
-        self.report(step, status, running, Some((Some(error), None)))
-    }
-
-    fn skip(&mut self, step: usize, reason: String) -> Result<(), StepError> {
-        let left_out = self.plan.is_left_out(step);
-        self.plan.set_state(step, StepState::Skipped(reason.clone()));
-        if left_out {
-            return Ok(());
-        }
-        let report =
-            StepReport { message: Some(reason), ..self.empty_report(step, Status::Skipped) };
-        self.publish(step, report)
-    }
-
-    fn report(
-        &mut self,
-        step: usize,
-        status: Status,
-        running: Option<&Running>,
-        end: Option<(Option<StepError>, Option<u64>)>,
-    ) -> Result<(), StepError> {
-        let mut report = self.empty_report(step, status);
-        if let Some(running) = running {
-            report.duration_ms = i64::try_from(running.started.elapsed().as_millis()).ok();
-            report.log = running.events.log.lock().ok().map(|log| log.path.clone());
-        }
-        if let Some((error, peak_rss_bytes)) = end {
-            report.class = error.as_ref().map(|e| e.class);
-            report.message = error.map(|e| e.message);
-            report.peak_rss_bytes = peak_rss_bytes;
-        }
-        if let StepState::Fresh(done) | StepState::Done(done) = self.plan.step_state(step) {
-            report.outputs = done.outputs.iter().map(|o| o.path.clone()).collect();
-            report.output_bytes = done.outputs.iter().map(|o| o.bytes).sum();
-        }
-        self.publish(step, report)
-    }
-
-    fn publish(&mut self, step: usize, report: StepReport) -> Result<(), StepError> {
-        self.record(step, &report)?;
-        self.observer.ended(&report);
-        self.reports.insert(step, report);
-        Ok(())
-    }
-
-    fn empty_report(&self, step: usize, status: Status) -> StepReport {
-        StepReport {
-            step: self.plan.graph().node(step).id.clone(),
-            status,
-            message: None,
-            class: None,
-            duration_ms: None,
-            peak_rss_bytes: None,
-            outputs: Vec::new(),
-            output_bytes: 0,
-            log: None,
-        }
-    }
-
-    /// Notes what became of `step` in the records of the run, once there is one.
-    fn record(&self, step: usize, report: &StepReport) -> Result<(), StepError> {
-        if let Some(run) = self.run {
-            self.state()?.set_outcome(run, &outcome(step, report))?;
-        }
-        Ok(())
-    }
-
-    /// The run's number. It begins with the first step that runs, and its records with what ended
-    /// before that.
-    fn begin(&mut self) -> Result<i64, StepError> {
-        if let Some(run) = self.run {
-            return Ok(run);
-        }
-        let state = self.state()?;
-        let run = state.begin_run(&self.plan.job.name, &self.options.command)?;
-        let so_far: Vec<Outcome> = self.reports.iter().map(|(s, r)| outcome(*s, r)).collect();
-        state.set_outcomes(run, &so_far)?;
-        self.run = Some(run);
-        Ok(run)
-    }
-
-    /// Writes the digests that verify found to the job's lock, where it does not have them.
-    fn pin(&self) -> Result<(), StepError> {
-        match self.plan.pins()? {
-            Some(pins) => lock::write(&self.plan.job.lock, &pins),
-            None => Ok(()),
-        }
-    }
-}
-
-fn outcome(step: usize, report: &StepReport) -> Outcome {
-    Outcome {
-        position: step as i64,
-        step: report.step.clone(),
-        status: report.status,
-        message: report.message.clone(),
-        duration_ms: report.duration_ms,
-        peak_rss_bytes: report.peak_rss_bytes.and_then(|b| i64::try_from(b).ok()),
-        log: report.log.clone(),
+        let running = Some((&running, success.peak_rss_bytes));
+        self.succeed(step, StepState::Done((&action).into()), running)
     }
 }

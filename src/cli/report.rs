@@ -1,0 +1,49 @@
+//! `qrun report`: the last report of a job.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+
+use super::{CliError, job, output};
+use crate::steps::ErrorClass;
+
+/// Print the last report of a job
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job's manifest [default: the last job of the workspace that this directory is in]
+    #[arg(value_name = "JOB.toml")]
+    manifest: Option<Utf8PathBuf>,
+    /// Print JSON: what the report step found and wrote
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let input = |message| CliError::new(ErrorClass::Input, message);
+    let (state, name) = job::look_back(args.manifest.as_deref())?;
+    let name = match name {
+        Some(name) => Some(name),
+        None => state.last_run(None)?.map(|run| run.job),
+    };
+    let action = match &name {
+        Some(name) => state.last_action(name, "report")?,
+        None => None,
+    };
+    let Some(action) = action else {
+        return Err(input(format!(
+            "{} has no report yet; run it first",
+            name.as_deref().unwrap_or("this workspace")
+        )));
+    };
+    if args.json {
+        return output::print_json(&action.result);
+    }
+    let Some(report) = action.outputs.first() else {
+        return Err(input("the last report wrote no file; run the job again".to_owned()));
+    };
+    let text = std::fs::read_to_string(&report.path)
+        .map_err(|e| input(format!("cannot read {}: {e}; run the job again", report.path)))?;
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,71 @@
+//! From a stale step to what a worker is told.
+
+use camino::Utf8PathBuf;
+
+use super::graph::{Target, Task};
+use super::{Plan, key, names};
+use crate::state::Ingredient;
+use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
+
+/// A step that is to be started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub spec: StepSpec,
+    pub key: String,
+    pub ingredients: Vec<Ingredient>,
+    /// Do it even if a success is recorded under its key.
+    pub redo: bool,
+}
+
+impl Plan {
+    /// What to hand to a worker for `step`, which is stale and ready.
+    ///
+    /// # Errors
+    /// If something that it needs is missing.
+    pub fn launch(&self, step: usize, now: jiff::Timestamp) -> Result<Launch, StepError> {
+        let node = self.graph.node(step);
+        let judgement = self.judge(step)?;
+        let ingredients = judgement.ingredients.ok_or_else(|| {
+            StepError::new(
+                ErrorClass::Input,
+                format!("{}: a file that it reads changed while the job ran; run again", node.id),
+            )
+        })?;
+        let key = key::key(&ingredients);
+        let out = match self.destination(node.task) {
+            Some((_, template)) => Some(self.output_name(&node.id, &key, &template, now)?),
+            None => None,
+        };
+        Ok(Launch {
+            spec: self.spec(node.task, out, now)?,
+            key,
+            ingredients,
+            // What verify finds is remembered per file; its record says nothing of files of now.
+            redo: node.task == Task::Verify || self.selection.forced.contains(&step),
+        })
+    }
+
+    /// The name under which `step` writes: the one it had begun with, if it was interrupted.
+    fn output_name(
+        &self,
+        step: &str,
+        key: &str,
+        template: &str,
+        now: jiff::Timestamp,
+    ) -> Result<Utf8PathBuf, StepError> {
+        if let Some(state) = &self.state
+            && let Some(pending) = state.pending(&self.job.name, step)?
+            && pending.key == key
+            && let [path] = pending.outputs.as_slice()
+            && names::matches(template, path)
+        {
+            return Ok(path.clone());
+        }
+        Ok(names::expand(template, now))
+    }
+
+    /// The file of a target, once it is there.
+    pub(super) fn model(&self, target: Target) -> Option<&FileDigest> {
+        self.done(Task::Quantize(target))?.outputs.first()
+    }
+}

@@ -1,0 +1,117 @@
+//! How far each step is, and what follows from that for the steps that need it.
+
+use serde_json::Value;
+
+use super::graph::Task;
+use super::{Edge, Plan};
+use crate::state::Action;
+use crate::steps::{FileDigest, StepKind, hashed_inputs};
+
+/// How far a step is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepState {
+    /// Nothing is decided; some of what it needs may not have ended.
+    Undecided,
+    /// It will run, or can not be judged before something else has run. Planning only.
+    Ahead,
+    /// A worker is at it.
+    Running,
+    /// Its last success still holds.
+    Fresh(Done),
+    /// It ran in this run.
+    Done(Done),
+    /// It ran and failed, with this message.
+    Failed(String),
+    /// It does not run, for this reason.
+    Skipped(String),
+}
+
+/// What a success left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    pub outputs: Vec<FileDigest>,
+    pub result: Value,
+    /// Of the result, hexadecimal.
+    pub result_sha256: String,
+}
+
+impl Done {
+    /// Of a step that has nothing to show, such as a verify that knew everything.
+    pub fn nothing() -> Self {
+        Self { outputs: Vec::new(), result: Value::Null, result_sha256: String::new() }
+    }
+}
+
+impl From<&Action> for Done {
+    fn from(action: &Action) -> Self {
+        Self {
+            outputs: action.outputs.clone(),
+            result: action.result.clone(),
+            result_sha256: action.result_sha256(),
+        }
+    }
+}
+
+impl Plan {
+    /// How far `step` is.
+    pub fn step_state(&self, step: usize) -> &StepState {
+        &self.states[step]
+    }
+
+    /// Changes how far `step` is: the one place through which every change goes.
+    pub fn set_state(&mut self, step: usize, state: StepState) {
+        if let StepState::Done(done) = &state
+            && self.graph.node(step).task == Task::Verify
+            && let Ok(files) = hashed_inputs(StepKind::Verify, &done.result)
+        {
+            self.verified.extend(files.into_iter().map(|file| (file.path, file.sha256)));
+        }
+        self.states[step] = state;
+    }
+
+    /// What the success of `task` left, if it has one.
+    pub fn done(&self, task: Task) -> Option<&Done> {
+        match &self.states[self.graph.find(task)?] {
+            StepState::Fresh(done) | StepState::Done(done) => Some(done),
+            _ => None,
+        }
+    }
+
+    /// Takes back what [`Plan::judge_all`] assumed, so that a run can start.
+    pub fn reset(&mut self) {
+        self.states.fill(StepState::Undecided);
+    }
+
+    /// Whether `step` can be judged for good: all that it waits for has ended.
+    pub fn is_ready(&self, step: usize) -> bool {
+        matches!(self.states[step], StepState::Undecided)
+            && self.graph.needs(step).iter().all(|(from, _)| self.has_ended(*from))
+    }
+
+    fn has_ended(&self, step: usize) -> bool {
+        !matches!(self.states[step], StepState::Undecided | StepState::Ahead | StepState::Running)
+    }
+
+    /// Why `step` cannot run, although all that it waits for has ended.
+    pub fn why_skip(&self, step: usize) -> Option<String> {
+        if self.is_left_out(step) {
+            return Some("not asked for".to_owned());
+        }
+        let needs = self.graph.needs(step);
+        let succeeded =
+            |from: usize| matches!(self.states[from], StepState::Fresh(_) | StepState::Done(_));
+        let mut reported = needs.iter().filter(|(_, edge)| *edge == Edge::ResultOrFailure);
+        if reported.clone().next().is_some() && !reported.any(|(from, _)| succeeded(*from)) {
+            return Some("nothing that it reports on succeeded".to_owned());
+        }
+        needs.into_iter().find_map(|(from, edge)| {
+            let id = &self.graph.node(from).id;
+            match (&self.states[from], edge) {
+                (_, Edge::ResultOrFailure) => None,
+                (StepState::Failed(_), _) => Some(format!("{id} failed")),
+                (StepState::Skipped(_), _) => Some(format!("{id} did not run")),
+                _ => None,
+            }
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! What a plan says and shows before anything has run.
+
+use super::render::{View, dot, mermaid, text};
+use super::testing::{Workspace, format, host};
+use super::{Plan, Verdict, admit};
+use crate::metrics::host::HostFacts;
+use crate::steps::ErrorClass;
+
+fn view(plan: &mut Plan) -> View {
+    let judgements = plan.judge_all().unwrap();
+    let demand = plan.demand(&judgements).unwrap();
+    View::new(plan, &judgements, demand)
+}
+
+/// A plan over no state, as before the first run.
+fn cold(job: crate::manifest::Job) -> Plan {
+    Plan::new(job, None, host()).unwrap()
+}
+
+#[test]
+fn a_plan_without_a_state_names_every_step_and_makes_nothing() {
+    let workspace = Workspace::new();
+    let mut plan = cold(workspace.job());
+    let shown = text(&view(&mut plan));
+    let first_lines: Vec<&str> = shown.lines().take(5).collect();
+    assert_eq!(
+        first_lines,
+        [
+            "tiny: 19 of 19 steps to run",
+            "",
+            "step                      verdict  writes  last took  why",
+            "verify                    stale                       unverified, 36 B to hash in 4 files",
+            "convert                   stale                       never run; after verify",
+        ]
+    );
+    assert!(!workspace.path.join(".qrun").exists());
+}
+
+#[test]
+fn the_graph_can_be_drawn() {
+    let workspace = Workspace::new();
+    let view = view(&mut cold(workspace.job()));
+    let drawn = dot(&view);
+    for line in [
+        "digraph \"tiny\" {",
+        "  \"convert\" -> \"quantize:q4_K_M\"",
+        "  \"verify\" -> \"bench:ref:stability\"",
+        "  \"load_check:q4_K_S\" -> \"publish\"",
+    ] {
+        assert!(drawn.lines().any(|l| l == line), "{line} is not in\n{drawn}");
+    }
+    let drawn = mermaid(&view);
+    assert!(
+        drawn.contains("  s0[\"verify<br/>unverified, 36 B to hash in 4 files\"]:::stale"),
+        "{drawn}"
+    );
+    assert!(drawn.contains("  s0 --> s1\n"), "{drawn}");
+}
+
+#[test]
+fn each_step_stands_after_what_it_needs() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.convert.gguf = None;
+    job.formats.push(format("q6_K", false));
+    let plan = cold(job);
+    assert!(plan.graph().find_id("convert").is_none());
+    for (from, to, _) in plan.graph().edges() {
+        assert!(from < to);
+    }
+    let quantize = plan.graph().find_id("quantize:q6_K").unwrap();
+    assert_eq!(plan.graph().needs(quantize).len(), 1, "only verify");
+}
+
+#[test]
+fn a_machine_that_is_too_small_is_refused() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.host.min_ram = Some(32_000_000_000);
+    let mut plan = cold(job);
+    let judgements = plan.judge_all().unwrap();
+    let error = admit(&judgements, &plan.demand(&judgements).unwrap()).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Host);
+    assert!(
+        error.message.contains("asks for 32.0 GB of memory, this machine has 8.6 GB"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_of_the_checkpoint_that_is_not_it_blocks_the_plan() {
+    let workspace = Workspace::new();
+    let state = crate::state::State::open(&workspace.path).unwrap();
+    let weights = workspace.path.join("checkpoint/model.safetensors");
+    let stamp = crate::state::Stamp::of(&weights).unwrap().unwrap();
+    state.record_digest(&weights, &stamp, &"a".repeat(64)).unwrap();
+    let mut job = workspace.job();
+    job.input.sha256.insert("model.safetensors".into(), "b".repeat(64));
+    let mut plan = workspace.plan(job);
+    let judgements = plan.judge_all().unwrap();
+    let Verdict::Blocked { problems } = &judgements[0].verdict else {
+        panic!("{:?}", judgements[0]);
+    };
+    assert!(problems[0].contains(&"a".repeat(64)) && problems[0].contains(&"b".repeat(64)));
+    let error = admit(&judgements, &plan.demand(&judgements).unwrap()).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Input);
+}
+
+#[test]
+fn another_machine_has_to_measure_for_itself() {
+    let workspace = Workspace::new();
+    let keys = |facts: HostFacts| {
+        let plan = Plan::new(workspace.job(), None, facts).unwrap();
+        let parameters = |id: &str| {
+            let task = plan.graph().node(plan.graph().find_id(id).unwrap()).task;
+            super::ingredients::inputs(&plan.job, &plan.inputs, plan.host(), task)
+        };
+        ["bench:q4_K_M", "load_check:q4_K_M", "quantize:q4_K_M", "evaluate:q4_K_M"].map(parameters)
+    };
+    let here = keys(host());
+    let there = keys(HostFacts { threads: 1, ..host() });
+    let differ: Vec<bool> = here.iter().zip(&there).map(|(a, b)| a != b).collect();
+    assert_eq!(differ, [true, true, false, false]);
+    // What changes from minute to minute changes no key.
+    assert_eq!(here, keys(HostFacts { load_1m: 9.0, available_ram_bytes: 1, ..host() }));
+}
