@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Distribution;
 use crate::metrics::host::HostFacts;
+use crate::metrics::{Distribution, Ratio};
 
 /// Result of [`BenchSpec`](crate::steps::BenchSpec).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +68,15 @@ pub struct Measurements {
     pub generated: Vec<u32>,
     /// Every run, in order.
     pub samples: Vec<RunSample>,
+}
+
+impl Measurements {
+    /// A quantile of this latency over the same of another's, with its interval.
+    pub fn latency_ratio(&self, other: &Measurements, q: f64) -> Option<Ratio> {
+        let latencies =
+            |m: &Measurements| m.samples.iter().map(|s| s.latency_ms).collect::<Vec<f64>>();
+        Ratio::of(&latencies(self), &latencies(other), q)
+    }
 }
 
 /// How a benchmark was run.

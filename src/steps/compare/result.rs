@@ -26,6 +26,13 @@ pub struct CompareResult {
     pub greedy: GreedyAgreement,
 }
 
+impl CompareResult {
+    /// Whether both files hold the very same bytes in every tensor.
+    pub fn same_weights(&self) -> bool {
+        self.unmatched.is_empty() && self.tensor_error.identical == self.tensor_error.tensors
+    }
+}
+
 /// A tensor in different types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TypeDifference {

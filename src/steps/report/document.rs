@@ -240,8 +240,8 @@ fn comparisons(candidate: &Candidate<'_>, input: &Input<'_>) -> Vec<Comparison> 
                 reference: name.to_owned(),
                 kl_divergence: distance.map(|d| d.kl_divergence.mean),
                 top_token_agreement: distance.map(|d| d.top_token_agreement),
-                p50_latency_ratio: both.and_then(|(a, b)| latency_ratio(a, b, 0.50)),
-                p95_latency_ratio: both.and_then(|(a, b)| latency_ratio(a, b, 0.95)),
+                p50_latency_ratio: both.and_then(|(a, b)| a.latency_ratio(b, 0.50)),
+                p95_latency_ratio: both.and_then(|(a, b)| a.latency_ratio(b, 0.95)),
                 peak_rss_ratio: both.and_then(|(a, b)| Some(a.peak_rss_mb? / b.peak_rss_mb?)),
                 compared: candidate.comparisons.get(name).cloned(),
             }
@@ -250,11 +250,6 @@ fn comparisons(candidate: &Candidate<'_>, input: &Input<'_>) -> Vec<Comparison> 
             c.kl_divergence.is_some() || c.compared.is_some() || c.p50_latency_ratio.is_some()
         })
         .collect()
-}
-
-fn latency_ratio(a: &Measurements, b: &Measurements, q: f64) -> Option<Ratio> {
-    let latencies = |m: &Measurements| m.samples.iter().map(|s| s.latency_ms).collect::<Vec<f64>>();
-    Ratio::of(&latencies(a), &latencies(b), q)
 }
 
 /// The name a path has without its directories.

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::recommend::{Contender, Quality};
+use super::recommend::{Contender, Control, Quality};
 use crate::steps::context::from_here;
 use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
@@ -92,8 +92,32 @@ impl<'a> Input<'a> {
                 quality: quality(c),
                 failure: c.failures.iter().next().map(|(step, why)| format!("{step}: {why}")),
                 noise: c.bench.as_ref().map_or(Vec::new(), |b| b.measured.noise.reasons.clone()),
+                disturbance: c.bench.as_ref().map_or(0.0, |b| {
+                    let noise = &b.measured.noise;
+                    noise.other_cpu_share.unwrap_or(0.0) + noise.stolen_cpu_share.unwrap_or(0.0)
+                }),
             })
             .collect()
+    }
+
+    /// The candidate and the reference that hold the same weights, if there are such: of several
+    /// pairs the one whose benchmarks differ most.
+    pub fn control(&self) -> Option<Control> {
+        let pairs = self.candidates.iter().flat_map(|c| {
+            self.references.iter().filter_map(move |r| {
+                c.comparisons.get(r.name).filter(|found| found.same_weights())?;
+                let (mine, theirs) = (c.bench.as_ref()?, r.bench.as_ref()?);
+                let difference = |q| {
+                    let ratio = mine.measured.latency_ratio(&theirs.measured, q)?.ratio;
+                    Some(1.0 - ratio.min(1.0 / ratio))
+                };
+                Some(Control {
+                    names: [c.format.name.clone(), r.name.to_owned()],
+                    difference: difference(0.50)?.max(difference(0.95)?),
+                })
+            })
+        });
+        pairs.max_by(|a, b| a.difference.total_cmp(&b.difference))
     }
 }
 

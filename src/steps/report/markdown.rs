@@ -49,7 +49,8 @@ fn recommended(r: &Recommendation, input: &Input<'_>) -> String {
     };
     text.push_str(&format!(
         "The rule: a format is taken only if the 95% intervals (bootstrap) of its median and of its \
-         p95 latency over the baseline's lie below 1, both gain at least {:.0}%, its mean KL \
+         p95 latency over the baseline's lie below 1, both gain at least {:.0}% (more where others \
+         used the machine, or where two benchmarks of the same weights differ by more), its mean KL \
          divergence {reference} is at most {} times the baseline's plus {} nats, and its top-token \
          agreement is at most {} percentage points lower. Of several the lowest p95 is taken.\n\n",
         recommend::MIN_GAIN * 100.0,

@@ -40,8 +40,11 @@ pub struct ReportResult {
 /// cannot be written.
 pub fn run(spec: &ReportSpec, ctx: &Context<'_>) -> Result<ReportResult, StepError> {
     let input = Input::parse(spec)?;
-    let recommendation =
-        recommend::recommend(&input.contenders(), input.quality_reference.as_deref());
+    let recommendation = recommend::recommend(
+        &input.contenders(),
+        input.quality_reference.as_deref(),
+        input.control().as_ref(),
+    );
     let host = measured_host(&input).unwrap_or_else(HostFacts::gather);
     let document = BenchDocument::of_job(&input, &host, &recommendation);
     let text = markdown::render(&input, &document, &host);

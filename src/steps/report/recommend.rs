@@ -3,7 +3,9 @@
 //!
 //! A format wins only if it is faster by more than the noise and not worse:
 //! - the 95% bootstrap intervals of its median and of its p95 latency over the baseline's lie below
-//!   1, and both gain at least [`MIN_GAIN`];
+//!   1, and both gain more than the largest of: [`MIN_GAIN`]; the difference between two benchmarks
+//!   of the same weights in this job, if there are any ([`Control`]); the share of the processors'
+//!   time that others took during either benchmark;
 //! - its mean KL divergence from the quality reference is within [`KL_RATIO`] times the baseline's
 //!   plus [`KL_SLACK`], and its top-token agreement at most [`AGREEMENT_SLACK`] lower.
 //!
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::{Distribution, Ratio};
 
 /// Least gain in latency that counts: two benchmarks of the same file, run one after the other on a
-/// quiet machine, differ by up to about this much, which no interval from inside a run shows.
+/// quiet machine, differ by up to about this much, which no interval from inside one of them shows.
 pub const MIN_GAIN: f64 = 0.02;
 /// Bound on a format's mean KL divergence, as a multiple of the baseline's.
 pub const KL_RATIO: f64 = 1.1;
@@ -38,6 +40,17 @@ pub struct Contender {
     pub failure: Option<String>,
     /// Why its benchmark is to be doubted; empty where the machine was quiet.
     pub noise: Vec<String>,
+    /// Share of the processors' time that others took during its benchmark, 0 to 1.
+    pub disturbance: f64,
+}
+
+/// Two benchmarks of the same weights: what they differ by is noise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// The two files.
+    pub names: [String; 2],
+    /// The larger of the relative differences in median and in p95 latency, 0 to 1.
+    pub difference: f64,
 }
 
 /// Distance from the quality reference.
@@ -89,6 +102,8 @@ pub struct Judgement {
     /// p95 latency over the baseline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95_latency_ratio: Option<Ratio>,
+    /// Gain in both, 0 to 1, below which a difference counts as noise.
+    pub required_gain: f64,
 }
 
 /// What became of a format, in one word.
@@ -112,7 +127,11 @@ pub enum Outcome {
 }
 
 /// Judges `contenders`; `quality_reference` names what their quality was measured against.
-pub fn recommend(contenders: &[Contender], quality_reference: Option<&str>) -> Recommendation {
+pub fn recommend(
+    contenders: &[Contender],
+    quality_reference: Option<&str>,
+    control: Option<&Control>,
+) -> Recommendation {
     let Some(baseline) = contenders.iter().find(|c| c.baseline) else {
         return undecided("No recommendation: the job names no baseline.".to_owned());
     };
@@ -126,7 +145,7 @@ pub fn recommend(contenders: &[Contender], quality_reference: Option<&str>) -> R
     let judgements: Vec<Judgement> = contenders
         .iter()
         .filter(|c| !c.baseline)
-        .map(|c| judge(c, baseline, latencies, quality_reference))
+        .map(|c| judge(c, baseline, latencies, quality_reference, control))
         .collect();
     let p95 = |j: &Judgement| j.p95_latency_ratio.map_or(f64::INFINITY, |r| r.ratio);
     let winner = judgements
@@ -186,13 +205,16 @@ fn judge(
     baseline: &Contender,
     baseline_ms: &[f64],
     quality_reference: Option<&str>,
+    control: Option<&Control>,
 ) -> Judgement {
+    let (required_gain, because) = required_gain(contender, baseline, control);
     let mut judgement = Judgement {
         format: contender.name.clone(),
         outcome: Outcome::NotMeasured,
         reason: "it was not benchmarked.".to_owned(),
         p50_latency_ratio: None,
         p95_latency_ratio: None,
+        required_gain,
     };
     let ratios = contender.latency_ms.as_deref().and_then(|ms| {
         Some((Ratio::of(ms, baseline_ms, 0.50)?, Ratio::of(ms, baseline_ms, 0.95)?))
@@ -206,14 +228,14 @@ fn judge(
     };
     judgement.p50_latency_ratio = Some(p50);
     judgement.p95_latency_ratio = Some(p95);
-    let (outcome, reason) = match speed(&p50, &p95) {
+    let (outcome, reason) = match speed(&p50, &p95, required_gain) {
         Speed::Slower => (Outcome::Slower, "slower.".to_owned()),
         Speed::WithinNoise => (Outcome::WithinNoise, "the difference is within the noise.".into()),
         Speed::TooSmall => (
             Outcome::WithinNoise,
             format!(
-                "the gain is under the {:.0}% that two benchmarks of one file can differ by.",
-                MIN_GAIN * 100.0
+                "within the noise: the gain is under the {:.1}% {because}.",
+                required_gain * 100.0
             ),
         ),
         Speed::Faster => quality(contender.quality, baseline.quality, quality_reference),
@@ -253,13 +275,34 @@ enum Speed {
     Slower,
 }
 
+/// The gain below which a difference counts as noise, and what the number is.
+fn required_gain(
+    contender: &Contender,
+    baseline: &Contender,
+    control: Option<&Control>,
+) -> (f64, String) {
+    let disturbance = contender.disturbance.max(baseline.disturbance);
+    let mut required =
+        (MIN_GAIN, "that two benchmarks of one file can differ by on a quiet machine".to_owned());
+    if disturbance > required.0 {
+        required = (disturbance, "of the processors' time that others took meanwhile".to_owned());
+    }
+    if let Some(Control { names: [a, b], difference }) = control
+        && *difference > required.0
+    {
+        required =
+            (*difference, format!("by which {a} and {b} differ, which hold the same weights"));
+    }
+    required
+}
+
 /// The median and the p95 must agree that a format is faster; the median alone says slower.
-fn speed(p50: &Ratio, p95: &Ratio) -> Speed {
-    if p50.low > 1.0 {
+fn speed(p50: &Ratio, p95: &Ratio, required_gain: f64) -> Speed {
+    if p50.low > 1.0 && p50.ratio > 1.0 + required_gain {
         Speed::Slower
     } else if p50.high >= 1.0 || p95.high >= 1.0 {
         Speed::WithinNoise
-    } else if p50.ratio > 1.0 - MIN_GAIN || p95.ratio > 1.0 - MIN_GAIN {
+    } else if p50.ratio > 1.0 - required_gain || p95.ratio > 1.0 - required_gain {
         Speed::TooSmall
     } else {
         Speed::Faster
@@ -321,6 +364,7 @@ mod tests {
             quality: Some(Quality { kl_divergence: kl, top_token_agreement: agreement }),
             failure: None,
             noise: Vec::new(),
+            disturbance: 0.0,
         }
     }
 
@@ -329,7 +373,7 @@ mod tests {
     }
 
     fn judged(other: Contender) -> (Verdict, Outcome, String) {
-        let r = recommend(&[base(), other], Some("unquantized"));
+        let r = recommend(&[base(), other], Some("unquantized"), None);
         (r.verdict, r.judgements[0].outcome, r.reason)
     }
 
@@ -365,9 +409,37 @@ mod tests {
         narrow.latency_ms = Some(vec![99.0; 10]);
         let mut baseline = base();
         baseline.latency_ms = Some(vec![100.0; 10]);
-        let r = recommend(&[baseline, narrow], Some("unquantized"));
+        let r = recommend(&[baseline, narrow], Some("unquantized"), None);
         assert_eq!((r.verdict, r.judgements[0].outcome), (Verdict::Keep, Outcome::WithinNoise));
-        assert!(r.reason.contains("under the 2%"), "{}", r.reason);
+        assert!(r.reason.contains("under the 2.0%"), "{}", r.reason);
+    }
+
+    #[test]
+    fn two_benchmarks_of_the_same_weights_say_how_large_the_noise_is() {
+        let all = [base(), contender("fast", 80.0, 0.02, 0.96)];
+        let names = ["base".to_owned(), "stability".to_owned()];
+        let control = |difference| Control { names: names.clone(), difference };
+        let r = recommend(&all, Some("unquantized"), Some(&control(0.1)));
+        assert_eq!(r.verdict, Verdict::Take);
+        let r = recommend(&all, Some("unquantized"), Some(&control(0.25)));
+        assert_eq!((r.verdict, r.judgements[0].outcome), (Verdict::Keep, Outcome::WithinNoise));
+        assert!(
+            r.reason.contains("under the 25.0% by which base and stability differ"),
+            "{}",
+            r.reason
+        );
+    }
+
+    #[test]
+    fn what_others_took_of_the_machine_is_no_gain() {
+        let mut busy = contender("fast", 80.0, 0.02, 0.96);
+        busy.disturbance = 0.3;
+        let (verdict, outcome, reason) = judged(busy);
+        assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::WithinNoise));
+        assert!(reason.contains("30.0% of the processors' time"), "{reason}");
+        let mut slow = contender("slow", 120.0, 0.02, 0.96);
+        slow.disturbance = 0.3;
+        assert_eq!(judged(slow).1, Outcome::WithinNoise);
     }
 
     #[test]
@@ -388,7 +460,7 @@ mod tests {
         let mut unknown = contender("fast", 80.0, 0.0, 0.0);
         unknown.quality = None;
         assert_eq!(judged(unknown).1, Outcome::FasterQualityUnknown);
-        let r = recommend(&[base(), contender("fast", 80.0, 0.02, 0.96)], None);
+        let r = recommend(&[base(), contender("fast", 80.0, 0.02, 0.96)], None, None);
         assert_eq!(r.judgements[0].outcome, Outcome::FasterQualityUnknown);
     }
 
@@ -400,7 +472,7 @@ mod tests {
             contender("b", 70.0, 0.02, 0.96),
             contender("c", 60.0, 0.09, 0.80),
         ];
-        let r = recommend(&all, Some("unquantized"));
+        let r = recommend(&all, Some("unquantized"), None);
         assert_eq!((r.verdict, r.format.as_deref()), (Verdict::Take, Some("b")));
         assert_eq!(r.judgements.len(), 3);
     }
@@ -430,15 +502,16 @@ mod tests {
         let mut failed = base();
         failed.latency_ms = None;
         failed.failure = Some("quantize: disk full".to_owned());
-        let r = recommend(&[failed, contender("fast", 80.0, 0.02, 0.96)], Some("unquantized"));
+        let r =
+            recommend(&[failed, contender("fast", 80.0, 0.02, 0.96)], Some("unquantized"), None);
         assert_eq!((r.verdict, r.format), (Verdict::Undecided, None));
         assert!(r.reason.contains("disk full"), "{}", r.reason);
-        assert_eq!(recommend(&[], None).verdict, Verdict::Undecided);
+        assert_eq!(recommend(&[], None, None).verdict, Verdict::Undecided);
     }
 
     #[test]
     fn a_single_format_is_kept() {
-        let r = recommend(&[base()], Some("unquantized"));
+        let r = recommend(&[base()], Some("unquantized"), None);
         assert_eq!(r.reason, "Keep base: the job has no other format.");
     }
 
@@ -446,7 +519,7 @@ mod tests {
     fn noise_is_passed_on_as_a_caution() {
         let mut noisy = contender("fast", 80.0, 0.02, 0.96);
         noisy.noise = vec!["others took 31% of the processors".to_owned()];
-        let r = recommend(&[base(), noisy], Some("unquantized"));
+        let r = recommend(&[base(), noisy], Some("unquantized"), None);
         assert_eq!(r.cautions, ["fast: others took 31% of the processors"]);
     }
 }

@@ -233,6 +233,22 @@ fn a_format_that_does_not_load_is_never_recommended_however_fast() {
 }
 
 #[test]
+fn a_reference_with_the_same_weights_says_how_large_the_noise_is() {
+    let (_guard, dir) = directory();
+    let mut spec = spec(&dir);
+    // The baseline's twin, measured 30% faster.
+    spec.references[0].bench = Some(bench("models/stability.gguf", 70.0));
+    assert_eq!(report(&spec).recommendation.verdict, Verdict::Take);
+    let mut same = compared();
+    same["tensor_error"]["identical"] = json!(5);
+    spec.candidates[0].compare.insert("stability".to_owned(), same);
+    let recommendation = report(&spec).recommendation;
+    assert_eq!(recommendation.verdict, Verdict::Keep);
+    let reason = recommendation.reason;
+    assert!(reason.contains("30.0% by which q4_K_M and stability differ"), "{reason}");
+}
+
+#[test]
 fn logs_of_a_format_are_joined_and_a_lost_one_is_named() {
     let (_guard, dir) = directory();
     fs::write(dir.join("quantize.log"), "one").unwrap();
