@@ -115,6 +115,10 @@ fn run(spec: &QuantizeSpec) -> Result<WriteResult, StepError> {
     Ok(result)
 }
 
+fn rule(pattern: &str, ty: &str) -> TensorRule {
+    TensorRule { pattern: pattern.to_owned(), ggml_type: ty.parse().unwrap() }
+}
+
 /// Format to tensor to type and SHA-256.
 type Oracle = BTreeMap<String, BTreeMap<String, (String, String)>>;
 
@@ -218,10 +222,6 @@ fn metadata_and_order_are_those_of_llama_quantize() {
 #[test]
 fn rules_win_and_say_so() {
     let place = Place::new();
-    let rule = |pattern: &str, ty: &str| TensorRule {
-        pattern: pattern.to_owned(),
-        ggml_type: ty.parse().unwrap(),
-    };
     let mut spec = place.spec(checkpoint(), "q4_K_S", NativeMxfp4::Keep);
     spec.format.tensors = vec![
         rule(r"^output\.weight$", "q4_0"),
@@ -260,4 +260,30 @@ fn an_existing_file_is_replaced_only_when_told() {
     spec.force = true;
     run(&spec).unwrap();
     File::open(&spec.out).unwrap();
+}
+
+/// Keeps what steps log.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl EventSink for Heard {
+    fn emit(&self, event: Event) {
+        if let Event::Log { message, .. } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_decides_nothing_is_told() {
+    let place = Place::new();
+    let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
+    spec.format.tensors = vec![rule("attn_q", "q4_0"), rule("_norm", "q4_0")];
+    let heard = Heard::default();
+    let context = Context { events: &heard, ..context() };
+    quantize::run(&spec, &context).unwrap();
+    let heard = heard.0.into_inner().unwrap();
+    let expected = "the tensor rule \"_norm\" decides nothing: what it matches is never quantized \
+                    or decided by an earlier rule, such as blk.0.attn_norm.weight (kept: a norm)";
+    assert_eq!(heard, [expected]);
 }

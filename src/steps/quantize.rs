@@ -9,7 +9,7 @@ use super::model_source::{identity, open_source};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals};
 use super::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError, WriteResult};
 use crate::checkpoint::QUANTIZATION_VERSION;
-use crate::ggml::policy::{self, Policy, Rule};
+use crate::ggml::policy::{self, Choice, Policy, Reason, Rule};
 use crate::ggml::{GgmlType, Mix};
 use crate::gguf::{Layout, Metadata, TensorSource, Value};
 
@@ -46,6 +46,9 @@ pub struct PlannedTensor {
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     let source = open_source(&spec.source)?;
     let chosen = Chosen::new(spec, &*source)?;
+    for warning in &chosen.warnings {
+        ctx.log(Level::Warn, warning.as_str());
+    }
     warn_about_losses(&*source, &chosen.targets, ctx);
     let file = ModelFile {
         source: &*source,
@@ -95,6 +98,7 @@ struct Chosen {
     targets: Vec<Target>,
     /// One for each target.
     why: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Chosen {
@@ -127,20 +131,13 @@ impl Chosen {
         unused_rules(&rules, &tensors).map_err(usage)?;
 
         let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by(|&a, &b| {
-            let (a, b) = (tensors[a].name, tensors[b].name);
-            (layer(a), a).cmp(&(layer(b), b))
-        });
+        order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
         let targets =
             order.iter().map(|&i| Target { source: i, ggml_type: choices[i].ty }).collect();
         let why = order.iter().map(|&i| choices[i].why(&rules)).collect();
-        Ok(Self { metadata: metadata(source.metadata(), mix), targets, why })
+        let warnings = idle_rules(&rules, &tensors, &choices);
+        Ok(Self { metadata: metadata(source.metadata(), mix), targets, why, warnings })
     }
-}
-
-/// The `N` of `blk.N.`; tensors outside of layers come first.
-fn layer(name: &str) -> Option<u64> {
-    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
 }
 
 /// A rule that matches no tensor is a typing error.
@@ -153,6 +150,25 @@ fn unused_rules(rules: &[Rule], tensors: &[policy::Tensor<'_>]) -> Result<(), St
             tensors.len()
         )),
     }
+}
+
+/// What to say of rules that match tensors and still decide nothing.
+fn idle_rules(rules: &[Rule], tensors: &[policy::Tensor<'_>], choices: &[Choice]) -> Vec<String> {
+    let idle = |(index, rule): (usize, &Rule)| {
+        if choices.iter().any(|c| c.reason == Reason::Rule(index)) {
+            return None;
+        }
+        let mut matched = tensors.iter().zip(choices);
+        let (tensor, choice) = matched.find(|(t, _)| rule.pattern.is_match(t.name))?;
+        Some(format!(
+            "the tensor rule {:?} decides nothing: what it matches is never quantized or decided \
+             by an earlier rule, such as {} ({})",
+            rule.pattern.as_str(),
+            tensor.name,
+            choice.why(rules)
+        ))
+    };
+    rules.iter().enumerate().filter_map(idle).collect()
 }
 
 /// What the mixes ask about a model.

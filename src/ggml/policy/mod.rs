@@ -139,7 +139,7 @@ impl Policy<'_> {
     /// experts whose layer cannot be told from its name.
     pub fn choose(&self, model: &Model, tensors: &[Tensor]) -> Result<Vec<Choice>, PolicyError> {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
-        // The mixes count tensors of a role, so the order matters; this is llama.cpp's.
+        // The mixes count tensors of a role, so the order matters.
         order.sort_by(|&a, &b| by_layer_and_name(tensors[a].name, tensors[b].name));
         let mut chooser = Chooser::new(self.mix, self.has_importance, model, tensors);
         let mut choices = vec![None; tensors.len()];
@@ -172,8 +172,9 @@ impl Policy<'_> {
     }
 }
 
-/// Layers in order, tensors outside of layers first; within a layer by name.
-fn by_layer_and_name(a: &str, b: &str) -> Ordering {
+/// The order in which llama-quantize chooses types and writes tensors: those outside of layers,
+/// then layer by layer; by name within.
+pub fn by_layer_and_name(a: &str, b: &str) -> Ordering {
     layer(a).cmp(&layer(b)).then_with(|| a.cmp(b))
 }
 
