@@ -1,6 +1,7 @@
 //! Published checkpoints (safetensors, both layouts) as a [`crate::gguf::TensorSource`]. Knows
 //! nothing of GGUF writing.
 
+mod check;
 mod convert_rows;
 mod converted;
 mod error;

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 
 use super::direct::{Threads, run_step};
-use super::model_args::CheckpointArgs;
+use super::model_args::{CheckpointArgs, beside};
 use super::{CliError, Globals, output};
 use crate::steps::{ConvertSpec, convert};
 
@@ -41,7 +41,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         force: args.force,
     };
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
-        convert::run(&spec, ctx)
+        convert::run(&spec, &ctx.with_journals(beside(&spec.out)))
     })?;
     if args.json {
         return output::print_json(&result);

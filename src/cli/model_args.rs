@@ -1,4 +1,5 @@
-//! Arguments that say how a checkpoint is read, for the commands that take one.
+//! What the commands that write models have in common: how a checkpoint is read, and where an
+//! unfinished file is remembered.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -33,6 +34,14 @@ impl CheckpointArgs {
         } else {
             QuantizeSource::Gguf(path.to_owned())
         }
+    }
+}
+
+/// The directory of `out`: without a workspace the journal of an unfinished file is beside it.
+pub fn beside(out: &Utf8Path) -> Utf8PathBuf {
+    match out.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent.to_owned(),
+        _ => Utf8PathBuf::from("."),
     }
 }
 

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 
 use super::direct::{Threads, run_step};
-use super::model_args::CheckpointArgs;
+use super::model_args::{CheckpointArgs, beside};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
@@ -70,7 +70,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let label = format!("quantize {}", args.input);
-    let result = run_step(globals, args.threads, &label, |ctx| quantize::run(&spec, ctx))?;
+    let result = run_step(globals, args.threads, &label, |ctx| {
+        quantize::run(&spec, &ctx.with_journals(beside(&spec.out)))
+    })?;
     if args.json {
         return output::print_json(&result);
     }

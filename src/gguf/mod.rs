@@ -4,15 +4,18 @@
 
 mod cursor;
 mod error;
+mod header;
 mod map;
 mod metadata;
 mod reader;
 mod source;
+mod values;
 mod writer;
 
 pub use error::Error;
+pub use header::MAX_NAME;
 pub use map::Map;
 pub use metadata::{Array, DEFAULT_ALIGNMENT, Metadata, Value};
-pub use reader::{File, MAX_NAME};
+pub use reader::File;
 pub use source::{SourceError, TensorInfo, TensorSource};
 pub use writer::{Layout, LayoutError};

@@ -3,7 +3,8 @@
 use camino::Utf8PathBuf;
 
 use super::*;
-use crate::gguf::Layout;
+use crate::ggml::GgmlType;
+use crate::gguf::{Array, Layout, Value};
 
 const ORACLE_IMATRIX: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle/nano.imatrix.gguf");

@@ -62,6 +62,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same, with journals in `directory`.
+    pub fn with_journals(&self, directory: Utf8PathBuf) -> Context<'_> {
+        Context {
+            events: self.events,
+            cancelled: self.cancelled,
+            threads: self.threads,
+            journals: Some(directory),
+        }
+    }
+
     /// Fails with [`super::ErrorClass::Interrupted`] once the step should stop.
     pub fn check_cancelled(&self) -> Result<(), StepError> {
         if self.cancelled.load(Ordering::Relaxed) {

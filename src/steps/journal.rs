@@ -51,8 +51,10 @@ impl Journal {
     pub fn new(directory: &Utf8Path, out: &Utf8Path, identity: String) -> Self {
         // The same file under two spellings gets two journals, of which one is never matched.
         let full = std::path::absolute(out).unwrap_or_else(|_| out.into());
-        let name = hex::encode(Sha256::digest(full.as_os_str().as_encoded_bytes()));
-        Self { path: directory.join(format!("{}.journal", &name[..16])), identity, file: None }
+        let digest = hex::encode(Sha256::digest(full.as_os_str().as_encoded_bytes()));
+        let name = out.file_name().unwrap_or_default();
+        let path = directory.join(format!("{name}.{}.journal", &digest[..16]));
+        Self { path, identity, file: None }
     }
 
     /// The entries of finished tensors that the unfinished file `partial` still bears out, from
