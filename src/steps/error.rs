@@ -48,13 +48,17 @@ impl StepError {
         Self { class, message: message.into() }
     }
 
-    /// An error together with its chain of sources, joined by `: `.
+    /// An error together with its chain of sources, joined by `: `. A source that the message
+    /// before it ends with already is not repeated.
     pub fn from_error(class: ErrorClass, error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(e) = source {
-            message.push_str(": ");
-            message.push_str(&e.to_string());
+            let text = e.to_string();
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
             source = e.source();
         }
         Self { class, message }
@@ -63,5 +67,27 @@ impl StepError {
     /// The failure of a step that was told to stop.
     pub fn interrupted() -> Self {
         Self::new(ErrorClass::Interrupted, "interrupted; the next run continues here")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("cannot open x: {0}")]
+        Shown(#[source] std::io::Error),
+        #[error("cannot open x")]
+        Hidden(#[source] std::io::Error),
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let cause = || std::io::Error::other("no such thing");
+        for error in [Outer::Shown(cause()), Outer::Hidden(cause())] {
+            let message = StepError::from_error(ErrorClass::Input, &error).message;
+            assert_eq!(message, "cannot open x: no such thing");
+        }
     }
 }
