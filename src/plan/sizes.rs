@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::Task;
+use super::graph::{Target, Task};
 use super::{Judgement, Plan, StepState, Verdict};
-use crate::steps::{
-    ConvertSpec, ErrorClass, QuantizeSource, QuantizeSpec, StepError, convert, quantize,
-};
+use crate::gguf::{Layout, TensorSource};
+use crate::steps::{ErrorClass, QuantizeSource, QuantizeSpec, StepError, open_source, quantize};
 
 impl Plan {
     /// Bytes of each model file, by step number: of a file that is there already as it is, of
@@ -20,59 +19,68 @@ impl Plan {
         judgements: &[Judgement],
     ) -> Result<BTreeMap<usize, u64>, StepError> {
         let mut sizes = BTreeMap::new();
+        let mut to_write = Vec::new();
         for (step, judgement) in judgements.iter().enumerate() {
-            let bytes = match (&self.states[step], &judgement.verdict) {
-                (StepState::Fresh(done), _) if self.graph.node(step).task.writes_model() => {
-                    done.outputs.first().map(|output| output.bytes)
-                }
+            let task = self.graph.node(step).task;
+            match (&self.states[step], &judgement.verdict) {
                 // An input is missing: nothing can be said.
                 (_, Verdict::Blocked { .. }) => return Ok(sizes),
-                _ => match self.bytes_to_write(self.graph.node(step).task) {
-                    Ok(bytes) => bytes,
-                    Err(error) if error.class == ErrorClass::Usage => {
-                        let step = &self.graph.node(step).id;
-                        return Err(StepError::new(error.class, format!("{step}: {error}")));
-                    }
-                    Err(_) => None,
-                },
-            };
-            sizes.extend(bytes.map(|bytes| (step, bytes)));
+                (StepState::Fresh(done), _) if task.writes_model() => {
+                    sizes.extend(done.outputs.first().map(|output| (step, output.bytes)));
+                }
+                _ if task.writes_model() => to_write.push((step, task)),
+                _ => {}
+            }
+        }
+        if to_write.is_empty() {
+            return Ok(sizes);
+        }
+        // A vocabulary takes its time: one look at the source serves all.
+        let Ok(source) = open_source(&self.source_to_measure()) else { return Ok(sizes) };
+        for (step, task) in to_write {
+            match self.bytes_to_write(&*source, task) {
+                Ok(bytes) => sizes.extend(bytes.map(|bytes| (step, bytes))),
+                Err(error) if error.class == ErrorClass::Usage => {
+                    let step = &self.graph.node(step).id;
+                    return Err(StepError::new(error.class, format!("{step}: {error}")));
+                }
+                Err(_) => {}
+            }
         }
         Ok(sizes)
     }
 
-    fn bytes_to_write(&self, task: Task) -> Result<Option<u64>, StepError> {
-        let input = &self.job.input;
-        let Some((_, out)) = self.destination(task) else { return Ok(None) };
-        Ok(Some(match task {
-            Task::Convert => convert::output_bytes(&ConvertSpec {
-                checkpoint: input.checkpoint.clone(),
-                tokenizer: input.tokenizer.clone(),
-                dtype: self.job.convert.dtype,
-                out: out.into(),
-                force: false,
-            })?,
-            Task::Quantize(target) => {
-                let converted = self.done(Task::Convert).and_then(|done| done.outputs.first());
-                let source = match converted {
-                    Some(file) => QuantizeSource::Gguf(file.path.clone()),
-                    // What convert will write is what its source looks like now.
-                    None => QuantizeSource::Checkpoint {
-                        directory: input.checkpoint.clone(),
-                        tokenizer: input.tokenizer.clone(),
-                        dtype: self.job.convert.dtype,
-                    },
-                };
-                quantize::plan(&QuantizeSpec {
-                    source,
-                    format: self.format(target)?.clone(),
-                    native_mxfp4: self.job.quantize.native_mxfp4,
-                    out: out.into(),
-                    force: false,
-                })?
-                .file_bytes
-            }
-            _ => return Ok(None),
-        }))
+    /// What every model file is made from: the converted file if it is there as it should be, or
+    /// else the checkpoint, which looks as convert will write it.
+    fn source_to_measure(&self) -> QuantizeSource {
+        match self.done(Task::Convert) {
+            Some(_) => self.source(),
+            None => self.checkpoint_source(),
+        }
+    }
+
+    fn bytes_to_write(
+        &self,
+        source: &dyn TensorSource,
+        task: Task,
+    ) -> Result<Option<u64>, StepError> {
+        Ok(match task {
+            Task::Convert => Layout::new(source.metadata(), source.tensors())
+                .ok()
+                .map(|layout| layout.file_bytes()),
+            Task::Quantize(target) => Some(self.quantized_bytes(source, target)?),
+            _ => None,
+        })
+    }
+
+    fn quantized_bytes(&self, source: &dyn TensorSource, target: Target) -> Result<u64, StepError> {
+        let spec = QuantizeSpec {
+            source: self.source(),
+            format: self.format(target)?.clone(),
+            native_mxfp4: self.job.quantize.native_mxfp4,
+            out: super::names::model_template(&self.job, target).into(),
+            force: false,
+        };
+        Ok(quantize::plan_source(source, &spec)?.file_bytes)
     }
 }

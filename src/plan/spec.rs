@@ -80,14 +80,19 @@ impl Plan {
         Ok(VerifySpec { directory, files })
     }
 
-    fn source(&self) -> QuantizeSource {
+    pub(super) fn source(&self) -> QuantizeSource {
         match &self.job.convert.gguf {
             Some(gguf) => QuantizeSource::Gguf(gguf.clone()),
-            None => QuantizeSource::Checkpoint {
-                directory: self.job.input.checkpoint.clone(),
-                tokenizer: self.job.input.tokenizer.clone(),
-                dtype: self.job.convert.dtype,
-            },
+            None => self.checkpoint_source(),
+        }
+    }
+
+    /// The checkpoint, as convert would write it.
+    pub(super) fn checkpoint_source(&self) -> QuantizeSource {
+        QuantizeSource::Checkpoint {
+            directory: self.job.input.checkpoint.clone(),
+            tokenizer: self.job.input.tokenizer.clone(),
+            dtype: self.job.convert.dtype,
         }
     }
 

@@ -67,9 +67,19 @@ pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepEr
 /// # Errors
 /// As [`run`], as far as headers tell.
 pub fn plan(spec: &QuantizeSpec) -> Result<QuantizePlan, StepError> {
-    let source = open_source(&spec.source)?;
-    let chosen = Chosen::new(spec, &*source)?;
-    let infos = infos(&*source, &chosen.targets);
+    plan_source(&*open_source(&spec.source)?, spec)
+}
+
+/// [`plan`] with the source opened already; the one that `spec` names is not looked at.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_source(
+    source: &dyn TensorSource,
+    spec: &QuantizeSpec,
+) -> Result<QuantizePlan, StepError> {
+    let chosen = Chosen::new(spec, source)?;
+    let infos = infos(source, &chosen.targets);
     let layout = Layout::new(&chosen.metadata, &infos)
         .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", spec.out)))?;
     let (bytes, elements) = totals(&infos);
