@@ -123,7 +123,8 @@ fn candidates(document: &BenchDocument, quality_reference: Option<&str>) -> Stri
 
 /// What the percentiles are percentiles of, and what they are worth.
 fn measured_how(document: &BenchDocument) -> String {
-    let Some(m) = document.results.iter().find_map(|f| f.measured.as_ref()) else {
+    let mut files = document.results.iter().chain(&document.references);
+    let Some(m) = files.find_map(|f| f.measured.as_ref()) else {
         return String::new();
     };
     let s = m.settings;
