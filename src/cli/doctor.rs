@@ -6,11 +6,11 @@ use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::{CliError, output};
+use super::direct::Threads;
+use super::{CliError, job, output};
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
-use crate::plan::{Demand, DiskDemand, Plan, Verdict};
-use crate::state::State;
+use crate::plan::{Demand, DiskDemand, Verdict};
 use crate::steps::ErrorClass;
 
 /// Show the host, and whether it can do a job
@@ -59,10 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let host = HostFacts::gather();
     let job = match &args.manifest {
         None => None,
-        Some(path) => {
-            let job = Job::load(path).map_err(|e| CliError::diagnostic(ErrorClass::Usage, e))?;
-            Some(examine(job, &host)?)
-        }
+        Some(path) => Some(examine(job::load(path)?, &host)?),
     };
     let finding = Finding { host, job };
     if args.json {
@@ -84,11 +81,9 @@ impl JobFinding {
 }
 
 /// Plans the job and holds what it asks for against the host.
-fn examine(job: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
-    let name = job.name.clone();
-    let state = State::open_read_only(&job.workspace)
-        .map_err(|e| CliError::from_error(ErrorClass::Host, &e))?;
-    let mut plan = Plan::new(job, state, host.clone())?;
+fn examine(manifest: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
+    let name = manifest.name.clone();
+    let mut plan = job::plan(manifest, None, Threads::default())?;
     let judgements = plan.judge_all()?;
     let Demand { steps, disks, problems, .. } = plan.demand(&judgements)?;
     let mut input_problems: Vec<String> = judgements

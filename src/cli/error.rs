@@ -1,6 +1,9 @@
 //! What a subcommand fails with: a class that decides the exit code, and what to show.
 
 use std::error::Error;
+use std::fmt;
+
+use miette::{Diagnostic, LabeledSpan, MietteHandlerOpts, ReportHandler, SourceCode};
 
 use crate::steps::{ErrorClass, StepError};
 
@@ -16,7 +19,7 @@ enum Shown {
     /// Printed after `error: `.
     Message(String),
     /// Printed with the source lines it labels.
-    Diagnostic(miette::Report),
+    Diagnostic(Box<dyn Diagnostic + Send + Sync>),
 }
 
 impl CliError {
@@ -38,9 +41,9 @@ impl CliError {
     /// A diagnostic that shows lines of a file.
     pub fn diagnostic(
         class: ErrorClass,
-        diagnostic: impl miette::Diagnostic + Send + Sync + 'static,
+        diagnostic: impl Diagnostic + Send + Sync + 'static,
     ) -> Self {
-        Self { class, shown: Shown::Diagnostic(miette::Report::new(diagnostic)) }
+        Self { class, shown: Shown::Diagnostic(Box::new(diagnostic)) }
     }
 
     /// Decides the exit code.
@@ -50,12 +53,66 @@ impl CliError {
 
     /// The text for standard error, without a trailing newline.
     pub fn render(&self) -> String {
+        let error = console::style("error:").red().bold().for_stderr();
         match &self.shown {
-            Shown::Message(message) => {
-                format!("{} {message}", console::style("error:").red().bold().for_stderr())
-            }
-            Shown::Diagnostic(report) => format!("{report:?}").trim_end().to_owned(),
+            Shown::Message(message) => format!("{error} {message}"),
+            Shown::Diagnostic(all) => match all.related() {
+                None => Drawn(all.as_ref()).to_string().trim_end().to_owned(),
+                // As a compiler does: each problem with its lines, and how many there were.
+                Some(problems) => {
+                    let source = all.source_code();
+                    let mut text: String = problems
+                        .map(|p| Drawn(&Within { problem: p, source }).to_string())
+                        .collect();
+                    text.push_str(&format!("{error} {all}"));
+                    text
+                }
+            },
         }
+    }
+}
+
+/// A diagnostic with the lines it labels, drawn for standard error.
+struct Drawn<'a>(&'a dyn Diagnostic);
+
+impl fmt::Display for Drawn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        MietteHandlerOpts::new().build().debug(self.0, f)?;
+        f.write_str("\n")
+    }
+}
+
+/// One of several problems, with the source that they share.
+struct Within<'a> {
+    problem: &'a dyn Diagnostic,
+    source: Option<&'a dyn SourceCode>,
+}
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.problem, f)
+    }
+}
+
+impl fmt::Debug for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.problem, f)
+    }
+}
+
+impl Error for Within<'_> {}
+
+impl Diagnostic for Within<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.problem.labels()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source
     }
 }
 

@@ -63,6 +63,7 @@ pub struct Globals {
     pub verbose: u8,
 }
 
+/// In the order of the help: jobs, then files at hand.
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
@@ -70,17 +71,17 @@ enum Command {
     Status(status::Args),
     Log(log::Args),
     Report(report::Args),
-    Bench(bench::Args),
-    Cache(cache::Args),
-    Check(check::Args),
-    Convert(convert::Args),
-    Diff(diff::Args),
     Doctor(doctor::Args),
+    Cache(cache::Args),
+    Schema(schema::Args),
+    Convert(convert::Args),
+    Quantize(quantize::Args),
+    Inspect(inspect::Args),
+    Diff(diff::Args),
+    Check(check::Args),
+    Bench(bench::Args),
     Evaluate(evaluate::Args),
     Generate(generate::Args),
-    Inspect(inspect::Args),
-    Quantize(quantize::Args),
-    Schema(schema::Args),
     #[command(hide = true)]
     ExecStep,
 }
