@@ -1,13 +1,14 @@
 //! What the commands about a job share: its manifest, its plan, its workspace.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
 
 use super::CliError;
 use super::direct::Threads;
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
-use crate::plan::{Plan, UnknownStep};
-use crate::state::{self, State, StateError};
+use crate::plan::{Machine, Plan, UnknownStep};
+use crate::state::{self, Stamp, State, StateError};
 use crate::steps::{ErrorClass, StepError};
 
 /// Reads a manifest.
@@ -24,7 +25,47 @@ pub fn plan(job: Job, state: Option<State>, threads: Threads) -> Result<Plan, Cl
     };
     // A measurement with fewer threads is another measurement.
     let host = HostFacts { threads: threads.count(), ..HostFacts::gather() };
-    Ok(Plan::new(job, state, host)?)
+    let program = program_sha256(state.as_ref())?;
+    Ok(Plan::new(job, state, Machine { host, program })?)
+}
+
+/// The SHA-256 of this program: as the state remembers it, or by reading it.
+fn program_sha256(state: Option<&State>) -> Result<String, CliError> {
+    let host = |e: std::io::Error| {
+        CliError::new(ErrorClass::Host, format!("cannot read the program itself: {e}"))
+    };
+    let path = std::env::current_exe().map_err(host)?;
+    let path = Utf8PathBuf::from_path_buf(path).unwrap_or_else(|_| "/proc/self/exe".into());
+    let stamp = Stamp::of(&path).map_err(host)?;
+    if let (Some(state), Some(stamp)) = (state, &stamp)
+        && let Some(sha256) = state.digest(&path, stamp)?
+    {
+        return Ok(sha256);
+    }
+    // A program that has been replaced since it started is still there under this name.
+    let mut file = std::fs::File::open("/proc/self/exe")
+        .or_else(|_| std::fs::File::open(&path))
+        .map_err(host)?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(host)?;
+    let sha256 = hex::encode(hasher.finalize());
+    if let (Some(state), Some(stamp)) = (state.filter(|s| s.is_writable()), &stamp) {
+        state.record_digest(&path, stamp, &sha256)?;
+    }
+    Ok(sha256)
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `path` as it is shortest from the current directory.

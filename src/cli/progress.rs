@@ -119,7 +119,7 @@ pub fn template(total: u64, unit: Unit) -> &'static str {
     match (unit, total) {
         (_, 0) => "{prefix} {spinner} {elapsed} {wide_msg}",
         (Unit::Bytes, _) => {
-            "{prefix} {bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left {wide_msg}"
+            "{prefix} {bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left {wide_msg}"
         }
         (Unit::Tokens, _) => {
             "{prefix} {bar:24} {pos} of {len} tokens, {per_sec}, {eta} left {wide_msg}"

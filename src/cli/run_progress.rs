@@ -71,9 +71,10 @@ impl RunObserver for RunProgress {
     fn started(&self, step: &str) {
         match &self.view {
             View::Terminal { bars, running } => {
-                let bar = bars.add(ProgressBar::no_length());
-                bar.set_prefix(step.to_owned());
-                bar.set_style(styled("{prefix} {spinner} {elapsed} {wide_msg}"));
+                let bar = ProgressBar::no_length()
+                    .with_prefix(step.to_owned())
+                    .with_style(styled("{prefix} {spinner} {elapsed} {wide_msg}"));
+                let bar = bars.add(bar);
                 bar.enable_steady_tick(Duration::from_millis(200));
                 running.borrow_mut().insert(step.to_owned(), bar);
             }

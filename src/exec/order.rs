@@ -27,6 +27,9 @@ pub struct Record {
     pub step: String,
     pub key: String,
     pub ingredients: Vec<Ingredient>,
+    /// The files it reads whose digests are in the key: a success counts only if none of them
+    /// changed meanwhile.
+    pub reads: Vec<Utf8PathBuf>,
     /// Do it even if a success is recorded already.
     pub redo: bool,
 }

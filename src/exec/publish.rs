@@ -23,7 +23,7 @@ pub struct Publication<'a> {
     spec: StepSpec,
     events: &'a dyn EventSink,
     _lock: Lock,
-    /// Stamps of the files that the step hashes, taken before it reads them.
+    /// Stamps of the files that the step reads, taken before it does.
     before: Vec<(Utf8PathBuf, Stamp)>,
     /// A file of unknown origin that stood under the output's name, and where it is meanwhile.
     aside: Option<(Utf8PathBuf, Utf8PathBuf)>,
@@ -111,15 +111,16 @@ impl<'a> Publication<'a> {
             })?;
             self.make_room(&out)?;
         }
+        let mut reads = self.record.reads.clone();
         if let StepSpec::Verify(spec) = &self.spec {
-            for name in spec.files.keys() {
-                let path = spec.directory.join(name);
-                // A file that cannot be looked at is the step's own error.
-                if let Ok(Some(stamp)) = Stamp::of(&path) {
-                    // A change right after this must show in the stamp.
-                    stamp.settle();
-                    self.before.push((path, stamp));
-                }
+            reads.extend(spec.files.keys().map(|name| spec.directory.join(name)));
+        }
+        for path in reads {
+            // A file that cannot be looked at is the step's own error.
+            if let Ok(Some(stamp)) = Stamp::of(&path) {
+                // A change right after this must show in the stamp.
+                stamp.settle();
+                self.before.push((path, stamp));
             }
         }
         Ok(self)
@@ -176,6 +177,7 @@ impl<'a> Publication<'a> {
 
     /// Records a success.
     pub fn commit(self, result: Value) -> Result<Value, StepError> {
+        self.check_unchanged()?;
         let kind = self.spec.kind();
         let outputs = outputs(kind, &result)?;
         for output in &outputs {
@@ -206,6 +208,17 @@ impl<'a> Publication<'a> {
             self.settle_aside(out, aside);
         }
         Ok(result)
+    }
+
+    /// A result made from something else than its key says is worth nothing.
+    fn check_unchanged(&self) -> Result<(), StepError> {
+        match self.before.iter().find(|(p, stamp)| Stamp::of(p).ok().flatten() != Some(*stamp)) {
+            None => Ok(()),
+            Some((path, _)) => Err(StepError::new(
+                ErrorClass::Input,
+                format!("{path} was changed while this step read it; run again"),
+            )),
+        }
     }
 
     /// Removes what was put aside if the step wrote the same bytes again.

@@ -30,6 +30,8 @@ struct Mock {
     fail: BTreeSet<String>,
     /// Steps that set the run's cancellation and stop.
     interrupt: BTreeSet<String>,
+    /// Steps during which the corpus changes.
+    edit: BTreeSet<String>,
     /// Steps whose worker records its success and dies before it can say so.
     die_at_the_end: BTreeSet<String>,
     /// Measurements differ from run to run.
@@ -44,6 +46,7 @@ impl Executor for Mock {
         let tick = *self.tick.borrow();
         let step = record.step;
         let (fail, interrupt) = (self.fail.contains(&step), self.interrupt.contains(&step));
+        let edit = self.edit.contains(&step);
         let dies = self.die_at_the_end.contains(&step);
         Box::pin(async move {
             let result =
@@ -54,6 +57,9 @@ impl Executor for Mock {
                     if interrupt {
                         work.cancelled.store(true, Ordering::Relaxed);
                         return Err(StepError::interrupted());
+                    }
+                    if edit && let StepSpec::Evaluate(spec) = spec {
+                        std::fs::write(&spec.corpus[0], "edited meanwhile").unwrap();
                     }
                     fake(spec, tick)
                 })?;
@@ -449,6 +455,18 @@ fn a_worker_that_died_after_its_record_has_lost_nothing() {
     assert_eq!(summary.failure(), Some(ErrorClass::Step));
     let ran = run_job(&workspace, workspace.job());
     assert!(!ran.contains(&"convert".to_owned()), "{ran:?}");
+}
+
+#[test]
+fn an_input_that_changes_under_a_step_spoils_its_result() {
+    let workspace = Workspace::new();
+    let mock = Mock { edit: named(&["evaluate:q4_K_M"]), ..Mock::default() };
+    let (_, summary) = run_with(mock, &workspace, workspace.job(), false, |_| {});
+    let failed = summary.steps.iter().find(|s| s.status == Status::Failed).unwrap();
+    assert_eq!(failed.step, "evaluate:q4_K_M");
+    assert!(failed.message.as_ref().unwrap().contains("changed while this step read it"));
+    let ran = run_job(&workspace, workspace.job());
+    assert_eq!(ran[..3], ["verify", "evaluate:q4_K_M", "evaluate:q4_K_S"]);
 }
 
 #[test]

@@ -70,18 +70,18 @@ impl Plan {
         let mut demand = Demand {
             steps,
             disks: Vec::new(),
-            host_ram_bytes: self.host.ram_bytes,
+            host_ram_bytes: self.machine.host.ram_bytes,
             problems: Vec::new(),
         };
         if let Some(min) = self.job.host.min_ram
-            && self.host.ram_bytes < min
+            && self.machine.host.ram_bytes < min
             && (0..self.graph.len()).any(runs)
         {
             demand.problems.push(format!(
                 "host.min_ram asks for {} of memory, this machine has {}; run it on a larger one, \
                  or lower host.min_ram if the job is known to fit",
                 size(min),
-                size(self.host.ram_bytes)
+                size(self.machine.host.ram_bytes)
             ));
         }
         self.add_disks(&mut demand, runs)?;

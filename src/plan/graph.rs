@@ -4,10 +4,10 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::Machine;
 use super::ingredients::{self, Input};
 use super::input_files::Inputs;
 use crate::manifest::{Job, ReferenceOrigin};
-use crate::metrics::host::HostFacts;
 use crate::steps::StepKind;
 
 /// A file that the job makes or is given: a format, or a reference; by its place in the job.
@@ -92,14 +92,14 @@ pub struct Graph {
 
 impl Graph {
     /// Lays out the steps of `job`; references that are missing have none.
-    pub(super) fn build(job: &Job, inputs: &Inputs, host: &HostFacts) -> Self {
+    pub(super) fn build(job: &Job, inputs: &Inputs, machine: &Machine) -> Self {
         let mut graph = Self { inner: DiGraph::new() };
         for task in tasks(job, inputs) {
             graph.inner.add_node(Node { id: id(job, task), task });
         }
         for step in 0..graph.len() {
             let task = graph.node(step).task;
-            for input in ingredients::inputs(job, inputs, host, task) {
+            for input in ingredients::inputs(job, inputs, machine, task) {
                 let edge = match input {
                     Input::Parameter { .. } => continue,
                     Input::File { .. } => Some((Task::Verify, Edge::After)),

@@ -3,6 +3,7 @@
 
 use camino::Utf8PathBuf;
 
+use super::Machine;
 use super::graph::{Target, Task};
 use super::input_files::Inputs;
 use crate::manifest::{Job, ReferenceOrigin};
@@ -25,7 +26,7 @@ pub enum Input {
 }
 
 /// Everything that goes into `task`, in a fixed order; names are unique.
-pub fn inputs(job: &Job, files: &Inputs, host: &HostFacts, task: Task) -> Vec<Input> {
+pub fn inputs(job: &Job, files: &Inputs, machine: &Machine, task: Task) -> Vec<Input> {
     let mut list = List { job, files, inputs: Vec::new() };
     let version = format!("{}.version", task.kind().name());
     list.parameter(version, task.kind().version());
@@ -35,11 +36,13 @@ pub fn inputs(job: &Job, files: &Inputs, host: &HostFacts, task: Task) -> Vec<In
         Task::Quantize(target) => list.quantize(target),
         Task::LoadCheck(format) => {
             list.output(Task::Quantize(Target::Format(format)));
-            list.host(host);
+            list.host(&machine.host);
         }
         Task::Bench(target) => {
             list.bench(target);
-            list.host(host);
+            list.host(&machine.host);
+            // Times of two programs are no measure of two files.
+            list.parameter("qrun.sha256", &machine.program);
         }
         Task::Evaluate(format) => list.evaluate(format),
         Task::Compare { format, reference } => {

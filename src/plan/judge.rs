@@ -166,7 +166,7 @@ impl Plan {
 
     /// Everything that goes into `task`, with values as far as they are known.
     fn ingredients(&self, task: Task) -> Result<Vec<Known>, StepError> {
-        inputs(&self.job, &self.inputs, &self.host, task)
+        inputs(&self.job, &self.inputs, &self.machine, task)
             .into_iter()
             .filter_map(|input| self.value(input).transpose())
             .collect()

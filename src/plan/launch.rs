@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::graph::{Target, Task};
+use super::ingredients::{Input, inputs};
 use super::{Plan, key, names};
 use crate::state::Ingredient;
 use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
@@ -13,6 +14,8 @@ pub struct Launch {
     pub spec: StepSpec,
     pub key: String,
     pub ingredients: Vec<Ingredient>,
+    /// The files whose digests are among the ingredients.
+    pub reads: Vec<Utf8PathBuf>,
     /// Do it even if a success is recorded under its key.
     pub redo: bool,
 }
@@ -40,9 +43,19 @@ impl Plan {
             spec: self.spec(node.task, out, now)?,
             key,
             ingredients,
+            reads: self.reads(node.task),
             // What verify finds is remembered per file; its record says nothing of files of now.
             redo: node.task == Task::Verify || self.selection.forced.contains(&step),
         })
+    }
+
+    fn reads(&self, task: Task) -> Vec<Utf8PathBuf> {
+        let path = |input| match input {
+            Input::File { path, .. } => Some(path),
+            Input::Output(task) => Some(self.done(task)?.outputs.first()?.path.clone()),
+            _ => None,
+        };
+        inputs(&self.job, &self.inputs, &self.machine, task).into_iter().filter_map(path).collect()
     }
 
     /// The name under which `step` writes: the one it had begun with, if it was interrupted.

@@ -44,7 +44,7 @@ pub struct Plan {
     graph: Graph,
     /// What the workspace remembers; absent where it remembers nothing.
     state: Option<State>,
-    host: HostFacts,
+    machine: Machine,
     /// What stands where the manifest says that inputs are.
     inputs: input_files::Inputs,
     /// By step number: how far each one is.
@@ -52,6 +52,15 @@ pub struct Plan {
     /// Digests that verify found in this run, for files too new to be remembered.
     verified: BTreeMap<Utf8PathBuf, String>,
     selection: Selection,
+}
+
+/// What measures.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// With the threads that this run uses.
+    pub host: HostFacts,
+    /// SHA-256 of the program.
+    pub program: String,
 }
 
 /// What is known of a file without reading it.
@@ -73,15 +82,15 @@ impl Plan {
     ///
     /// # Errors
     /// [`ErrorClass::Host`] if the state cannot be read or a directory cannot be listed.
-    pub fn new(job: Job, state: Option<State>, host: HostFacts) -> Result<Self, StepError> {
+    pub fn new(job: Job, state: Option<State>, machine: Machine) -> Result<Self, StepError> {
         let inputs = input_files::Inputs::find(&job)?;
-        let graph = Graph::build(&job, &inputs, &host);
+        let graph = Graph::build(&job, &inputs, &machine);
         let states = vec![StepState::Undecided; graph.len()];
         let mut plan = Self {
             job,
             graph,
             state,
-            host,
+            machine,
             inputs,
             states,
             verified: BTreeMap::new(),
@@ -104,11 +113,6 @@ impl Plan {
     /// What the workspace remembers.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
-    }
-
-    /// The machine.
-    pub fn host(&self) -> &HostFacts {
-        &self.host
     }
 
     /// References that are not required and not there.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::Plan;
+use super::{Machine, Plan};
 use crate::ggml::GgmlType;
 use crate::manifest::{
     Bench, Convert, Evaluate, Format, HostRequirements, Input, Job, LoadCheck, Publish, Quantize,
@@ -90,7 +90,7 @@ impl Workspace {
 
     /// The plan of `job` over this workspace's state.
     pub fn plan(&self, job: Job) -> Plan {
-        Plan::new(job, Some(State::open(&self.path).unwrap()), host()).unwrap()
+        Plan::new(job, Some(State::open(&self.path).unwrap()), machine()).unwrap()
     }
 }
 
@@ -103,6 +103,10 @@ pub fn format(name: &str, baseline: bool) -> Format {
 
 pub fn rule(pattern: &str, ggml_type: GgmlType) -> TensorRule {
     TensorRule { pattern: pattern.into(), ggml_type }
+}
+
+pub fn machine() -> Machine {
+    Machine { host: host(), program: "p".repeat(64) }
 }
 
 pub fn host() -> HostFacts {

@@ -1,8 +1,8 @@
 //! What a plan says and shows before anything has run.
 
 use super::render::{View, dot, mermaid, text};
-use super::testing::{Workspace, format, host};
-use super::{Plan, Verdict, admit};
+use super::testing::{Workspace, format, host, machine};
+use super::{Machine, Plan, Verdict, admit};
 use crate::metrics::host::HostFacts;
 use crate::steps::ErrorClass;
 
@@ -14,7 +14,7 @@ fn view(plan: &mut Plan) -> View {
 
 /// A plan over no state, as before the first run.
 fn cold(job: crate::manifest::Job) -> Plan {
-    Plan::new(job, None, host()).unwrap()
+    Plan::new(job, None, machine()).unwrap()
 }
 
 #[test]
@@ -109,18 +109,23 @@ fn a_file_of_the_checkpoint_that_is_not_it_blocks_the_plan() {
 #[test]
 fn another_machine_has_to_measure_for_itself() {
     let workspace = Workspace::new();
-    let keys = |facts: HostFacts| {
-        let plan = Plan::new(workspace.job(), None, facts).unwrap();
+    let keys = |host: HostFacts, program: &str| {
+        let machine = Machine { host, program: program.into() };
+        let plan = Plan::new(workspace.job(), None, machine).unwrap();
         let parameters = |id: &str| {
             let task = plan.graph().node(plan.graph().find_id(id).unwrap()).task;
-            super::ingredients::inputs(&plan.job, &plan.inputs, plan.host(), task)
+            super::ingredients::inputs(&plan.job, &plan.inputs, &plan.machine, task)
         };
         ["bench:q4_K_M", "load_check:q4_K_M", "quantize:q4_K_M", "evaluate:q4_K_M"].map(parameters)
     };
-    let here = keys(host());
-    let there = keys(HostFacts { threads: 1, ..host() });
+    let here = keys(host(), "one");
+    let there = keys(HostFacts { threads: 1, ..host() }, "one");
     let differ: Vec<bool> = here.iter().zip(&there).map(|(a, b)| a != b).collect();
     assert_eq!(differ, [true, true, false, false]);
     // What changes from minute to minute changes no key.
-    assert_eq!(here, keys(HostFacts { load_1m: 9.0, available_ram_bytes: 1, ..host() }));
+    assert_eq!(here, keys(HostFacts { load_1m: 9.0, available_ram_bytes: 1, ..host() }, "one"));
+    // Another program measures other times, and computes the same.
+    let built_anew = keys(host(), "two");
+    let differ: Vec<bool> = here.iter().zip(&built_anew).map(|(a, b)| a != b).collect();
+    assert_eq!(differ, [true, false, false, false]);
 }

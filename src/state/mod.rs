@@ -108,6 +108,11 @@ impl State {
         Ok((version == schema::CURRENT).then_some(Self { db, directory }))
     }
 
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.db.is_readonly(rusqlite::MAIN_DB).is_ok_and(|read_only| !read_only)
+    }
+
     /// `.qrun` itself.
     pub fn directory(&self) -> &Utf8Path {
         &self.directory

@@ -194,3 +194,59 @@ fn the_second_to_lock_is_told_who_was_first() {
     drop(lock);
     lock_workspace(&workspace, "qrun b.toml").unwrap();
 }
+
+#[test]
+fn garbage_is_what_nobody_will_ask_for() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let there = workspace.join("there.gguf");
+    std::fs::write(&there, "model").unwrap();
+    let wrote = |key: &str, path: &Utf8Path| Action {
+        outputs: vec![FileDigest { path: path.to_owned(), bytes: 5, sha256: key.into() }],
+        ..action("quantize:a", key, 0)
+    };
+    // Replaced and gone; replaced and there; the last one.
+    state.record_action(&wrote("k1", &workspace.join("gone.gguf"))).unwrap();
+    state.record_action(&wrote("k2", &there)).unwrap();
+    state.record_action(&wrote("k3", &workspace.join("gone.gguf"))).unwrap();
+    // A measurement that was replaced may be asked for again.
+    for key in ["m1", "m2"] {
+        state.record_action(&Action { outputs: Vec::new(), ..action("bench:a", key, 0) }).unwrap();
+    }
+    for path in [&there, &workspace.join("other")] {
+        std::fs::write(path, "model").unwrap();
+        state.record_digest(path, &stamp(path), "aa").unwrap();
+    }
+    std::fs::remove_file(workspace.join("other")).unwrap();
+    let partial = workspace.join("begun.gguf.partial");
+    std::fs::write(&partial, "half").unwrap();
+    state
+        .set_pending(&Pending {
+            job: "job".into(),
+            step: "quantize:b".into(),
+            key: "k".into(),
+            outputs: vec![workspace.join("begun.gguf")],
+        })
+        .unwrap();
+    std::fs::write(state.journals().join("begun"), "entries").unwrap();
+    let runs: Vec<i64> = (0..3).map(|_| state.begin_run("job", "qrun").unwrap()).collect();
+    for run in &runs {
+        std::fs::create_dir_all(state.logs(*run)).unwrap();
+    }
+    assert_eq!(state.holdings().unwrap().unfinished[0].bytes, 4);
+
+    let removed = state.collect_garbage(1).unwrap();
+    assert_eq!((removed.digests, removed.actions, removed.runs), (1, 1, 2));
+    assert_eq!(removed.unfinished, std::slice::from_ref(&partial));
+    assert!(!partial.exists() && there.exists());
+    assert!(!state.logs(runs[0]).exists() && state.logs(runs[2]).exists());
+    assert!(state.action("job", "quantize:a", "k1").unwrap().is_none());
+    for (step, key) in
+        [("quantize:a", "k2"), ("quantize:a", "k3"), ("bench:a", "m1"), ("bench:a", "m2")]
+    {
+        assert!(state.action("job", step, key).unwrap().is_some(), "{step} {key}");
+    }
+    assert!(state.all_pending().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(state.journals()).unwrap().count(), 0);
+    assert!(state.check().unwrap().is_empty());
+}

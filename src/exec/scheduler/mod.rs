@@ -240,6 +240,7 @@ impl Scheduler<'_> {
                     step: node.id.clone(),
                     key: launch.key.clone(),
                     ingredients: launch.ingredients.clone(),
+                    reads: launch.reads.clone(),
                     redo: launch.redo,
                 }),
             },
