@@ -236,6 +236,16 @@ fn the_first_run_pins_the_checkpoint_and_a_change_of_it_is_refused() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_converted_is_not_pinned() {
+    let workspace = Workspace::new();
+    let mock = Mock { fail: named(&["convert"]), ..Mock::default() };
+    run_with(mock, &workspace, workspace.job(), true, |_| {});
+    assert!(!workspace.job().lock.exists());
+    run_job(&workspace, workspace.job());
+    assert!(workspace.job().lock.exists());
+}
+
+#[test]
 fn a_changed_setting_redoes_what_reads_it_and_is_named() {
     let workspace = Workspace::new();
     run_job(&workspace, workspace.job());

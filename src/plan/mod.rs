@@ -120,6 +120,15 @@ impl Plan {
         &self.inputs.missing_references
     }
 
+    /// Whether a success of `task` shows that the checkpoint is one.
+    pub fn reads_checkpoint(&self, task: Task) -> bool {
+        match task {
+            Task::Convert => true,
+            Task::Quantize(_) => self.job.convert.gguf.is_none(),
+            _ => false,
+        }
+    }
+
     /// What the job's lock file should hold, if that is more than it does: the digests of all of the
     /// checkpoint's files that the manifest gives none for.
     pub fn pins(&self) -> Result<Option<BTreeMap<String, String>>, StepError> {

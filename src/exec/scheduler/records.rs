@@ -4,7 +4,7 @@
 use super::{Running, Scheduler};
 use crate::exec::StepReport;
 use crate::manifest::lock;
-use crate::plan::{StepState, Task};
+use crate::plan::StepState;
 use crate::state::{Outcome, Status};
 use crate::steps::{ErrorClass, StepError};
 
@@ -56,7 +56,8 @@ impl Scheduler<'_> {
         running: Option<(&Running, Option<u64>)>,
     ) -> Result<(), StepError> {
         self.plan.set_state(step, state);
-        if self.plan.graph().node(step).task == Task::Verify {
+        // Only now: a broken download must not become what a good one is held against.
+        if self.plan.reads_checkpoint(self.plan.graph().node(step).task) {
             self.pin()?;
         }
         let status = if running.is_some() { Status::Done } else { Status::Fresh };
