@@ -3,7 +3,8 @@
 
 From an f32 file of the nano checkpoint, llama-quantize writes every format of the sections
 `quantize_keep_mxfp4` and `quantize_requantized` of tensors.json, and llama-perplexity measures what
-perplexity.json holds. Build the tools first:
+perplexity.json holds. Each file is also held against the one `qrun quantize` writes: where qrun
+has the format, the two are the same to the last byte. Build the tools first:
 
     scripts/build_llama_cpp.sh
     cargo run --release -- convert tests/fixtures/gpt-oss-nano target/nano-f32.gguf --force
@@ -13,6 +14,7 @@ Exit code 0 when all of it comes out the same.
 """
 
 import argparse
+import filecmp
 import hashlib
 import json
 import os
@@ -27,9 +29,10 @@ VENV = ROOT / "target" / "llama-venv"
 TOOLS = ROOT / "target" / "llama.cpp" / "bin"
 ORACLE = ROOT / "tests" / "fixtures" / "oracle"
 CORPUS = ROOT / "tests" / "fixtures" / "corpus"
+# Section to the options of llama-quantize and of `qrun quantize`.
 SECTIONS = {
-    "quantize_keep_mxfp4": ["--tensor-type", "ffn_.*_exps=mxfp4"],
-    "quantize_requantized": [],
+    "quantize_keep_mxfp4": (["--tensor-type", "ffn_.*_exps=mxfp4"], "keep"),
+    "quantize_requantized": ([], "requantize"),
 }
 # llama-perplexity prints four decimals; threads do not change it, kernels of another CPU do.
 PERPLEXITY_TOLERANCE = 0.001
@@ -62,20 +65,31 @@ def quantize(source, out, name, options):
     )
 
 
+def same_file(qrun, source, theirs, name, native_mxfp4, out):
+    """In words, whether qrun writes the same file; None where they differ."""
+    options = ["--format", name, "--native-mxfp4", native_mxfp4, "--force", "--quiet"]
+    done = subprocess.run([qrun, "quantize", source, out, *options], capture_output=True, text=True)
+    if done.returncode:
+        return f"qrun: {done.stderr.strip().splitlines()[0]}"
+    return "same file as qrun's" if filecmp.cmp(theirs, out, shallow=False) else None
+
+
 def perplexity(gguf_file, text):
-    done = subprocess.run(
-        [TOOLS / "llama-perplexity", "-m", gguf_file, "-f", text, "-c", "512", "-fa", "off"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return float(re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)[1])
+    """llama-perplexity's final estimate. Its logger sometimes loses the last line at exit, so ask again."""
+    command = [TOOLS / "llama-perplexity", "-m", gguf_file, "-f", text, "-c", "512", "-fa", "off"]
+    for _ in range(5):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)
+        if found:
+            return float(found[1])
+    sys.exit(f"llama-perplexity prints no estimate for {gguf_file}: {done.stderr[-500:]}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("f32", help="the nano checkpoint as an f32 GGUF file")
     parser.add_argument("--format", action="append", help="default: all")
+    parser.add_argument("--qrun", default=str(ROOT / "target" / "release" / "qrun"))
     args = parser.parse_args()
     enter_venv()
 
@@ -84,7 +98,8 @@ def main():
     measured = json.loads((ORACLE / "perplexity.json").read_text())["corpus"]
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as work:
         out = os.path.join(work, "out.gguf")
-        for section, options in SECTIONS.items():
+        ours = os.path.join(work, "ours.gguf")
+        for section, (options, native_mxfp4) in SECTIONS.items():
             for name, expected in tensors[section].items():
                 if args.format and name not in args.format:
                     continue
@@ -92,7 +107,12 @@ def main():
                 found = digests(out)
                 different = [t for t in expected if found.get(t) != expected[t]]
                 bad += len(different)
-                print(f"{section:22} {name:10} {len(expected):3} tensors, {len(different)} differ")
+                same = same_file(args.qrun, args.f32, out, name, native_mxfp4, ours)
+                bad += same is None
+                print(
+                    f"{section:22} {name:10} {len(expected):3} tensors, {len(different)} differ; "
+                    f"{same or 'NOT the file that qrun writes'}"
+                )
                 if section == "quantize_requantized":
                     continue
                 for corpus, formats in measured.items():
