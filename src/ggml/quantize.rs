@@ -5,7 +5,7 @@ use super::{GgmlType, dispatch};
 
 /// A type that can be named and measured, and not yet computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tensor type {0} is not supported yet; convert the file with another type")]
+#[error("tensor type {0} is not supported yet; use another type")]
 pub struct UnsupportedType(pub GgmlType);
 
 /// Why rows were not quantized. Rows count from the first of the call.

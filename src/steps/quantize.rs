@@ -50,6 +50,11 @@ pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepEr
         ctx.log(Level::Warn, warning.as_str());
     }
     warn_about_losses(&*source, &chosen.targets, ctx);
+    for (target, why) in chosen.targets.iter().zip(&chosen.why) {
+        let info = &source.tensors()[target.source];
+        let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
+        ctx.log(Level::Debug, format!("{name}: {from} to {to}: {why}"));
+    }
     let file = ModelFile {
         source: &*source,
         metadata: &chosen.metadata,

@@ -21,19 +21,17 @@ pub fn judge(
     faults: Option<Faults>,
 ) -> Noise {
     let mut reasons = Vec::new();
-    let over = |value: f64, limit: f64, what: &str| {
-        format!("{what} {:.1}% (quiet: up to {:.0}%)", value * 100.0, limit * 100.0)
+    let mut hold = |value: f64, limit: f64, who: &str, of: &str| {
+        if value > limit {
+            let (value, limit) = (value * 100.0, limit * 100.0);
+            reasons.push(format!("{who} {value:.1}% of {of} (quiet: up to {limit:.0}%)"));
+        }
     };
-    if let Some(spread) = latency_ms.coefficient_of_variation().filter(|s| *s > SPREAD) {
-        reasons.push(over(spread, SPREAD, "the latencies' standard deviation over their mean is"));
-    }
+    let spread = latency_ms.coefficient_of_variation().unwrap_or(0.0);
+    hold(spread, SPREAD, "the latencies' standard deviation is", "their mean");
     if let Some(d) = disturbance {
-        if d.others > OTHERS {
-            reasons.push(over(d.others, OTHERS, "other processes took of the processors' time"));
-        }
-        if d.stolen > STOLEN {
-            reasons.push(over(d.stolen, STOLEN, "the hypervisor took of the processors' time"));
-        }
+        hold(d.others, OTHERS, "other processes used", "the processors' time");
+        hold(d.stolen, STOLEN, "the hypervisor withheld", "the processors' time");
     }
     if let Some(faults) = faults.filter(|f| f.major > 0) {
         reasons.push(format!(
@@ -69,6 +67,10 @@ mod tests {
         let noise = judge(&latency, Some(busy), Some(Faults { minor: 0, major: 3 }));
         assert!(!noise.quiet);
         assert_eq!(noise.reasons.len(), 4);
-        assert!(noise.reasons[1].contains("31.0% (quiet: up to 5%)"), "{:?}", noise.reasons);
+        assert!(
+            noise.reasons[1].contains("31.0% of the processors' time (quiet: up to 5%)"),
+            "{:?}",
+            noise.reasons
+        );
     }
 }

@@ -111,18 +111,24 @@ impl ModelFile<'_> {
             journal.remove();
         }
         let (bytes, elements) = totals(&infos);
+        let bits_per_weight = bytes as f64 * 8.0 / elements as f64;
+        ctx.log(
+            Level::Info,
+            format!(
+                "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
+                output.path,
+                infos.len(),
+                output.bytes,
+                output.sha256
+            ),
+        );
         let tensors = infos.iter().zip(done).map(|(info, entry)| WrittenTensor {
             name: info.name.clone(),
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
             sha256: entry.sha256,
         });
-        Ok(WriteResult {
-            output,
-            tensors: tensors.collect(),
-            resumed_tensors,
-            bits_per_weight: bytes as f64 * 8.0 / elements as f64,
-        })
+        Ok(WriteResult { output, tensors: tensors.collect(), resumed_tensors, bits_per_weight })
     }
 
     /// Whether every type that has to be computed with can be, before anything is written.
