@@ -6,7 +6,7 @@ llama.cpp comes from the PyPI package `xllamacpp`, installed into a virtual envi
 MARGIN of each other in logit: 8-bit activations are rounded differently by different kernels,
 so a near tie can fall either way, and what follows a different token is a different text.
 
-    python3 scripts/compare_with_llama.py out/nano/gpt-oss-nano-q4_K_M.*.gguf
+    python3 scripts/compare_with_llama.py out/nano/backups/gpt-oss-nano-q4_K_M.*.gguf
 
 Exit code 0 when they agree up to the first near tie of each prompt, 1 when they do not.
 """

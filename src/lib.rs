@@ -1,6 +1,7 @@
 //! qrun turns a published checkpoint into quantized GGUF files that somebody can trust.
 //!
-//! The rooms, top floor first; a module uses only what stands below it:
+//! The rooms, top floor first; a module uses what stands below it and, where the arrows form no
+//! circle, beside it:
 //!
 //! | floor | modules |
 //! |---|---|

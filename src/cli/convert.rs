@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 
 use super::direct::{Threads, run_step};
-use super::model_args::{CheckpointArgs, beside};
-use super::{CliError, Globals, output};
+use super::model_args::{CheckpointArgs, beside, print_written};
+use super::{CliError, Globals};
 use crate::steps::{ConvertSpec, convert};
 
 /// Write a published checkpoint as a GGUF file
@@ -43,16 +42,5 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
         convert::run(&spec, &ctx.with_journals(beside(&spec.out)))
     })?;
-    if args.json {
-        return output::print_json(&result);
-    }
-    output::print(&format!(
-        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
-        result.output.path,
-        ByteSize(result.output.bytes).display().si(),
-        result.tensors.len(),
-        result.bits_per_weight,
-        result.output.sha256
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    print_written(&result, args.json)
 }

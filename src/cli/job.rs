@@ -9,7 +9,7 @@ use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::plan::{Machine, Plan, UnknownStep};
 use crate::state::{self, Stamp, State, StateError};
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::{ErrorClass, HashWriter, StepError};
 
 /// Reads a manifest.
 pub fn load(manifest: &Utf8Path) -> Result<Job, CliError> {
@@ -53,19 +53,6 @@ fn program_sha256(state: Option<&State>) -> Result<String, CliError> {
         state.record_digest(&path, stamp, &sha256)?;
     }
     Ok(sha256)
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// `path` as it is shortest from the current directory.

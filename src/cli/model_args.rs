@@ -1,9 +1,13 @@
-//! What the commands that write models have in common: how a checkpoint is read, and where an
-//! unfinished file is remembered.
+//! What the commands that write models have in common: how a checkpoint is read, where an
+//! unfinished file is remembered, and what is printed of a finished one.
 
+use std::process::ExitCode;
+
+use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource};
+use super::{CliError, output};
+use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource, WriteResult};
 
 /// How a checkpoint becomes a GGUF model.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,4 +68,23 @@ fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
     } else {
         Err("expected o200k_harmony or a directory with tokenizer.json".to_owned())
     }
+}
+
+/// Prints what was written.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn print_written(result: &WriteResult, json: bool) -> Result<ExitCode, CliError> {
+    if json {
+        return output::print_json(result);
+    }
+    output::print(&format!(
+        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
+        result.output.path,
+        ByteSize(result.output.bytes).display().si(),
+        result.tensors.len(),
+        result.bits_per_weight,
+        result.output.sha256
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }

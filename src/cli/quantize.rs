@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 
 use super::direct::{Threads, run_step};
-use super::model_args::{CheckpointArgs, beside};
+use super::model_args::{CheckpointArgs, beside, print_written};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
@@ -73,18 +73,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let result = run_step(globals, args.threads, &label, |ctx| {
         quantize::run(&spec, &ctx.with_journals(beside(&spec.out)))
     })?;
-    if args.json {
-        return output::print_json(&result);
-    }
-    output::print(&format!(
-        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
-        result.output.path,
-        ByteSize(result.output.bytes).display().si(),
-        result.tensors.len(),
-        result.bits_per_weight,
-        result.output.sha256
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    print_written(&result, args.json)
 }
 
 fn describe(plan: &QuantizePlan) -> String {

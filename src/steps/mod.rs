@@ -8,6 +8,7 @@ pub mod convert;
 mod dispatch;
 mod error;
 pub mod evaluate;
+mod hash;
 mod journal;
 mod kind;
 pub mod load_check;
@@ -29,6 +30,7 @@ pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, Typ
 pub use context::{Context, Event, EventSink, Level, Unit};
 pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
+pub use hash::HashWriter;
 pub use kind::{StepKind, hashed_inputs, model_output, outputs};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source};
