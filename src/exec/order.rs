@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::state::Ingredient;
+use crate::state::{Ingredient, Stamp};
 use crate::steps::StepSpec;
 
 /// One step to do in a worker process.
@@ -27,9 +27,9 @@ pub struct Record {
     pub step: String,
     pub key: String,
     pub ingredients: Vec<Ingredient>,
-    /// The files it reads whose digests are in the key: a success counts only if none of them
-    /// changed meanwhile.
-    pub reads: Vec<Utf8PathBuf>,
+    /// The files it reads whose digests are in the key, as they were when those were looked up: a
+    /// success counts only if none of them changed since.
+    pub reads: Vec<(Utf8PathBuf, Stamp)>,
     /// Do it even if a success is recorded already.
     pub redo: bool,
 }

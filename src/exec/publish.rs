@@ -23,7 +23,7 @@ pub struct Publication<'a> {
     spec: StepSpec,
     events: &'a dyn EventSink,
     _lock: Lock,
-    /// Stamps of the files that the step reads, taken before it does.
+    /// Stamps of the files that the step reads, taken before it does and before its key was made.
     before: Vec<(Utf8PathBuf, Stamp)>,
     /// A file of unknown origin that stood under the output's name, and where it is meanwhile.
     aside: Option<(Utf8PathBuf, Utf8PathBuf)>,
@@ -100,6 +100,7 @@ impl<'a> Publication<'a> {
 
     /// Notes what is going to be written, makes room for it, and looks at what is going to be read.
     pub fn prepare(mut self) -> Result<Self, StepError> {
+        self.look_at_inputs()?;
         let out = steps::model_output(&self.spec).map(Utf8Path::to_owned);
         if let Some(out) = out {
             self.drop_abandoned(&out)?;
@@ -111,19 +112,26 @@ impl<'a> Publication<'a> {
             })?;
             self.make_room(&out)?;
         }
-        let mut reads = self.record.reads.clone();
+        Ok(self)
+    }
+
+    /// Takes the stamps of what is going to be read; a wait for a free machine may have been long
+    /// since the key was made.
+    fn look_at_inputs(&mut self) -> Result<(), StepError> {
+        self.before = self.record.reads.clone();
         if let StepSpec::Verify(spec) = &self.spec {
-            reads.extend(spec.files.keys().map(|name| spec.directory.join(name)));
-        }
-        for path in reads {
-            // A file that cannot be looked at is the step's own error.
-            if let Ok(Some(stamp)) = Stamp::of(&path) {
-                // A change right after this must show in the stamp.
-                stamp.settle();
-                self.before.push((path, stamp));
+            for path in spec.files.keys().map(|name| spec.directory.join(name)) {
+                // A file that cannot be looked at is the step's own error.
+                if let Ok(Some(stamp)) = Stamp::of(&path) {
+                    self.before.push((path, stamp));
+                }
             }
         }
-        Ok(self)
+        for (_, stamp) in &self.before {
+            // A change right after this must show in the stamp.
+            stamp.settle();
+        }
+        self.check_unchanged()
     }
 
     /// Removes what an interrupted attempt left under another name, which nobody will continue.
@@ -216,7 +224,9 @@ impl<'a> Publication<'a> {
             None => Ok(()),
             Some((path, _)) => Err(StepError::new(
                 ErrorClass::Input,
-                format!("{path} was changed while this step read it; run again"),
+                format!(
+                    "{path} was changed while this step read it, or waited for its turn; run again"
+                ),
             )),
         }
     }

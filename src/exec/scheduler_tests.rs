@@ -1,7 +1,7 @@
 //! Scheduler, plan, state and records together, over an executor that does no real work.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +32,8 @@ struct Mock {
     interrupt: BTreeSet<String>,
     /// Steps during which the corpus changes.
     edit: BTreeSet<String>,
+    /// What happens once a step of this name has ended.
+    after: BTreeMap<String, Rc<dyn Fn()>>,
     /// Steps whose worker records its success and dies before it can say so.
     die_at_the_end: BTreeSet<String>,
     /// Measurements differ from run to run.
@@ -48,6 +50,7 @@ impl Executor for Mock {
         let (fail, interrupt) = (self.fail.contains(&step), self.interrupt.contains(&step));
         let edit = self.edit.contains(&step);
         let dies = self.die_at_the_end.contains(&step);
+        let after = self.after.get(&step).cloned();
         Box::pin(async move {
             let result =
                 perform(&work.order, &work.cancelled, &*work.events, |spec, _: &Context| {
@@ -63,6 +66,9 @@ impl Executor for Mock {
                     }
                     fake(spec, tick)
                 })?;
+            if let Some(after) = after {
+                after();
+            }
             if dies {
                 return Err(StepError::new(ErrorClass::Step, "died at the very end"));
             }
@@ -477,6 +483,37 @@ fn an_input_that_changes_under_a_step_spoils_its_result() {
     assert!(failed.message.as_ref().unwrap().contains("changed while this step read it"));
     let ran = run_job(&workspace, workspace.job());
     assert_eq!(ran[..3], ["verify", "evaluate:q4_K_M", "evaluate:q4_K_S"]);
+}
+
+#[test]
+fn an_input_that_changes_behind_verify_is_not_taken_for_what_verify_saw() {
+    let workspace = Workspace::new();
+    let weights = workspace.path.join("checkpoint/model.safetensors");
+    let edited = weights.clone();
+    // As long as before.
+    let edit: Rc<dyn Fn()> = Rc::new(move || std::fs::write(&edited, "WEIGHTS").unwrap());
+    let after = BTreeMap::from([("verify".to_owned(), edit)]);
+    let (ran, summary) =
+        run_with(Mock { after, ..Mock::default() }, &workspace, workspace.job(), false, |_| {});
+    assert_eq!(ran, ["verify"]);
+    assert_eq!(summary.failure(), Some(ErrorClass::Input));
+    let state = crate::state::State::open(&workspace.path).unwrap();
+    assert_eq!(state.last_action("tiny", "convert").unwrap(), None);
+    assert_eq!(run_job(&workspace, workspace.job()).len(), ALL.len());
+}
+
+#[test]
+fn an_input_that_changes_while_a_step_waits_for_its_turn_spoils_it() {
+    let workspace = Workspace::new();
+    let corpus = workspace.path.join("corpus.txt");
+    // Its turn comes after the benches.
+    let edit: Rc<dyn Fn()> = Rc::new(move || std::fs::write(&corpus, "meanwhile").unwrap());
+    let after = BTreeMap::from([("bench:q4_K_S".to_owned(), edit)]);
+    let (ran, summary) =
+        run_with(Mock { after, ..Mock::default() }, &workspace, workspace.job(), false, |_| {});
+    let failed = summary.steps.iter().find(|s| s.status == Status::Failed).unwrap();
+    assert_eq!(failed.step, "evaluate:q4_K_M", "{ran:?}");
+    assert!(failed.message.as_ref().unwrap().contains("waited for its turn"), "{summary:?}");
 }
 
 #[test]

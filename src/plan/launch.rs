@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use super::graph::{Target, Task};
 use super::ingredients::{Input, inputs};
 use super::{Plan, key, names};
-use crate::state::Ingredient;
+use crate::state::{Ingredient, Stamp};
 use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
 
 /// A step that is to be started.
@@ -14,8 +14,8 @@ pub struct Launch {
     pub spec: StepSpec,
     pub key: String,
     pub ingredients: Vec<Ingredient>,
-    /// The files whose digests are among the ingredients.
-    pub reads: Vec<Utf8PathBuf>,
+    /// The files whose digests are among the ingredients, as they were when those were looked up.
+    pub reads: Vec<(Utf8PathBuf, Stamp)>,
     /// Do it even if a success is recorded under its key.
     pub redo: bool,
 }
@@ -27,6 +27,8 @@ impl Plan {
     /// If something that it needs is missing.
     pub fn launch(&self, step: usize, now: jiff::Timestamp) -> Result<Launch, StepError> {
         let node = self.graph.node(step);
+        // Before the judgement: a change right after it must show.
+        let reads = self.reads(node.task);
         let judgement = self.judge(step)?;
         let ingredients = judgement.ingredients.ok_or_else(|| {
             StepError::new(
@@ -43,19 +45,24 @@ impl Plan {
             spec: self.spec(node.task, out, now)?,
             key,
             ingredients,
-            reads: self.reads(node.task),
+            reads,
             // What verify finds is remembered per file; its record says nothing of files of now.
             redo: node.task == Task::Verify || self.selection.forced.contains(&step),
         })
     }
 
-    fn reads(&self, task: Task) -> Vec<Utf8PathBuf> {
-        let path = |input| match input {
-            Input::File { path, .. } => Some(path),
-            Input::Output(task) => Some(self.done(task)?.outputs.first()?.path.clone()),
-            _ => None,
+    fn reads(&self, task: Task) -> Vec<(Utf8PathBuf, Stamp)> {
+        let file = |input| {
+            let path = match input {
+                Input::File { path, .. } => path,
+                Input::Output(task) => self.done(task)?.outputs.first()?.path.clone(),
+                _ => return None,
+            };
+            // A file that cannot be looked at is the step's own error.
+            let stamp = Stamp::of(&path).ok()??;
+            Some((path, stamp))
         };
-        inputs(&self.job, &self.inputs, &self.machine, task).into_iter().filter_map(path).collect()
+        inputs(&self.job, &self.inputs, &self.machine, task).into_iter().filter_map(file).collect()
     }
 
     /// The name under which `step` writes: the one it had begun with, if it was interrupted.

@@ -49,8 +49,11 @@ pub struct Plan {
     inputs: input_files::Inputs,
     /// By step number: how far each one is.
     states: Vec<StepState>,
-    /// Digests that verify found in this run, for files too new to be remembered.
-    verified: BTreeMap<Utf8PathBuf, String>,
+    /// Stamps of the files that verify is to hash, taken before it started.
+    to_verify: BTreeMap<Utf8PathBuf, Stamp>,
+    /// Digests that verify found in this run, for files too new to be remembered; each holds as
+    /// long as its file has this stamp.
+    verified: BTreeMap<Utf8PathBuf, (Stamp, String)>,
     selection: Selection,
 }
 
@@ -93,6 +96,7 @@ impl Plan {
             machine,
             inputs,
             states,
+            to_verify: BTreeMap::new(),
             verified: BTreeMap::new(),
             selection: Selection::default(),
         };
@@ -152,7 +156,9 @@ impl Plan {
         })?;
         let Some(stamp) = stamp else { return Ok(FileFact::Missing) };
         let bytes = stamp.bytes;
-        if let Some(sha256) = self.verified.get(path) {
+        if let Some((verified, sha256)) = self.verified.get(path)
+            && *verified == stamp
+        {
             return Ok(FileFact::Known { bytes, sha256: sha256.clone() });
         }
         let known = match &self.state {

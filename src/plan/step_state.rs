@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::graph::Task;
 use super::{Edge, Plan};
-use crate::state::Action;
+use crate::state::{Action, Stamp};
 use crate::steps::{FileDigest, StepKind, hashed_inputs};
 
 /// How far a step is.
@@ -60,13 +60,35 @@ impl Plan {
 
     /// Changes how far `step` is: the one place through which every change goes.
     pub fn set_state(&mut self, step: usize, state: StepState) {
-        if let StepState::Done(done) = &state
-            && self.graph.node(step).task == Task::Verify
-            && let Ok(files) = hashed_inputs(StepKind::Verify, &done.result)
-        {
-            self.verified.extend(files.into_iter().map(|file| (file.path, file.sha256)));
+        if self.graph.node(step).task == Task::Verify {
+            match &state {
+                StepState::Running => self.note_stamps(),
+                StepState::Done(done) => self.note_digests(done),
+                _ => {}
+            }
         }
         self.states[step] = state;
+    }
+
+    /// Looks at the files that verify is about to hash: what it finds is true of these.
+    fn note_stamps(&mut self) {
+        let files = self.inputs.expected(&self.job).into_keys();
+        // A file that cannot be looked at is verify's own error.
+        self.to_verify = files
+            .filter_map(|path| {
+                let stamp = Stamp::of(&path).ok()??;
+                Some((path, stamp))
+            })
+            .collect();
+    }
+
+    fn note_digests(&mut self, verify: &Done) {
+        let Ok(files) = hashed_inputs(StepKind::Verify, &verify.result) else { return };
+        for file in files {
+            if let Some(stamp) = self.to_verify.remove(&file.path) {
+                self.verified.insert(file.path, (stamp, file.sha256));
+            }
+        }
     }
 
     /// What the success of `task` left, if it has one.

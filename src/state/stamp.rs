@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
 
 /// Longest step of a file system's clock that is waited for: kernels stamp files with a clock that
 /// ticks every 1 to 10 ms.
@@ -13,7 +14,7 @@ const TICK: Duration = Duration::from_millis(12);
 const COARSE_TICK: Duration = Duration::from_millis(2100);
 
 /// Size, times and identity of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub bytes: u64,
     /// Last change of content, in ns since 1970.
