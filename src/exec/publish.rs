@@ -184,8 +184,14 @@ impl<'a> Publication<'a> {
     }
 
     /// Records a success.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Input`] if something that the step read changed meanwhile: what it wrote is
+    /// removed then; or if the state cannot be written.
     pub fn commit(self, result: Value) -> Result<Value, StepError> {
-        self.check_unchanged()?;
+        if let Err(error) = self.check_unchanged() {
+            return Err(self.withdraw(error));
+        }
         let kind = self.spec.kind();
         let outputs = outputs(kind, &result)?;
         for output in &outputs {
@@ -245,6 +251,17 @@ impl<'a> Publication<'a> {
             }
             Err(e) => self.log(Level::Warn, format!("cannot compare {aside} with {out}: {e}")),
         }
+    }
+
+    /// Removes the model file that the step just made of a mixture of inputs: nothing shows on
+    /// it what it is. Puts things back and hands the failure on.
+    fn withdraw(self, mut error: StepError) -> StepError {
+        if let Some(out) = steps::model_output(&self.spec)
+            && let Err(e) = std::fs::remove_file(out)
+        {
+            error.message.push_str(&format!("; cannot remove {out}, which is worth nothing: {e}"));
+        }
+        self.abandon(error)
     }
 
     /// Puts things back after a failure, and hands the failure on.

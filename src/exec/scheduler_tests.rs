@@ -30,7 +30,7 @@ struct Mock {
     fail: BTreeSet<String>,
     /// Steps that set the run's cancellation and stop.
     interrupt: BTreeSet<String>,
-    /// Steps during which the corpus changes.
+    /// Steps during which the corpus, or for convert the checkpoint, changes.
     edit: BTreeSet<String>,
     /// What happens once a step of this name has ended.
     after: BTreeMap<String, Rc<dyn Fn()>>,
@@ -61,8 +61,13 @@ impl Executor for Mock {
                         work.cancelled.store(true, Ordering::Relaxed);
                         return Err(StepError::interrupted());
                     }
-                    if edit && let StepSpec::Evaluate(spec) = spec {
-                        std::fs::write(&spec.corpus[0], "edited meanwhile").unwrap();
+                    let edited = match spec {
+                        StepSpec::Evaluate(spec) => Some(spec.corpus[0].clone()),
+                        StepSpec::Convert(spec) => Some(spec.checkpoint.join("config.json")),
+                        _ => None,
+                    };
+                    if let (true, Some(edited)) = (edit, edited) {
+                        std::fs::write(edited, "edited meanwhile").unwrap();
                     }
                     fake(spec, tick)
                 })?;
@@ -483,6 +488,21 @@ fn an_input_that_changes_under_a_step_spoils_its_result() {
     assert!(failed.message.as_ref().unwrap().contains("changed while this step read it"));
     let ran = run_job(&workspace, workspace.job());
     assert_eq!(ran[..3], ["verify", "evaluate:q4_K_M", "evaluate:q4_K_S"]);
+}
+
+#[test]
+fn a_model_file_made_of_changing_inputs_does_not_stay() {
+    let workspace = Workspace::new();
+    std::fs::create_dir(workspace.path.join("out")).unwrap();
+    let out = workspace.path.join("out/f32.gguf");
+    std::fs::write(&out, "precious").unwrap();
+    let mock = Mock { edit: named(&["convert"]), ..Mock::default() };
+    let (ran, summary) = run_with(mock, &workspace, workspace.job(), false, |_| {});
+    assert_eq!(ran, ["verify", "convert"]);
+    assert_eq!(summary.failure(), Some(ErrorClass::Input));
+    // What stood under its name stands there again, and nothing else.
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(workspace.path.join("out")).unwrap().count(), 1);
 }
 
 #[test]
