@@ -23,7 +23,7 @@ pub struct Args {
     /// The job's manifest
     #[arg(value_name = "JOB.toml")]
     manifest: Utf8PathBuf,
-    /// Finish what does not depend on a failure
+    /// After a failure, finish what does not depend on it, not the report only
     #[arg(long)]
     keep_going: bool,
     /// Run STEP even if it is fresh; may be given more than once

@@ -420,15 +420,19 @@ fn named(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_failure_stops_new_steps() {
+fn a_failure_stops_new_steps_but_the_report() {
     let workspace = Workspace::new();
     let mock = Mock { fail: named(&["load_check:q4_K_M"]), ..Mock::default() };
     let (ran, summary) = run_with(mock, &workspace, workspace.job(), false, |_| {});
-    assert_eq!(ran.last().unwrap(), "load_check:q4_K_M");
+    assert_eq!(ran[ran.len() - 2..], ["load_check:q4_K_M", "report"]);
     assert_eq!(summary.failure(), Some(ErrorClass::Step));
     assert_eq!(summary.count(Status::Failed), 1);
     assert_eq!(summary.steps.len(), ALL.len());
-    assert_eq!(summary.count(Status::Skipped), ALL.len() - 5);
+    assert_eq!(summary.count(Status::Skipped), ALL.len() - 6);
+    let report = std::fs::read(workspace.path.join("reports/report")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let failures = &report["candidates"][0]["failures"];
+    assert_eq!(failures["load_check:q4_K_M"], "load_check:q4_K_M broke");
 }
 
 #[test]

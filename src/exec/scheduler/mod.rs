@@ -80,8 +80,26 @@ struct Scheduler<'a> {
     slots: Slots,
     reports: BTreeMap<usize, StepReport>,
     /// Why no further step starts.
-    stop: Option<String>,
+    stop: Option<Stop>,
     tell: UnboundedSender<(usize, Event)>,
+}
+
+/// Why no further step starts.
+#[derive(Clone)]
+enum Stop {
+    Interrupted,
+    /// This step failed; the report, which is to tell of it, still starts.
+    Failed(String),
+}
+
+impl Stop {
+    /// Why a step does not start.
+    fn reason(&self) -> String {
+        match self {
+            Stop::Interrupted => "interrupted before it started".to_owned(),
+            Stop::Failed(step) => format!("{step} failed; --keep-going would go on"),
+        }
+    }
 }
 
 struct Running {
@@ -144,7 +162,7 @@ impl Scheduler<'_> {
 
     fn look_for_cancellation(&mut self) {
         if self.cancelled.load(Ordering::Relaxed) {
-            self.stop = Some("interrupted before it started".to_owned());
+            self.stop = Some(Stop::Interrupted);
         }
     }
 
@@ -167,7 +185,7 @@ impl Scheduler<'_> {
                     self.fail(step, error, None)?;
                 }
                 Verdict::Stale { .. } | Verdict::WaitsFor { .. } => {
-                    if let Some(reason) = self.stop.clone() {
+                    if let Some(reason) = self.why_stopped(step) {
                         self.skip(step, reason)?;
                         continue;
                     }
@@ -183,6 +201,14 @@ impl Scheduler<'_> {
         Ok(())
     }
 
+    /// Why `step` does not start any more.
+    fn why_stopped(&self, step: usize) -> Option<String> {
+        match &self.stop {
+            Some(Stop::Failed(_)) if self.plan.graph().node(step).task == Task::Report => None,
+            stop => stop.as_ref().map(Stop::reason),
+        }
+    }
+
     fn keep(&mut self, step: usize, action: Option<&Action>) -> Result<(), StepError> {
         let done = match action {
             Some(action) => {
@@ -196,12 +222,17 @@ impl Scheduler<'_> {
 
     /// Starts waiting steps in order, as far as they fit beside what runs.
     fn start_what_fits(&mut self, tasks: &mut JoinSet<Ended>) -> Result<(), StepError> {
-        if let Some(reason) = self.stop.clone() {
-            for (step, _) in std::mem::take(&mut self.waiting) {
-                self.skip(step, reason.clone())?;
+        if self.stop.is_some() {
+            for (step, launch) in std::mem::take(&mut self.waiting) {
+                match self.why_stopped(step) {
+                    Some(reason) => self.skip(step, reason)?,
+                    None => {
+                        self.waiting.insert(step, launch);
+                    }
+                }
             }
             // Steps that wait for these are skipped with them.
-            return self.advance();
+            self.advance()?;
         }
         let steps: Vec<usize> = self.waiting.keys().copied().collect();
         let tasks_of = |step: &usize| self.plan.graph().node(*step).task;

@@ -1,7 +1,7 @@
 //! What the scheduler notes of each step that has ended: in the plan, in the state, for whoever
 //! watches.
 
-use super::{Running, Scheduler};
+use super::{Running, Scheduler, Stop};
 use crate::exec::StepReport;
 use crate::manifest::lock;
 use crate::plan::StepState;
@@ -24,9 +24,9 @@ impl Scheduler<'_> {
         }
         let interrupted = error.class == ErrorClass::Interrupted;
         if interrupted {
-            self.stop = Some("interrupted before it started".to_owned());
+            self.stop = Some(Stop::Interrupted);
         } else if !self.options.keep_going && self.stop.is_none() {
-            self.stop = Some(format!("{id} failed; --keep-going would go on"));
+            self.stop = Some(Stop::Failed(id.clone()));
         }
         self.plan.set_state(step, StepState::Failed(error.message.clone()));
         let status = if interrupted { Status::Interrupted } else { Status::Failed };
