@@ -13,7 +13,7 @@ pub struct ThreadPool {
 /// The threads could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot start {threads} threads: {reason}; ask for fewer with --threads or raise the limit on processes (ulimit -u)"
+    "cannot start {threads} threads: {reason}; ask for fewer threads or raise the limit on processes (ulimit -u)"
 )]
 pub struct PoolError {
     threads: usize,
