@@ -15,6 +15,8 @@ pub enum LogitsFor {
     None,
     /// The last of the tokens given.
     Last,
+    /// So many of the tokens given, from the end; all if there are not so many.
+    Tail(usize),
     /// Each of the tokens given.
     All,
 }
@@ -71,6 +73,7 @@ impl<'m> Session<'m> {
         let wanted = match logits {
             LogitsFor::None => 0,
             LogitsFor::Last => tokens.len().min(1),
+            LogitsFor::Tail(rows) => rows.min(tokens.len()),
             LogitsFor::All => tokens.len(),
         };
         self.logits.resize(wanted * vocab, 0.0);
@@ -95,6 +98,12 @@ impl<'m> Session<'m> {
     /// The rows of logits that the last [`Session::forward`] gave.
     pub fn logits(&self) -> &[f32] {
         &self.logits
+    }
+
+    /// Hands over the rows of logits that the last [`Session::forward`] gave; they are the
+    /// session's largest buffer after the KV cache.
+    pub fn take_logits(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.logits)
     }
 
     /// Checks the rows of logits that the last [`Session::forward`] gave.

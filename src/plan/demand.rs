@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::graph::{Target, Task};
 use super::{FileFact, Judgement, Plan, Verdict};
-use crate::steps::{ErrorClass, StepError, free_bytes};
+use crate::steps::{ErrorClass, StepError, evaluate, free_bytes};
 
-/// Buffers of a step that maps a model: activations, key-value cache, logits.
+/// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
 const WORKING_SET: u64 = 512 << 20;
 
 /// What a plan asks of the machine.
@@ -170,13 +170,14 @@ impl Plan {
         let bytes = match task {
             Task::LoadCheck(f) => model(Target::Format(f))?,
             Task::Bench(target) => model(target)?,
-            // One file after another: the largest decides.
+            // All files are mapped, and one at a time is read. Pages of the others can be taken back
+            // without being written, so the largest decides, and the logits that are compared.
             Task::Evaluate(f) => {
                 let mut largest = model(Target::Format(f))?.max(converted);
                 for r in 0..self.job.references.len() {
                     largest = largest.max(model(Target::Reference(r))?);
                 }
-                largest
+                largest.map(|bytes| bytes.saturating_add(evaluate::LOGITS_BYTES))
             }
             Task::Compare { format, reference } => {
                 model(Target::Format(format))?.max(model(Target::Reference(reference))?)

@@ -2,11 +2,14 @@
 //!
 //! llama-perplexity's method: the text is cut into windows of `context` tokens, each read on its
 //! own and beginning with the vocabulary's first token if it wants one, and only the second half
-//! of a window is scored, so that every scored token has at least half a window before it. All
-//! models go through a window side by side; no logits are kept.
+//! of a window is scored, so that every scored token has at least half a window before it.
+//!
+//! One model at a time reads, so that the files need not fit into memory together: first the
+//! candidate as much text as its logits may be held of, then each reference the same.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
@@ -19,8 +22,13 @@ use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};
 use crate::tokenizer::Special;
 
-/// Logits held at a time per model, in numbers: 64 MB. More read the weights less often.
-const BLOCK_LOGITS: usize = 16 << 20;
+/// Logits of one model held at a time, in numbers: 268 MB. Those of a window of 512 tokens of
+/// gpt-oss (255 scored, a vocabulary of 201,088) are 205 MB; a window with more is read in pieces,
+/// and every model's weights as often.
+const HELD_LOGITS: usize = 64 << 20;
+/// Memory in bytes that an evaluation takes for logits at most: the candidate's and those of the
+/// reference that reads. (A vocabulary of which not even one row fits takes two rows.)
+pub const LOGITS_BYTES: u64 = 2 * (HELD_LOGITS * size_of::<f32>()) as u64;
 /// The smallest window of which a token is scored.
 const MIN_CONTEXT: usize = 4;
 
@@ -73,11 +81,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
     let windows = windows(spec, context, &models)?;
     ctx.log(
         Level::Info,
-        format!(
-            "{} windows of {context} tokens, {} models side by side",
-            windows.len(),
-            models.len()
-        ),
+        format!("{} windows of {context} tokens, {} models in turn", windows.len(), models.len()),
     );
     let (candidate, references) = score(&windows, context, &models, ctx)?;
 
@@ -180,6 +184,36 @@ fn tokens(path: &Utf8Path, models: &[(Utf8PathBuf, Loaded)]) -> Result<Vec<u32>,
 /// The candidate's likelihoods, and for each reference the divergence and its likelihoods.
 type Scores = (Perplexity, Vec<(Divergence, Perplexity)>);
 
+/// Tokens that a model reads at once, the last of which are scored.
+#[derive(Clone, Debug, PartialEq)]
+struct Piece {
+    window: usize,
+    read: Range<usize>,
+    scored: usize,
+}
+
+impl Piece {
+    /// Cuts windows of `context` tokens into pieces of at most `rows` scored tokens.
+    fn cut(windows: usize, context: usize, rows: usize) -> Vec<Self> {
+        // The last token of a window is only ever predicted.
+        let (first, last) = (context / 2, context - 1);
+        let starts = || (first..last).step_by(rows);
+        let pieces = (0..windows).flat_map(|window| starts().map(move |start| (window, start)));
+        pieces
+            .map(|(window, start)| {
+                let end = last.min(start + rows);
+                let from = if start == first { 0 } else { start };
+                Self { window, read: from..end, scored: end - start }
+            })
+            .collect()
+    }
+
+    /// The tokens after those that are scored.
+    fn next<'w>(&self, windows: &'w [Vec<u32>]) -> &'w [u32] {
+        &windows[self.window][self.read.end + 1 - self.scored..self.read.end + 1]
+    }
+}
+
 fn score(
     windows: &[Vec<u32>],
     context: usize,
@@ -194,63 +228,77 @@ fn score(
         let session = loaded.model.session(context).map_err(|e| model_error(path, &e))?;
         sessions.push((path, session));
     }
+    let Some(((path, session), others)) = sessions.split_first_mut() else {
+        return Ok(Scores::default());
+    };
     let mut candidate = Perplexity::default();
-    let mut references = vec![(Divergence::default(), Perplexity::default()); models.len() - 1];
-    // The last token of a window is only ever predicted.
-    let (first, last) = (context / 2, context - 1);
-    let block = (BLOCK_LOGITS / vocab).max(1);
-    let mut log_probabilities = Vec::new();
-    let total = (windows.len() * context) as u64;
-    for (number, window) in windows.iter().enumerate() {
-        ctx.check_cancelled()?;
-        for (path, session) in &mut sessions {
-            session.truncate(0);
-            forward(path, session, &window[..first], LogitsFor::None)?;
+    let mut references = vec![(Divergence::default(), Perplexity::default()); others.len()];
+    let rows = (HELD_LOGITS / vocab).max(1);
+    let pieces = Piece::cut(windows.len(), context, rows);
+    let largest = pieces.iter().map(|p| p.scored).max().unwrap_or(1);
+    let total = (windows.len() * models.len() * context) as u64;
+    let mut done = 0;
+    let mut progress = |piece: &Piece| {
+        // A window's last token is done with when the one before it is.
+        let ends = usize::from(piece.read.end + 1 == context);
+        done += (piece.read.len() + ends) as u64;
+        ctx.progress(done, total, Unit::Tokens);
+    };
+    for group in pieces.chunks(rows / largest) {
+        let mut held = Vec::with_capacity(group.len());
+        for piece in group {
+            ctx.check_cancelled()?;
+            let logits = forward(path, session, piece, windows)?;
+            let next = piece.next(windows);
+            let scored = pool.map(next.len(), |i| {
+                log_probabilities(&logits[i * vocab..][..vocab])[next[i] as usize]
+            });
+            scored.into_iter().for_each(|l| candidate.add(l));
+            held.push(logits);
+            progress(piece);
         }
-        for start in (first..last).step_by(block) {
-            let read = start..last.min(start + block);
-            // The token after each that is read.
-            let next = &window[read.start + 1..read.end + 1];
-            let mut sessions = sessions.iter_mut();
-            if let Some((path, session)) = sessions.next() {
-                let logits = forward(path, session, &window[read.clone()], LogitsFor::All)?;
-                log_probabilities.resize(logits.len(), 0.0);
-                pool.for_rows(&mut log_probabilities, vocab, 1, |row, out| {
-                    log_softmax(&logits[row * vocab..][..vocab], out);
-                });
-            }
-            for (&token, row) in next.iter().zip(log_probabilities.chunks_exact(vocab)) {
-                candidate.add(row[token as usize]);
-            }
-            for ((path, session), (divergence, own)) in sessions.zip(&mut references) {
-                let logits = forward(path, session, &window[read.clone()], LogitsFor::All)?;
+        for ((path, session), (divergence, own)) in others.iter_mut().zip(&mut references) {
+            for (piece, candidate) in group.iter().zip(&held) {
+                ctx.check_cancelled()?;
+                let logits = forward(path, session, piece, windows)?;
+                let next = piece.next(windows);
                 let compared = pool.map(next.len(), |i| {
-                    let mut reference = vec![0.0; vocab];
-                    log_softmax(&logits[i * vocab..][..vocab], &mut reference);
-                    let candidate = &log_probabilities[i * vocab..][..vocab];
-                    (reference[next[i] as usize], TokenDivergence::of(&reference, candidate))
+                    let row = i * vocab..(i + 1) * vocab;
+                    let reference = log_probabilities(&logits[row.clone()]);
+                    let candidate = log_probabilities(&candidate[row]);
+                    (reference[next[i] as usize], TokenDivergence::of(&reference, &candidate))
                 });
                 for (log_probability, token) in compared {
                     own.add(log_probability);
                     divergence.add(token);
                 }
+                progress(piece);
             }
         }
-        ctx.progress(((number + 1) * context) as u64, total, Unit::Tokens);
     }
     Ok((candidate, references))
 }
 
-/// Reads tokens; logits that are no numbers are the file's fault.
-fn forward<'s>(
+fn log_probabilities(logits: &[f32]) -> Vec<f64> {
+    let mut out = vec![0.0; logits.len()];
+    log_softmax(logits, &mut out);
+    out
+}
+
+/// Reads a piece; gives the logits of the tokens that are scored. Logits that are no numbers are
+/// the file's fault.
+fn forward(
     path: &Utf8Path,
-    session: &'s mut Session<'_>,
-    tokens: &[u32],
-    logits: LogitsFor,
-) -> Result<&'s [f32], StepError> {
-    session.forward(tokens, logits).map_err(|e| model_error(path, &e))?;
+    session: &mut Session<'_>,
+    piece: &Piece,
+    windows: &[Vec<u32>],
+) -> Result<Vec<f32>, StepError> {
+    session.truncate(piece.read.start);
+    let tokens = &windows[piece.window][piece.read.clone()];
+    let wanted = LogitsFor::Tail(piece.scored);
+    session.forward(tokens, wanted).map_err(|e| model_error(path, &e))?;
     session.check_finite().map_err(|e| model_error(path, &e))?;
-    Ok(session.logits())
+    Ok(session.take_logits())
 }
 
 #[cfg(test)]
@@ -277,6 +325,21 @@ mod tests {
         let error = run(&spec(), &context(&recorder)).unwrap_err();
         assert_eq!(error.class, ErrorClass::Input);
         assert!(error.message.contains("no such.gguf"), "{error}");
+    }
+
+    #[test]
+    fn a_window_is_read_at_once_if_its_logits_can_be_held() {
+        let piece = |window, read, scored| Piece { window, read, scored };
+        assert_eq!(Piece::cut(2, 8, 3), [piece(0, 0..7, 3), piece(1, 0..7, 3)]);
+        let cut = Piece::cut(2, 9, 3);
+        let expected = [piece(0, 0..7, 3), piece(0, 7..8, 1), piece(1, 0..7, 3), piece(1, 7..8, 1)];
+        assert_eq!(cut, expected);
+        let windows = vec![(0..9).collect(), (10..19).collect()];
+        assert_eq!(cut[0].next(&windows), [5, 6, 7]);
+        assert_eq!(cut[3].next(&windows), [18]);
+        // The window that evaluations have if not told otherwise, of gpt-oss.
+        let rows = HELD_LOGITS / 201_088;
+        assert_eq!(Piece::cut(1, 512, rows), [piece(0, 0..511, 255)]);
     }
 
     #[test]
