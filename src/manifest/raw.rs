@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4};
 
 /// A job of qrun: from a published checkpoint to quantized GGUF files. Paths are relative to
@@ -216,7 +217,7 @@ pub struct Evaluate {
     pub corpus: Spanned<Vec<Spanned<String>>>,
     /// Tokens per window; the second half of each is scored.
     #[serde(default = "window")]
-    #[schemars(with = "u32", range(min = 2))]
+    #[schemars(with = "u32", range(min = MIN_CONTEXT))]
     pub context: Spanned<u32>,
     /// Windows at most, from the start of the text. Left out, all of it.
     #[schemars(with = "Option<u32>", range(min = 1))]

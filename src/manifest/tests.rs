@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::ggml::GgmlType;
 use crate::steps::TokenizerSource;
+use crate::steps::evaluate::MIN_CONTEXT;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -102,6 +103,15 @@ fn everything_that_is_wrong_is_shown_at_once() {
          tensors = [{ match = \"(\", type = \"q4_K_M\" }]\n\
          [load_check]\ntimeout = \"0s\"\n"
     ));
+}
+
+#[test]
+fn a_window_is_as_long_as_an_evaluation_wants_it() {
+    let of = |context: u32| {
+        least(&format!("[evaluate]\ncorpus = [\"text.txt\"]\ncontext = {context}\n"))
+    };
+    assert_eq!(messages(&of(MIN_CONTEXT - 1)), ["`context` is 3"]);
+    assert!(parsed(&of(MIN_CONTEXT)).is_ok());
 }
 
 #[test]

@@ -29,8 +29,8 @@ const HELD_LOGITS: usize = 64 << 20;
 /// Memory in bytes that an evaluation takes for logits at most: the candidate's and those of the
 /// reference that reads. (A vocabulary of which not even one row fits takes two rows.)
 pub const LOGITS_BYTES: u64 = 2 * (HELD_LOGITS * size_of::<f32>()) as u64;
-/// The smallest window of which a token is scored.
-const MIN_CONTEXT: usize = 4;
+/// The smallest window, in tokens: two are read before the first that is scored.
+pub const MIN_CONTEXT: u32 = 4;
 
 /// Result of [`EvaluateSpec`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,12 +63,12 @@ pub struct ReferenceResult {
 /// text, or a text is shorter than a window; [`ErrorClass::Usage`] if the window is too short or
 /// longer than a model's context.
 pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, StepError> {
-    let context = spec.context as usize;
-    if context < MIN_CONTEXT {
+    if spec.context < MIN_CONTEXT {
         let message =
-            format!("a window of {context} tokens is too short; use {MIN_CONTEXT} or more");
+            format!("a window of {} tokens is too short; use {MIN_CONTEXT} or more", spec.context);
         return Err(StepError::new(ErrorClass::Usage, message));
     }
+    let context = spec.context as usize;
     let options = ModelOptions { threads: ctx.threads, exact: spec.exact };
     let open = |path: &Utf8PathBuf| -> Result<(Utf8PathBuf, Loaded), StepError> {
         ctx.check_cancelled()?;

@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::diagnostic::{Problems, did_you_mean};
 use super::files::{Files, normal};
 use super::{job, raw, template};
+use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, TokenizerSource};
 
 /// The job of `manifest`, which stands at `path` (absolute). It means something only if `problems`
@@ -196,7 +197,7 @@ impl Resolver<'_> {
         let corpus = corpus.collect();
         job::Evaluate {
             corpus,
-            context: self.at_least(2, &evaluate.context, "context"),
+            context: self.at_least(MIN_CONTEXT, &evaluate.context, "context"),
             max_windows: evaluate.max_windows.map(|n| self.at_least(1, &n, "max_windows")),
             greedy_tokens: self.at_least(1, &evaluate.greedy_tokens, "greedy_tokens"),
         }
