@@ -11,6 +11,8 @@ use crate::steps::{CompareSpec, Context, ErrorClass, Loaded, StepError, model_er
 
 /// Tokens of the fixed prompt.
 const PROMPT_TOKENS: usize = 64;
+/// Tokens of whose places the logits are held at a time: 51 MB for a vocabulary of 201,088.
+const CHUNK: usize = 64;
 
 /// What a file makes of the fixed prompt.
 struct Text {
@@ -73,9 +75,12 @@ fn choices(spec: &CompareSpec, text: &Text, ctx: &Context<'_>) -> Result<Vec<u32
     let mut session = loaded.model.session(room).map_err(|e| failed(&e))?;
     let first = session.forward(&prompt, LogitsFor::Last).map_err(|e| failed(&e))?;
     let mut chosen = vec![choose(path, first)?];
-    let rows = session.forward(forced, LogitsFor::All).map_err(|e| failed(&e))?;
-    for row in rows.chunks_exact(vocab) {
-        chosen.push(choose(path, row)?);
+    for tokens in forced.chunks(CHUNK) {
+        ctx.check_cancelled()?;
+        let rows = session.forward(tokens, LogitsFor::All).map_err(|e| failed(&e))?;
+        for row in rows.chunks_exact(vocab) {
+            chosen.push(choose(path, row)?);
+        }
     }
     Ok(chosen)
 }
