@@ -39,7 +39,8 @@ impl HostFacts {
             (ram, available) = (system.total_memory(), system.available_memory());
             if let Some(limits) = system.cgroup_limits().filter(|l| l.total_memory > 0) {
                 ram = ram.min(limits.total_memory);
-                available = available.min(limits.free_memory);
+                // Not its free memory: that counts the page cache, which can be taken back, as used.
+                available = available.min(limits.total_memory.saturating_sub(limits.rss));
             }
             cpu_model = system.cpus().first().map(|c| c.brand().trim().to_owned());
         }
