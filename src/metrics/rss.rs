@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
 /// Memory of this process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -33,8 +35,8 @@ impl Memory {
     }
 }
 
-/// Page faults of this process since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Page faults of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     /// Without reading from disk.
     pub minor: u64,
@@ -42,9 +44,9 @@ pub struct Faults {
     pub major: u64,
 }
 
-/// Counters of processor time, in clock ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuTime {
+/// Processor time, in clock ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CpuTime {
     /// Time this process ran.
     own: u64,
     /// Time all processors were busy.
@@ -55,7 +57,15 @@ pub struct CpuTime {
     total: u64,
 }
 
-/// What others took from the machine between two readings, as shares (0 to 1) of all its processors.
+/// Faults and processor time of this process, and the machine's: the counters as they stand, or
+/// how far they moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub faults: Faults,
+    cpu: CpuTime,
+}
+
+/// What others took from the machine in some time, as shares (0 to 1) of all its processors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Disturbance {
     /// Processor time of other processes.
@@ -64,24 +74,47 @@ pub struct Disturbance {
     pub stolen: f64,
 }
 
-/// Faults and processor time of this process, and the machine's, now.
-pub fn usage() -> Option<(Faults, CpuTime)> {
-    let (faults, own) = parse_own(&fs::read_to_string("/proc/self/stat").ok()?)?;
-    let cpu = parse_machine(&fs::read_to_string("/proc/stat").ok()?, own)?;
-    Some((faults, cpu))
-}
+impl Usage {
+    /// The counters, now.
+    pub fn now() -> Option<Self> {
+        let (faults, own) = parse_own(&fs::read_to_string("/proc/self/stat").ok()?)?;
+        let cpu = parse_machine(&fs::read_to_string("/proc/stat").ok()?, own)?;
+        Some(Self { faults, cpu })
+    }
 
-impl CpuTime {
-    /// What others took since `earlier`; `None` where no tick has passed.
-    pub fn disturbance_since(&self, earlier: &CpuTime) -> Option<Disturbance> {
-        let total = self.total.checked_sub(earlier.total).filter(|t| *t > 0)? as f64;
-        let own = self.own.saturating_sub(earlier.own);
-        let busy = self.busy.saturating_sub(earlier.busy);
-        let stolen = self.stolen.saturating_sub(earlier.stolen);
-        Some(Disturbance {
-            others: busy.saturating_sub(own) as f64 / total,
-            stolen: stolen as f64 / total,
+    /// How far the counters moved since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    /// Two stretches of time together.
+    pub fn plus(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// What others took in this stretch of time; `None` where no tick has passed.
+    pub fn disturbance(&self) -> Option<Disturbance> {
+        let CpuTime { own, busy, stolen, total } = self.cpu;
+        (total > 0).then(|| Disturbance {
+            others: busy.saturating_sub(own) as f64 / total as f64,
+            stolen: stolen as f64 / total as f64,
         })
+    }
+
+    fn with(&self, other: &Self, f: fn(u64, u64) -> u64) -> Self {
+        let (faults, cpu) = (&other.faults, &other.cpu);
+        Self {
+            faults: Faults {
+                minor: f(self.faults.minor, faults.minor),
+                major: f(self.faults.major, faults.major),
+            },
+            cpu: CpuTime {
+                own: f(self.cpu.own, cpu.own),
+                busy: f(self.cpu.busy, cpu.busy),
+                stolen: f(self.cpu.stolen, cpu.stolen),
+                total: f(self.cpu.total, cpu.total),
+            },
+        }
     }
 }
 
@@ -131,17 +164,29 @@ mod tests {
 
     #[test]
     fn what_others_take_is_what_is_busy_and_not_own() {
-        let before = parse_machine("cpu  100 0 0 900 0 0 0 0 0 0\n", 50);
-        let after = parse_machine("cpu  250 0 10 1000 20 0 0 20 0 0\n", 150);
-        let found = after.unwrap().disturbance_since(&before.unwrap()).unwrap();
+        let reading = |line: &str, own, major| Usage {
+            faults: Faults { minor: 0, major },
+            cpu: parse_machine(line, own).unwrap(),
+        };
+        let before = reading("cpu  100 0 0 900 0 0 0 0 0 0\n", 50, 3);
+        let after = reading("cpu  250 0 10 1000 20 0 0 20 0 0\n", 150, 7);
+        let moved = after.since(&before);
+        let found = moved.disturbance().unwrap();
         // 300 ticks in all, 160 busy, 100 of them own, 20 stolen
         assert!((found.others - 0.2).abs() < 1e-12 && (found.stolen - 20.0 / 300.0).abs() < 1e-12);
+        assert_eq!(moved.faults.major, 4);
+        assert_eq!(before.since(&before).disturbance(), None);
+        // As much again, in which others took nothing: half the share.
+        let calm = reading("cpu  300 0 0 0 0 0 0 0 0 0\n", 300, 1);
+        let both = moved.plus(&calm);
+        assert!((both.disturbance().unwrap().others - 0.1).abs() < 1e-12);
+        assert_eq!(both.faults.major, 5);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_can_be_read() {
         assert!(Memory::now().unwrap().peak_rss > 0);
-        assert!(usage().is_some());
+        assert!(Usage::now().is_some());
     }
 }

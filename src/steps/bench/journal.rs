@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RunSample;
+use crate::metrics::rss::Usage;
 use crate::steps::{BenchSpec, ErrorClass, StepError};
 
 /// What runs belong to: only under the very same conditions do they count.
@@ -32,6 +33,9 @@ pub struct Conditions {
 pub struct FinishedRun {
     pub sample: RunSample,
     pub generated: Vec<u32>,
+    /// What the process and the machine did meanwhile; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// The journal of one benchmark; without a directory it keeps nothing.
@@ -149,7 +153,7 @@ mod tests {
             time_to_first_token_ms: ms / 3.0,
             inter_token_latency_ms: vec![ms / 7.0],
         };
-        FinishedRun { sample, generated: vec![1, 2] }
+        FinishedRun { sample, generated: vec![1, 2], usage: None }
     }
 
     fn conditions(runs: u32) -> Conditions {
@@ -174,12 +178,12 @@ mod tests {
         let dir = Utf8Path::from_path(guard.path()).unwrap();
         let (mut journal, runs) = Journal::open(Some(dir), &conditions(5)).unwrap();
         assert_eq!(runs, []);
-        journal.keep(&run(10.1)).unwrap();
-        journal.keep(&run(20.2)).unwrap();
+        let kept = [FinishedRun { usage: Usage::now(), ..run(10.1) }, run(20.2)];
+        kept.iter().for_each(|run| journal.keep(run).unwrap());
         drop(journal);
 
         let (_, runs) = Journal::open(Some(dir), &conditions(5)).unwrap();
-        assert_eq!(runs, [run(10.1), run(20.2)]);
+        assert_eq!(runs, kept);
         let (journal, runs) = Journal::open(Some(dir), &conditions(6)).unwrap();
         assert_eq!(runs, []);
         journal.remove();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::loaded::{Loaded, model_error};
 use super::{BenchSpec, Context, ErrorClass, Level, StepError, Unit, prompt};
 use crate::metrics::host::HostFacts;
-use crate::metrics::rss;
+use crate::metrics::rss::Usage;
 use crate::model::sampler::Sampling;
 use crate::model::{Generation, ModelOptions, Session, generate};
 use journal::{Conditions, FinishedRun, Journal};
@@ -53,10 +53,13 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
         let FinishedRun { sample, .. } = measure(&mut session, &prompt, spec, ctx)?;
         ctx.log(Level::Debug, format!("warm-up {}: {:.2} ms", warmup + 1, sample.latency_ms));
     }
-    let before = rss::usage();
+    let mut before = Usage::now();
     while runs.len() < spec.runs as usize {
         ctx.progress(u64::from(spec.warmups) + runs.len() as u64, total, Unit::Runs);
-        let run = measure(&mut session, &prompt, spec, ctx)?;
+        let mut run = measure(&mut session, &prompt, spec, ctx)?;
+        let after = Usage::now();
+        run.usage = before.zip(after).map(|(before, after)| after.since(&before));
+        before = after;
         same_tokens(spec, runs.first(), &run)?;
         ctx.events.emit(super::Event::Metric {
             name: "latency_ms".to_owned(),
@@ -65,11 +68,10 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
         journal.keep(&run)?;
         runs.push(run);
     }
-    let after = rss::usage();
     ctx.progress(total, total, Unit::Runs);
 
-    let result = summary::Facts { spec, ctx, host, load_ms, resumed_runs, runs, before, after }
-        .summarize(&loaded.file)?;
+    let result =
+        summary::Facts { spec, ctx, host, load_ms, resumed_runs, runs }.summarize(&loaded.file)?;
     let m = &result.measured;
     ctx.log(
         Level::Info,
@@ -135,7 +137,7 @@ fn measure(
         time_to_first_token_ms: times.first().map_or(0.0, |t| milliseconds(*t)),
         inter_token_latency_ms: times.windows(2).map(|w| milliseconds(w[1] - w[0])).collect(),
     };
-    Ok(FinishedRun { sample, generated })
+    Ok(FinishedRun { sample, generated, usage: None })
 }
 
 /// A greedy run that differs from the first one is no measurement of the same work.

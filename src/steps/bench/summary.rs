@@ -5,7 +5,7 @@ use super::{BenchResult, BenchSettings, Measurements, RunSample, noise};
 use crate::gguf::{self, TensorSource};
 use crate::metrics::Distribution;
 use crate::metrics::host::HostFacts;
-use crate::metrics::rss::{CpuTime, Faults, Memory};
+use crate::metrics::rss::{Memory, Usage};
 use crate::steps::{BenchSpec, Context, ErrorClass, StepError};
 
 /// What a benchmark has found out.
@@ -17,23 +17,23 @@ pub struct Facts<'a> {
     pub resumed_runs: usize,
     /// At least one.
     pub runs: Vec<FinishedRun>,
-    /// Before the first and after the last measured run.
-    pub before: Option<(Faults, CpuTime)>,
-    pub after: Option<(Faults, CpuTime)>,
 }
 
 impl Facts<'_> {
     /// The result; memory is read now.
     pub fn summarize(self, file: &gguf::File) -> Result<BenchResult, StepError> {
-        let Self { spec, ctx, host, load_ms, resumed_runs, runs, before, after } = self;
+        let Self { spec, ctx, host, load_ms, resumed_runs, runs } = self;
         let generated = runs.first().map_or(Vec::new(), |run| run.generated.clone());
+        // Of all runs, those of an interrupted benchmark too; of part of them it would mislead.
+        let usage = runs
+            .iter()
+            .map(|run| run.usage)
+            .reduce(|a, b| a.zip(b).map(|(a, b): (Usage, Usage)| a.plus(&b)))
+            .flatten();
+        let faults = usage.map(|u| u.faults);
+        let disturbance = usage.and_then(|u| u.disturbance());
         let samples: Vec<RunSample> = runs.into_iter().map(|run| run.sample).collect();
         let latency_ms = distribution("latency_ms", samples.iter().map(|s| s.latency_ms))?;
-        let faults = before.zip(after).map(|((b, _), (a, _))| Faults {
-            minor: a.minor.saturating_sub(b.minor),
-            major: a.major.saturating_sub(b.major),
-        });
-        let disturbance = before.zip(after).and_then(|((_, b), (_, a))| a.disturbance_since(&b));
         let memory = Memory::now();
         let megabytes = |of: fn(&Memory) -> u64| memory.as_ref().map(|m| of(m) as f64 / 1e6);
         let several = spec.generate_tokens > 1;
