@@ -188,10 +188,12 @@ fn idle_rules(rules: &[Rule], tensors: &[policy::Tensor<'_>], choices: &[Choice]
 
 /// What the mixes ask about a model.
 fn facts(metadata: &Metadata) -> policy::Model {
+    // More than any model has, and few enough that no share of it overflows.
+    const MOST: u32 = u32::MAX / 16;
     let architecture = metadata.str("general.architecture").unwrap_or_default();
     let number = |key: &str| {
         let value = metadata.u64(&format!("{architecture}.{key}")).unwrap_or(0);
-        usize::try_from(value).unwrap_or(usize::MAX)
+        value.min(u64::from(MOST)) as usize
     };
     let heads = number("attention.head_count");
     let kv_heads = match number("attention.head_count_kv") {
@@ -241,5 +243,29 @@ fn warn_about_losses(source: &dyn TensorSource, targets: &[Target], ctx: &Contex
                 info.name, info.ggml_type, target.ggml_type
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_claims_endless_layers_is_no_panic() {
+        let mut metadata = Metadata::default();
+        metadata.set("general.architecture", Value::String("gpt-oss".into()));
+        metadata.set("gpt-oss.block_count", Value::U64(u64::MAX));
+        let model = facts(&metadata);
+        let names = ["blk.3.ffn_down.weight", "blk.3.ffn_up.weight", "blk.3.attn_v.weight"];
+        let tensors =
+            names.map(|name| policy::Tensor { name, ty: GgmlType::F16, shape: &[256, 256] });
+        for &mix in Mix::ALL {
+            let policy =
+                Policy { mix, rules: &[], keep_native_mxfp4: false, has_importance: false };
+            // A mix may be refused; it is the arithmetic that counts.
+            let _ = policy.choose(&model, &tensors);
+        }
+        // Nothing that is taken of the layers overflows, on 32 bits neither.
+        assert!(u32::try_from(model.layers).is_ok_and(|n| n.checked_mul(7).is_some()));
     }
 }
