@@ -103,8 +103,9 @@ fn naming(directory: &Utf8Path, tensors: &[TensorInfo], m: &mut Metadata) {
     m.set("general.size_label", text(label));
 }
 
-/// The directory's name; that of its parent where it is called `original`, as published.
-fn model_name(directory: &Utf8Path) -> String {
+/// The name of the model in `directory`, from which `general.name` and others are taken: the
+/// directory's name; that of its parent where it is called `original`, as published.
+pub fn model_name(directory: &Utf8Path) -> String {
     let full = directory.canonicalize_utf8().unwrap_or_else(|_| Utf8PathBuf::from(directory));
     let named = match (full.file_name(), full.parent()) {
         (Some("original"), Some(parent)) => parent.file_name(),

@@ -14,4 +14,4 @@ mod safetensors;
 pub use converted::Converted;
 pub use error::Error;
 pub use index::{Checkpoint, Found};
-pub use metadata::QUANTIZATION_VERSION;
+pub use metadata::{QUANTIZATION_VERSION, model_name};

@@ -303,6 +303,19 @@ fn a_changed_override_redoes_its_format_only() {
 }
 
 #[test]
+fn a_renamed_checkpoint_is_another_model() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    std::fs::rename(workspace.path.join("checkpoint"), workspace.path.join("other")).unwrap();
+    let mut job = workspace.job();
+    job.input.checkpoint = workspace.path.join("other");
+    let renamed = "input.checkpoint.name: checkpoint -> other";
+    assert_eq!(planned(&workspace, job.clone())[1], ("convert".to_owned(), renamed.to_owned()));
+    // The mock's convert writes the same bytes.
+    assert_eq!(run_job(&workspace, job), ["verify", "convert"]);
+}
+
+#[test]
 fn a_new_format_runs_its_own_steps_and_the_report() {
     let workspace = Workspace::new();
     run_job(&workspace, workspace.job());

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use super::Machine;
 use super::graph::{Target, Task};
 use super::input_files::Inputs;
+use crate::checkpoint::model_name;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::metrics::host::HostFacts;
 use crate::steps::{FormatSpec, TokenizerSource};
@@ -98,6 +99,8 @@ impl List<'_> {
                 TokenizerSource::Directory(_) => "directory",
             },
         );
+        // The directory's name goes into the file's metadata.
+        self.parameter("input.checkpoint.name", model_name(&input.checkpoint));
         self.inputs.push(Input::After(Task::Verify));
         for name in &self.files.checkpoint {
             self.file(format!("input.checkpoint/{name}"), input.checkpoint.join(name));
