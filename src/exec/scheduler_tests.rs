@@ -597,6 +597,21 @@ fn a_missing_reference_blocks_or_is_left_out() {
     assert!(plan[0].1.contains("reference stability: "), "{plan:?}");
     let mut job = workspace.job();
     job.references[0].origin = ReferenceOrigin::Given { required: false };
-    let ran = run_job(&workspace, job);
+    let ran = run_job(&workspace, job.clone());
     assert!(!ran.iter().any(|s| s.contains("stability")), "{ran:?}");
+    // The report says where it was looked for.
+    job.references[0].gguf = workspace.path.join("nor_here.gguf");
+    assert_eq!(run_job(&workspace, job), ["report"]);
+}
+
+#[test]
+fn the_report_is_written_anew_when_what_it_names_is_named_otherwise() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let moved = workspace.path.join("moved.gguf");
+    std::fs::rename(workspace.path.join("given.gguf"), &moved).unwrap();
+    let mut job = workspace.job();
+    job.references[0].gguf = moved;
+    assert_eq!(run_job(&workspace, job.clone()), ["verify", "report"]);
+    assert!(run_job(&workspace, job).is_empty());
 }

@@ -190,6 +190,7 @@ impl List<'_> {
             if format.baseline {
                 self.parameter("format.baseline", &format.spec.name);
             }
+            self.parameter(format!("format.{}.base", format.spec.name), &format.spec.base);
             let mut tasks = vec![
                 Task::Quantize(Target::Format(f)),
                 Task::LoadCheck(f),
@@ -207,8 +208,11 @@ impl List<'_> {
             self.inputs.push(Input::ResultOrFailure(task));
         }
         for missing in &self.files.missing_references {
-            let name = format!("reference.{}", missing.name);
-            self.inputs.push(Input::Parameter { name, value: "missing".into() });
+            self.parameter(format!("reference.{}", missing.name), "missing");
+        }
+        // The report names them, whether they are there or not.
+        for reference in &job.references {
+            self.parameter(format!("reference.{}.gguf", reference.name), &reference.gguf);
         }
         self.parameter("bench.out", &job.bench.out);
         self.parameter("report.dir", &job.report.dir);
