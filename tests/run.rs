@@ -207,6 +207,16 @@ fn a_job_runs_whole_and_then_only_what_changed() {
     let said = workspace.ok(&["job.toml"]);
     assert!(said.contains("nano: nothing to do, 16 steps fresh"), "{said}");
 
+    // What only has to be hashed again is most likely as it was: no room for it is asked for.
+    let config = fs::File::options().append(true).open(workspace.path("checkpoint/config.json"));
+    config.unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let disks = &workspace.json(&["plan", "job.toml", "--json"])["disks"];
+    let all_of = |disk: &Value| disk["needed_bytes"] == 0 && disk["exact"] == false;
+    assert!(disks.as_array().unwrap().iter().all(all_of), "{disks}");
+    assert_ne!(disks[0], Value::Null);
+    workspace.ok(&["job.toml"]);
+    assert_eq!(workspace.ran(), ["verify"]);
+
     // A setting.
     workspace.manifest(|text| text.replace("runs = 2", "runs = 3"));
     let benches = ["bench:ref:quality", "bench:q4_K_M", "bench:small"];

@@ -7,9 +7,9 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::graph::{Target, Task};
-use super::{FileFact, Judgement, Plan, Verdict};
-use crate::steps::{ErrorClass, StepError, evaluate, free_bytes};
+use super::graph::{Node, Target, Task};
+use super::{FileFact, Judgement, Plan, Verdict, names};
+use crate::steps::{ErrorClass, StepError, evaluate, free_bytes, partial_path};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
 const WORKING_SET: u64 = 512 << 20;
@@ -84,7 +84,7 @@ impl Plan {
                 size(self.machine.host.ram_bytes)
             ));
         }
-        self.add_disks(&mut demand, runs)?;
+        self.add_disks(&mut demand, judgements, runs)?;
         Ok(demand)
     }
 
@@ -92,6 +92,7 @@ impl Plan {
     fn add_disks(
         &self,
         demand: &mut Demand,
+        judgements: &[Judgement],
         runs: impl Fn(usize) -> bool,
     ) -> Result<(), StepError> {
         let mut by_device: BTreeMap<u64, DiskDemand> = BTreeMap::new();
@@ -116,20 +117,22 @@ impl Plan {
             Ok(())
         };
         for (step, node) in self.graph.nodes().enumerate().filter(|(step, _)| runs(*step)) {
+            // What will most likely be found to hold asks for nothing, as far as is known.
+            let may_hold = self.may_hold(node, &judgements[step])?;
             if let Some((_, template)) = self.destination(node.task) {
-                add(Utf8Path::new(&template), demand.steps[step].write_bytes)?;
+                let begun = self.begun_bytes(&node.id, &template)?;
+                let bytes = demand.steps[step].write_bytes.filter(|_| !may_hold);
+                add(Utf8Path::new(&template), bytes.map(|bytes| bytes.saturating_sub(begun)))?;
             }
             if let (Task::Publish, Some(publish)) = (node.task, &self.job.publish) {
                 // A file that is published where it stands is not copied.
                 for f in 0..self.job.formats.len() {
                     let target = Target::Format(f);
-                    let from = super::names::model_template(&self.job, target);
+                    let from = names::model_template(&self.job, target);
                     if Utf8Path::new(&from).parent() != Some(&publish.to) {
                         let quantize = self.graph.find(Task::Quantize(target));
-                        add(
-                            &publish.to.join("x"),
-                            quantize.and_then(|q| demand.steps[q].write_bytes),
-                        )?;
+                        let bytes = quantize.and_then(|q| demand.steps[q].write_bytes);
+                        add(&publish.to.join("x"), bytes.filter(|_| !may_hold))?;
                     }
                 }
             }
@@ -148,6 +151,27 @@ impl Plan {
             demand.disks.push(disk);
         }
         Ok(())
+    }
+
+    /// Whether a step only waits for others to be judged, and what it wrote last still stands.
+    fn may_hold(&self, node: &Node, judgement: &Judgement) -> Result<bool, StepError> {
+        let Verdict::WaitsFor { .. } = judgement.verdict else { return Ok(false) };
+        let Some(state) = &self.state else { return Ok(false) };
+        match state.last_action(&self.job.name, &node.id)? {
+            Some(last) => self.may_be_intact(node.task, &last),
+            None => Ok(false),
+        }
+    }
+
+    /// Length of the unfinished file that an interrupted `step` left under a name of `template`:
+    /// the step goes on behind it, or makes its room free again.
+    fn begun_bytes(&self, step: &str, template: &str) -> Result<u64, StepError> {
+        let Some(state) = &self.state else { return Ok(0) };
+        let Some(pending) = state.pending(&self.job.name, step)? else { return Ok(0) };
+        let begun = pending.outputs.iter().filter(|path| names::matches(template, path));
+        // What cannot be looked at saves nothing.
+        let length = |path| std::fs::metadata(partial_path(path)).map_or(0, |m| m.len());
+        Ok(begun.map(|path| length(path)).sum())
     }
 
     /// Memory that a step should find, so that what it maps need not be read again and again.

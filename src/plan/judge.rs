@@ -153,6 +153,11 @@ impl Plan {
         })
     }
 
+    /// Whether nothing speaks against what a success wrote.
+    pub(super) fn may_be_intact(&self, task: Task, action: &Action) -> Result<bool, StepError> {
+        Ok(!matches!(self.judge_outputs(task, action)?, Outputs::Broken(_)))
+    }
+
     /// The manifest's key for a model file's place, and the place with `{timestamp}` in it.
     pub(super) fn destination(&self, task: Task) -> Option<(&'static str, String)> {
         match task {

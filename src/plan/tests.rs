@@ -4,6 +4,7 @@ use super::render::{View, dot, mermaid, text};
 use super::testing::{Workspace, format, host, machine};
 use super::{Machine, Plan, Verdict, admit};
 use crate::metrics::host::HostFacts;
+use crate::state::{Pending, State};
 use crate::steps::ErrorClass;
 
 fn view(plan: &mut Plan) -> View {
@@ -88,9 +89,34 @@ fn a_machine_that_is_too_small_is_refused() {
 }
 
 #[test]
+fn what_was_begun_is_not_asked_for_again() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.input.checkpoint =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano").into();
+    let needed = || {
+        let mut plan = workspace.plan(job.clone());
+        let judgements = plan.judge_all().unwrap();
+        let disks = plan.demand(&judgements).unwrap().disks;
+        assert!(disks.iter().all(|disk| disk.exact), "{disks:?}");
+        disks.iter().map(|disk| disk.needed_bytes).sum::<u64>()
+    };
+    let whole = needed();
+    std::fs::create_dir(workspace.path.join("out")).unwrap();
+    let out = workspace.path.join("out/f32.gguf");
+    std::fs::write(crate::steps::partial_path(&out), [0; 1000]).unwrap();
+    assert_eq!(needed(), whole, "a file that nobody will continue");
+    let state = State::open(&workspace.path).unwrap();
+    let pending =
+        Pending { job: "tiny".into(), step: "convert".into(), key: "k".into(), outputs: vec![out] };
+    state.set_pending(&pending).unwrap();
+    assert_eq!(needed(), whole - 1000);
+}
+
+#[test]
 fn a_file_of_the_checkpoint_that_is_not_it_blocks_the_plan() {
     let workspace = Workspace::new();
-    let state = crate::state::State::open(&workspace.path).unwrap();
+    let state = State::open(&workspace.path).unwrap();
     let weights = workspace.path.join("checkpoint/model.safetensors");
     let stamp = crate::state::Stamp::of(&weights).unwrap().unwrap();
     state.record_digest(&weights, &stamp, &"a".repeat(64)).unwrap();
