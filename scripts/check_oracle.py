@@ -70,7 +70,7 @@ def same_file(qrun, source, theirs, name, native_mxfp4, out):
     options = ["--format", name, "--native-mxfp4", native_mxfp4, "--force", "--quiet"]
     done = subprocess.run([qrun, "quantize", source, out, *options], capture_output=True, text=True)
     if done.returncode:
-        return f"qrun: {done.stderr.strip().splitlines()[0]}"
+        return f"qrun: {done.stderr.strip().splitlines()[-1]}"
     return "same file as qrun's" if filecmp.cmp(theirs, out, shallow=False) else None
 
 
