@@ -269,3 +269,28 @@ fn bad_inputs_and_places() {
     }
     assert_eq!(place.names(), ["cut.gguf", "f32.gguf", "nan.gguf", "text.gguf"]);
 }
+
+#[test]
+fn force_replaces_a_file_and_nothing_else() {
+    let place = Place::new();
+    let nano = nano();
+    place.done(&["convert", nano.as_str(), "f32.gguf"]);
+    let before = fs::read(place.directory.join("f32.gguf")).unwrap();
+    fs::hard_link(place.directory.join("f32.gguf"), place.directory.join("same.gguf")).unwrap();
+    std::os::unix::fs::symlink("f32.gguf", place.directory.join("link.gguf")).unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(place.directory.join("pipe")).status();
+    assert!(pipe.unwrap().success());
+    for (out, what) in [
+        ("f32.gguf", "is the input"),
+        ("same.gguf", "is the input"),
+        ("link.gguf", "is the input"),
+        ("pipe", "a pipe"),
+    ] {
+        place.fails(&["quantize", "f32.gguf", out, "--format", "q8_0", "--force"], 2, &[what]);
+    }
+    place.fails(&["inspect", "pipe"], 3, &["named pipe"]);
+    place.fails(&["check", "f32.gguf", "--timeout", "0s"], 2, &["no time"]);
+    place.fails(&["check", "f32.gguf", "--threads", "100000"], 2, &["1024"]);
+    assert_eq!(fs::read(place.directory.join("f32.gguf")).unwrap(), before);
+    assert_eq!(place.names(), ["f32.gguf", "link.gguf", "pipe", "same.gguf"]);
+}

@@ -1,13 +1,14 @@
 //! A checkpoint's directory: its `config.json`, and its safetensors files as one set of tensors.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
+use crate::gguf::open_regular;
 use crate::model::gpt_oss::{Config, Layout};
 
 /// Names the file of each tensor, where a checkpoint has several.
@@ -267,6 +268,8 @@ fn check_shard_numbers(directory: &Utf8Path, present: &BTreeSet<String>) -> Resu
 fn missing_config(directory: &Utf8Path) -> Error {
     let hint = if directory.is_dir() {
         "; expected the directory of a checkpoint: config.json and *.safetensors"
+    } else if directory.exists() {
+        "; it is a file, and expected is the directory of a checkpoint (`qrun quantize` reads GGUF files)"
     } else {
         "; the directory does not exist"
     };
@@ -280,7 +283,8 @@ fn missing_config(directory: &Utf8Path) -> Error {
 /// Reads a JSON file that is not unreasonably long.
 pub(super) fn read_text(path: &Utf8Path) -> Result<String, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(io)?.len();
+    let mut file = open_regular(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
     if length > MAX_JSON {
         return Err(Error::Damaged {
             path: path.to_owned(),
@@ -289,5 +293,7 @@ pub(super) fn read_text(path: &Utf8Path) -> Result<String, Error> {
             found: format!("{length} bytes"),
         });
     }
-    fs::read_to_string(path).map_err(io)
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io)?;
+    Ok(text)
 }

@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     file: Utf8PathBuf,
     /// How long it may take, for example 90s or 2m
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time_limit)]
     timeout: Duration,
     #[command(flatten)]
     threads: Threads,
@@ -43,4 +43,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         args.file, result.architecture, result.tensors, result.load_ms
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => {
+            Err("nothing can be checked in no time; expected more than 0s".into())
+        }
+        Ok(limit) => Ok(limit),
+        Err(e) => Err(format!("{e}; expected a time such as 90s or 2m")),
+    }
 }

@@ -9,17 +9,16 @@ use crate::steps::{Context, StepError};
 /// `--threads`, for every command that computes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Threads {
-    /// Threads for heavy work [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    /// Threads for heavy work, 1 to 1024 [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 impl Threads {
     /// The number asked for, or all that this process may use.
     pub fn count(self) -> usize {
-        self.threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get)
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads.map_or_else(all, usize::from)
     }
 }
 

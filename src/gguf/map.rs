@@ -22,14 +22,10 @@ impl Map {
     /// Maps the file at `path`.
     ///
     /// # Errors
-    /// If the file cannot be opened or mapped, or is a directory.
+    /// If the file cannot be opened or mapped, or is no regular file.
     pub fn open(path: &Utf8Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory, not a file"));
-        }
-        if metadata.len() == 0 {
+        let file = open_regular(path)?;
+        if file.metadata()?.len() == 0 {
             return Ok(Self { map: None });
         }
         // SAFETY: the map is private to this process and read-only. Bytes that another process
@@ -57,10 +53,43 @@ impl Map {
     }
 }
 
+/// Opens an input for reading. Whatever is no regular file is refused before it is opened: opening
+/// a named pipe waits for a writer, for ever if there is none.
+///
+/// # Errors
+/// If the file cannot be opened, or is a directory, a named pipe, a device or a socket.
+pub fn open_regular(path: &Utf8Path) -> io::Result<File> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory, not a file"));
+    }
+    if !metadata.is_file() {
+        let message = "is a named pipe, a device or a socket; expected a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    File::open(path)
+}
+
 impl std::ops::Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        let pipe = dir.join("pipe");
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(status.success());
+        assert!(Map::open(&pipe).unwrap_err().to_string().contains("named pipe"));
+        assert!(Map::open(dir).unwrap_err().to_string().contains("is a directory"));
     }
 }

@@ -14,7 +14,7 @@ mod writer;
 
 pub use error::Error;
 pub use header::MAX_NAME;
-pub use map::Map;
+pub use map::{Map, open_regular};
 pub use metadata::{Array, DEFAULT_ALIGNMENT, Metadata, Value};
 pub use reader::File;
 pub use source::{SourceError, TensorInfo, TensorSource};

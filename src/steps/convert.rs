@@ -1,6 +1,6 @@
 //! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
 
-use super::model_source::{identity, open_checkpoint};
+use super::model_source::{identity, open_checkpoint, refuse_own_input};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target};
 use super::{Context, ConvertSpec, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
@@ -24,6 +24,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         tokenizer: spec.tokenizer.clone(),
         dtype: spec.dtype,
     };
+    refuse_own_input(&files, &spec.out)?;
     let file = ModelFile {
         source: &source,
         metadata: source.metadata(),

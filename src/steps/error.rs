@@ -66,7 +66,10 @@ impl StepError {
 
     /// The failure of a step that was told to stop.
     pub fn interrupted() -> Self {
-        Self::new(ErrorClass::Interrupted, "interrupted; the next run continues here")
+        Self::new(
+            ErrorClass::Interrupted,
+            "interrupted; the same command goes on where this one was, as far as it can",
+        )
     }
 }
 

@@ -99,6 +99,25 @@ pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, Ste
     })
 }
 
+/// Refuses an output that is one of the files it is made from, by whichever name: replacing it
+/// would lose the better of the two.
+///
+/// # Errors
+/// [`ErrorClass::Usage`] if it is.
+pub fn refuse_own_input(source: &QuantizeSource, out: &Utf8Path) -> Result<(), StepError> {
+    let file = |path: &Utf8Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let Some(target) = file(out) else { return Ok(()) };
+    match weight_files(source)?.into_iter().find(|input| file(input) == Some(target)) {
+        None => Ok(()),
+        Some(input) => Err(StepError::new(
+            ErrorClass::Usage,
+            format!(
+                "{out} is the input {input} itself, which is not overwritten; choose another name"
+            ),
+        )),
+    }
+}
+
 /// The files whose contents decide the tensors of `source`.
 fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> {
     match source {

@@ -261,6 +261,14 @@ fn refuse_existing(path: &Utf8Path, replace: bool) -> Result<(), StepError> {
             ErrorClass::Usage,
             format!("{path} is a directory; expected the name of a file to write"),
         )),
+        // A rename would put a file in the place of the device, the pipe or the link itself.
+        Ok(m) if !m.is_file() => Err(StepError::new(
+            ErrorClass::Usage,
+            format!(
+                "{path} is {}; expected a regular file or a new name, so it is left as it is",
+                if m.is_symlink() { "a symbolic link" } else { "a device, a pipe or a socket" }
+            ),
+        )),
         Ok(_) if !replace => Err(exists(path)),
         _ => Ok(()),
     }
@@ -373,6 +381,9 @@ mod tests {
         fs::write(dir.join("file"), b"").unwrap();
         let error = write_atomic(&dir.join("file/x"), b"", false).unwrap_err();
         assert_eq!(error.class, ErrorClass::Host);
+        std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+        let error = write_atomic(&dir.join("link"), b"", true).unwrap_err();
+        assert!(error.message.contains("is a symbolic link"), "{error}");
         let error = write_atomic(&dir, b"", true).unwrap_err();
         assert!(error.message.contains("is a directory"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! Publishing: copies files to a directory, never over a different file, and lists their SHA-256.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::context::from_here;
 use super::output::{self, Output};
 use super::{Context, ErrorClass, FileDigest, Level, PublishResult, PublishSpec, StepError, Unit};
+use crate::gguf::open_regular;
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 << 20;
@@ -154,7 +155,7 @@ fn each_chunk(
     progress: &mut Progress<'_>,
     mut take: impl FnMut(&[u8]) -> Result<(), StepError>,
 ) -> Result<(), StepError> {
-    let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let mut file = open_regular(path).map_err(|e| unreadable(path, &e))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         progress.ctx.check_cancelled()?;

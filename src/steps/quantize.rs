@@ -5,7 +5,7 @@
 use regex::Regex;
 use serde::Serialize;
 
-use super::model_source::{identity, open_source};
+use super::model_source::{identity, open_source, refuse_own_input};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals};
 use super::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError, WriteResult};
 use crate::checkpoint::QUANTIZATION_VERSION;
@@ -45,6 +45,7 @@ pub struct PlannedTensor {
 /// [`ErrorClass::Host`] if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     let source = open_source(&spec.source)?;
+    refuse_own_input(&spec.source, &spec.out)?;
     let chosen = Chosen::new(spec, &*source)?;
     for warning in &chosen.warnings {
         ctx.log(Level::Warn, warning.as_str());

@@ -1,6 +1,6 @@
 //! Verify: hashes a checkpoint's files and holds them against what is expected.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{Context, ErrorClass, FileDigest, StepError, Unit, VerifyResult, VerifySpec};
+use crate::gguf::open_regular;
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 << 20;
@@ -73,7 +74,7 @@ struct Hashed<'a> {
 
 impl Hashed<'_> {
     fn file(&self, path: &Utf8Path) -> Result<FileDigest, StepError> {
-        let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+        let mut file = open_regular(path).map_err(|e| unreadable(path, &e))?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK];
         let mut bytes = 0;

@@ -4,7 +4,6 @@
 mod special;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 
 use camino::Utf8Path;
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{TokenType, TokenizerError, Vocabulary, split};
+use crate::gguf::open_regular;
 
 /// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
 const LARGEST_FILE: u64 = 512 << 20;
@@ -241,7 +241,7 @@ fn optional<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, Tokenizer
 /// A text file, or `None` where there is none.
 fn read_text(path: &Utf8Path) -> Result<Option<String>, TokenizerError> {
     let failed = |source| TokenizerError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed(e)),

@@ -73,15 +73,16 @@ fn rows(step: &StepView) -> Vec<[String; 5]> {
     if why.is_empty() {
         why.push(String::new());
     }
-    // What waits says so already.
-    let waits = step.verdict.word() == "waits";
-    if !waits && !step.after.is_empty() {
-        let after = shortened(&step.after);
-        if let Some(last) = why.last_mut() {
-            last.push_str(&format!("; after {after}"));
+    match (step.verdict.word(), shortened(&step.after)) {
+        (_, after) if after.is_empty() => {}
+        // What is fresh runs after nothing.
+        ("fresh", _) => {}
+        ("waits", after) => why = vec![format!("waits for {after}")],
+        (_, after) => {
+            if let Some(last) = why.last_mut() {
+                last.push_str(&format!("; after {after}"));
+            }
         }
-    } else if waits {
-        why = vec![format!("waits for {}", shortened(&step.after))];
     }
     let mut lines = why.into_iter();
     let first = [

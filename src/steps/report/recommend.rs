@@ -195,13 +195,18 @@ fn keep_reason(baseline: &str, judgements: &[Judgement]) -> String {
     match closest {
         None => format!("Keep {baseline}: the job has no other format."),
         Some(j) if judgements.len() == 1 => format!("Keep {baseline}. {}: {}", j.format, j.reason),
-        Some(j) => format!(
-            "Keep {baseline}: none of the {} other formats is faster by more than the noise and as \
-             good. The closest, {}: {}",
-            judgements.len(),
-            j.format,
-            j.reason
-        ),
+        Some(j) => {
+            let measured = judgements.iter().filter(|j| j.p50_latency_ratio.is_some()).count();
+            let others = match judgements.len() - measured {
+                0 => format!("{measured} other formats"),
+                missing => format!("{measured} other formats that were measured ({missing} not)"),
+            };
+            format!(
+                "Keep {baseline}: none of the {others} is faster by more than the noise and as \
+                 good. The closest, {}: {}",
+                j.format, j.reason
+            )
+        }
     }
 }
 
@@ -242,6 +247,10 @@ fn judge(
     judgement.p95_latency_ratio = Some(p95);
     let (outcome, reason) = match speed(&p50, &p95, required_gain) {
         Speed::Slower => (Outcome::Slower, "slower.".to_owned()),
+        Speed::WithinNoise if p50.low > 1.0 => (
+            Outcome::WithinNoise,
+            format!("slower here, but by less than the {:.1}% {because}.", required_gain * 100.0),
+        ),
         Speed::WithinNoise => (Outcome::WithinNoise, "the difference is within the noise.".into()),
         Speed::TooSmall => (
             Outcome::WithinNoise,
