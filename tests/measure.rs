@@ -194,7 +194,7 @@ fn bench_of_nothing_is_refused() {
         let output = qrun(&["bench", "-q", flag, "0", FILES.f32.as_str()]);
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }
-    let output = qrun(&["bench", "-q", "--prompt-tokens", "10000000", FILES.f32.as_str()]);
+    let output = qrun(&["bench", "-q", "--prompt-tokens", "1000000000", FILES.f32.as_str()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("was made for at most"), "{}", stderr(&output));
 }

@@ -8,7 +8,7 @@
 //! candidate as much text as its logits may be held of, then each reference the same.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::Read;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, ErrorClass, EvaluateSpec, Level, Loaded, StepError, Unit, model_error};
 use crate::compute::ThreadPool;
+use crate::gguf::open_regular;
 use crate::metrics::divergence::{Divergence, KlSummary, TokenDivergence};
 use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};
@@ -147,7 +148,10 @@ fn windows(
 /// tokens would mean nothing.
 fn tokens(path: &Utf8Path, models: &[(Utf8PathBuf, Loaded)]) -> Result<Vec<u32>, StepError> {
     let input = |message: String| StepError::new(ErrorClass::Input, message);
-    let bytes = fs::read(path).map_err(|e| input(format!("cannot read {path}: {e}")))?;
+    let mut bytes = Vec::new();
+    open_regular(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(|e| input(format!("cannot read {path}: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         input(format!("{path} is not UTF-8 text: wrong at byte {at}"))

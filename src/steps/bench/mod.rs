@@ -43,9 +43,10 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
     let loaded = Loaded::open(&spec.gguf, &ModelOptions { threads: ctx.threads, exact: false })?;
     let load_ms = milliseconds(started.elapsed());
     ctx.log(Level::Info, format!("loaded in {load_ms:.1} ms"));
-    let prompt = prompt::fixed(&spec.gguf, &loaded.tokenizer, spec.prompt_tokens as usize)?;
+    // The session first: it knows what is too long before a prompt of that length is made.
     let tokens = spec.prompt_tokens as usize + spec.generate_tokens as usize;
     let mut session = loaded.model.session(tokens).map_err(|e| model_error(&spec.gguf, &e))?;
+    let prompt = prompt::fixed(&spec.gguf, &loaded.tokenizer, spec.prompt_tokens as usize)?;
 
     let total = u64::from(spec.warmups) + u64::from(spec.runs);
     for warmup in 0..u64::from(spec.warmups) {
