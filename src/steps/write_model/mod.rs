@@ -6,6 +6,7 @@
 mod rows;
 mod writer;
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc;
 use std::thread;
 
@@ -69,8 +70,10 @@ impl ModelFile<'_> {
             .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", self.out)))?;
         let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
 
-        let mut journal =
-            ctx.journals.as_ref().map(|d| Journal::new(d, self.out, self.digest(&layout)));
+        let mut journal = ctx
+            .journals
+            .as_ref()
+            .map(|d| Journal::new(d, self.out, self.digest(&layout, &program())));
         let mut kept = Vec::new();
         let output = Output::resume(self.out, layout.file_bytes(), self.replace, |partial| {
             if let Some(journal) = &journal {
@@ -155,9 +158,9 @@ impl ModelFile<'_> {
     }
 
     /// What the file is made from and how, as one digest.
-    fn digest(&self, layout: &Layout) -> String {
+    fn digest(&self, layout: &Layout, program: &str) -> String {
         let mut hasher = Sha256::new();
-        hasher.update(env!("CARGO_PKG_VERSION"));
+        hasher.update(program);
         hasher.update([0]);
         hasher.update(self.identity);
         hasher.update([0]);
@@ -209,6 +212,14 @@ impl ModelFile<'_> {
         }
         Ok((writer.output, writer.done, writer.journal))
     }
+}
+
+/// Tells one build of qrun from another: what another one wrote is not continued.
+fn program() -> String {
+    let stamp = std::env::current_exe()
+        .and_then(std::fs::metadata)
+        .map_or(String::new(), |m| format!("{} {}.{}", m.len(), m.mtime(), m.mtime_nsec()));
+    format!("{} {stamp}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Name, type and shape of `targets`.

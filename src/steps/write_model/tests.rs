@@ -308,6 +308,26 @@ fn a_type_without_code_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn another_build_continues_nothing() {
+    let model = Model::new();
+    let place = Place::new();
+    let file = ModelFile {
+        source: &model,
+        metadata: &model.metadata,
+        targets: &[],
+        out: &place.out,
+        replace: false,
+        identity: "",
+        flush_bytes: 0,
+    };
+    let layout = Layout::new(&model.metadata, &[]).unwrap();
+    assert_eq!(file.digest(&layout, &program()), file.digest(&layout, &program()));
+    assert_ne!(file.digest(&layout, &program()), file.digest(&layout, "another build"));
+    // More than the version, which a change of code leaves as it is.
+    assert!(program().len() > env!("CARGO_PKG_VERSION").len() + 1);
+}
+
+#[test]
 fn without_a_journal_nothing_stays_behind() {
     let model = Model::new();
     let place = Place::new();
