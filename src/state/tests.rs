@@ -225,9 +225,11 @@ fn garbage_is_what_nobody_will_ask_for() {
             job: "job".into(),
             step: "quantize:b".into(),
             key: "k".into(),
-            outputs: vec![workspace.join("begun.gguf")],
+            outputs: vec![workspace.join("begun.gguf"), workspace.join("busy.gguf")],
         })
         .unwrap();
+    let busy = std::fs::File::create(workspace.join("busy.gguf.partial")).unwrap();
+    busy.lock().unwrap();
     std::fs::write(state.journals().join("begun"), "entries").unwrap();
     let runs: Vec<i64> = (0..3).map(|_| state.begin_run("job", "qrun").unwrap()).collect();
     for run in &runs {
@@ -239,6 +241,7 @@ fn garbage_is_what_nobody_will_ask_for() {
     assert_eq!((removed.digests, removed.actions, removed.runs), (1, 1, 2));
     assert_eq!(removed.unfinished, std::slice::from_ref(&partial));
     assert!(!partial.exists() && there.exists());
+    assert!(workspace.join("busy.gguf.partial").exists(), "somebody is writing it");
     assert!(!state.logs(runs[0]).exists() && state.logs(runs[2]).exists());
     assert!(state.action("job", "quantize:a", "k1").unwrap().is_none());
     for (step, key) in

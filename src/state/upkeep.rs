@@ -1,7 +1,7 @@
 //! What the state holds and what of it nobody needs any more.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
@@ -46,6 +46,13 @@ pub struct Removed {
     pub bytes: u64,
 }
 
+/// Whether somebody holds the lock that a writer has on its unfinished file: a command outside the
+/// job, or, where this state was copied along with its directory, the job it was copied from.
+fn is_being_written(partial: &Utf8Path) -> bool {
+    let locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    File::open(partial).is_ok_and(locked)
+}
+
 impl State {
     /// Adds up what is there.
     pub fn holdings(&self) -> Result<Holdings, StateError> {
@@ -79,8 +86,8 @@ impl State {
 
     /// Removes what is of no use any more: digests of files that are gone, successes that were
     /// replaced and whose outputs are gone, all runs but the last `keep_runs` of each job with
-    /// their logs, and all unfinished outputs with their journals. The caller holds the
-    /// workspace's lock. Finished outputs are never touched.
+    /// their logs, and all unfinished outputs that nobody is writing, with their journals. The
+    /// caller holds the workspace's lock. Finished outputs are never touched.
     pub fn collect_garbage(&self, keep_runs: usize) -> Result<Removed, StateError> {
         let before = self.holdings()?;
         let mut removed = Removed::default();
@@ -93,6 +100,9 @@ impl State {
         self.collect_actions(&mut removed)?;
         self.collect_runs(keep_runs, &mut removed)?;
         for unfinished in self.unfinished()? {
+            if is_being_written(&unfinished.path) {
+                continue;
+            }
             remove(&unfinished.path)?;
             removed.bytes += unfinished.bytes;
             removed.unfinished.push(unfinished.path);

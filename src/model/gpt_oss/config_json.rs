@@ -45,6 +45,10 @@ impl Config {
         struct Kind {
             model_type: Option<String>,
         }
+        if !text.trim_start().starts_with('{') {
+            let found = if text.trim().is_empty() { "nothing" } else { "something else" };
+            return Err(wrong("the whole file", "a JSON object; download it again", found));
+        }
         let (config, layout) = match serde_json::from_str::<Kind>(text)?.model_type {
             Some(kind) if kind == "gpt_oss" => {
                 (serde_json::from_str::<HuggingFace>(text)?.resolve()?, Layout::HuggingFace)
@@ -143,6 +147,13 @@ struct HuggingFace {
     tie_word_embeddings: bool,
     hidden_act: String,
     attention_bias: bool,
+    /// Absent where the experts are plain.
+    quantization_config: Option<Quantization>,
+}
+
+#[derive(Deserialize)]
+struct Quantization {
+    quant_method: String,
 }
 
 impl Default for HuggingFace {
@@ -169,6 +180,7 @@ impl Default for HuggingFace {
             tie_word_embeddings: false,
             hidden_act: "silu".to_owned(),
             attention_bias: true,
+            quantization_config: None,
         }
     }
 }
@@ -216,6 +228,17 @@ impl HuggingFace {
         }
         if !self.attention_bias {
             return Err(wrong("attention_bias", true, false));
+        }
+        if let (Some(found), Some(expected)) = (self.experts_per_token, self.num_experts_per_tok)
+            && found != expected
+        {
+            let expected = format!("{expected}, as num_experts_per_tok says");
+            return Err(wrong("experts_per_token", expected, found));
+        }
+        if let Some(found) =
+            self.quantization_config.map(|q| q.quant_method).filter(|m| m != "mxfp4")
+        {
+            return Err(wrong("quantization_config.quant_method", "mxfp4", found));
         }
         if self.hidden_act != "silu" {
             return Err(wrong("hidden_act", "silu", self.hidden_act));
@@ -353,6 +376,7 @@ mod tests {
         let message = |text: &str| Config::from_json(text).unwrap_err().to_string();
         let hf = |rest: &str| message(&format!(r#"{{"model_type": "gpt_oss", {rest}}}"#));
         assert!(message("{").contains("EOF"));
+        assert!(message("[]").contains("expected a JSON object"));
         assert!(message(r#"{"model_type": "llama"}"#).contains("expected gpt_oss"));
         assert!(message(r#"{"num_hidden_layers": 4}"#).contains("missing field `num_experts`"));
         assert!(hf(r#""hidden_size": "x""#).contains("invalid type"));
@@ -363,6 +387,10 @@ mod tests {
         assert!(hf(r#""swiglu_limit": 8.0"#).contains("a GGUF file cannot say otherwise"));
         assert!(hf(r#""rope_theta": -1"#).contains("rope_theta: expected a positive number"));
         assert!(hf(r#""rope_scaling": {"rope_type": "linear"}"#).contains("expected yarn"));
+        assert!(
+            hf(r#""num_experts_per_tok": 4, "experts_per_token": 8"#).contains("expected 4, as")
+        );
+        assert!(hf(r#""quantization_config": {"quant_method": "fp8"}"#).contains("expected mxfp4"));
         assert!(hf(r#""tie_word_embeddings": true"#).contains("tie_word_embeddings"));
         let types =
             r#""num_hidden_layers": 2, "layer_types": ["sliding_attention", "sliding_attention"]"#;
