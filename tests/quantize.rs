@@ -11,8 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use qrun::ggml::{GgmlType, Mix};
 use qrun::gguf::{File, TensorSource, Value};
 use qrun::steps::{
-    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, QuantizeSource,
-    QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult, convert, quantize,
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, Level, NativeMxfp4,
+    QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult, convert,
+    quantize,
 };
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -262,13 +263,13 @@ fn an_existing_file_is_replaced_only_when_told() {
     File::open(&spec.out).unwrap();
 }
 
-/// Keeps what steps log.
+/// Keeps what steps warn of.
 #[derive(Default)]
 struct Heard(std::sync::Mutex<Vec<String>>);
 
 impl EventSink for Heard {
     fn emit(&self, event: Event) {
-        if let Event::Log { message, .. } = event {
+        if let Event::Log { level: Level::Warn, message } = event {
             self.0.lock().unwrap().push(message);
         }
     }
