@@ -1,0 +1,213 @@
+//! What runs again after which change, and what does not.
+
+use super::*;
+
+#[test]
+fn everything_runs_once_and_then_nothing_does() {
+    let workspace = Workspace::new();
+    let ran = run_job(&workspace, workspace.job());
+    assert_eq!(sorted(ran), sorted(ALL.map(String::from).to_vec()));
+    assert!(run_job(&workspace, workspace.job()).is_empty());
+    assert!(planned(&workspace, workspace.job()).is_empty());
+    let state = crate::state::State::open(&workspace.path).unwrap();
+    let last = state.last_run(Some("tiny")).unwrap().unwrap();
+    assert_eq!(last.outcome, Some(RunOutcome::Done));
+    assert_eq!(state.outcomes(last.id).unwrap().len(), ALL.len());
+    assert!(state.last_log(None, "convert").unwrap().unwrap().is_file());
+}
+
+#[test]
+fn the_first_run_pins_the_checkpoint_and_a_change_of_it_is_refused() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.input.pinned = crate::manifest::lock::read(&job.lock).unwrap();
+    assert_eq!(job.input.pinned.keys().collect::<Vec<_>>(), ["config.json", "model.safetensors"]);
+    assert!(run_job(&workspace, job.clone()).is_empty());
+    std::fs::write(workspace.path.join("checkpoint/model.safetensors"), "swapped").unwrap();
+    let (ran, summary) = run_with(Mock::default(), &workspace, job, true, |_| {});
+    assert_eq!(ran, ["verify"]);
+    assert_eq!(summary.failure(), Some(ErrorClass::Input));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_converted_is_not_pinned() {
+    let workspace = Workspace::new();
+    let mock = Mock { fail: named(&["convert"]), ..Mock::default() };
+    run_with(mock, &workspace, workspace.job(), true, |_| {});
+    assert!(!workspace.job().lock.exists());
+    run_job(&workspace, workspace.job());
+    assert!(workspace.job().lock.exists());
+}
+
+#[test]
+fn a_changed_setting_redoes_what_reads_it_and_is_named() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.bench.runs = 20;
+    let plan = planned(&workspace, job.clone());
+    let benches = ["bench:ref:stability", "bench:ref:quality", "bench:q4_K_M", "bench:q4_K_S"];
+    assert_eq!(
+        plan,
+        benches
+            .map(|id| (id.to_owned(), "bench.runs: 10 -> 20".to_owned()))
+            .into_iter()
+            .chain([(
+                "report".to_owned(),
+                format!(
+                    "waits for {}",
+                    [benches[2], benches[3], benches[0], benches[1]].join(", ")
+                )
+            )])
+            .collect::<Vec<_>>()
+    );
+    let mut expected = benches.to_vec();
+    expected.push("report");
+    assert_eq!(run_job(&workspace, job), expected);
+    // And back: the benches of before still hold, the report has to be written again.
+    assert_eq!(run_job(&workspace, workspace.job()), ["report"]);
+}
+
+#[test]
+fn a_changed_override_redoes_its_format_only() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.formats[1].spec.tensors = vec![rule("^output", GgmlType::Q4_0)];
+    run_job(&workspace, job.clone());
+    job.formats[1].spec.tensors = vec![rule("^output", GgmlType::Q8_0)];
+    let plan = planned(&workspace, job.clone());
+    assert_eq!(
+        plan[0],
+        ("quantize:q4_K_S".to_owned(), "format.tensors[0].type: q4_0 -> q8_0".to_owned())
+    );
+    assert_eq!(plan[1].1, "waits for quantize:q4_K_S");
+    let ran = run_job(&workspace, job);
+    assert!(ran.iter().all(|s| s.contains("q4_K_S") || s == "report" || s == "publish"), "{ran:?}");
+}
+
+#[test]
+fn a_renamed_checkpoint_is_another_model() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    std::fs::rename(workspace.path.join("checkpoint"), workspace.path.join("other")).unwrap();
+    let mut job = workspace.job();
+    job.input.checkpoint = workspace.path.join("other");
+    let renamed = "input.checkpoint.name: checkpoint -> other";
+    assert_eq!(planned(&workspace, job.clone())[1], ("convert".to_owned(), renamed.to_owned()));
+    // The mock's convert writes the same bytes.
+    assert_eq!(run_job(&workspace, job), ["verify", "convert"]);
+}
+
+#[test]
+fn a_new_format_runs_its_own_steps_and_the_report() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.formats.push(format("q5_K_M", false));
+    assert_eq!(
+        sorted(run_job(&workspace, job)),
+        sorted(
+            [
+                "quantize:q5_K_M",
+                "load_check:q5_K_M",
+                "bench:q5_K_M",
+                "evaluate:q5_K_M",
+                "compare:q5_K_M:stability",
+                "compare:q5_K_M:quality",
+                "report",
+                "publish"
+            ]
+            .map(String::from)
+            .to_vec()
+        )
+    );
+}
+
+#[test]
+fn what_comes_out_as_before_stops_the_wave() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    // Same length: the mock's convert writes the same bytes.
+    std::fs::write(workspace.path.join("checkpoint/model.safetensors"), "WEIGHTS").unwrap();
+    let plan = planned(&workspace, workspace.job());
+    assert!(plan[0].1.starts_with("unverified, 7 B to hash"), "{plan:?}");
+    assert_eq!(plan[1], ("convert".to_owned(), "waits for verify".to_owned()));
+    assert_eq!(run_job(&workspace, workspace.job()), ["verify", "convert"]);
+    assert!(run_job(&workspace, workspace.job()).is_empty());
+}
+
+#[test]
+fn a_missing_output_is_made_again_under_a_new_name() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let state = crate::state::State::open(&workspace.path).unwrap();
+    let old =
+        state.last_action("tiny", "quantize:q4_K_M").unwrap().unwrap().outputs[0].path.clone();
+    std::fs::remove_file(&old).unwrap();
+    assert_eq!(
+        planned(&workspace, workspace.job())[0],
+        ("quantize:q4_K_M".to_owned(), format!("{old} is gone"))
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let ran = run_job(&workspace, workspace.job());
+    // Its bytes are as before, but the report names files, and the mock publishes in place.
+    assert_eq!(ran, ["quantize:q4_K_M", "report", "publish"]);
+}
+
+#[test]
+fn a_touched_output_is_hashed_and_not_made_again() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let out = workspace.path.join("out/f32.gguf");
+    std::fs::File::options()
+        .append(true)
+        .open(&out)
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(run_job(&workspace, workspace.job()), ["verify"]);
+    std::fs::write(&out, "8 weights").unwrap();
+    assert_eq!(run_job(&workspace, workspace.job()), ["verify", "convert"]);
+}
+
+#[test]
+fn a_moved_destination_is_followed() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.convert.gguf = Some(workspace.path.join("elsewhere/f32.gguf"));
+    let plan = planned(&workspace, job.clone());
+    assert!(plan[0].1.starts_with("convert.gguf: "), "{plan:?}");
+    let ran = run_job(&workspace, job);
+    assert_eq!(ran, ["convert"]);
+    assert!(workspace.path.join("elsewhere/f32.gguf").is_file());
+}
+
+#[test]
+fn without_its_records_the_job_is_done_again_over_what_is_there() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    std::fs::remove_dir_all(workspace.path.join(".qrun")).unwrap();
+    assert_eq!(run_job(&workspace, workspace.job()).len(), ALL.len());
+    let kept = std::fs::read_dir(workspace.path.join("out"))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("kept"))
+        .count();
+    assert_eq!(kept, 0, "the same bytes need not be kept twice");
+}
+
+#[test]
+fn a_stranger_under_an_outputs_name_is_kept() {
+    let workspace = Workspace::new();
+    std::fs::create_dir(workspace.path.join("out")).unwrap();
+    std::fs::write(workspace.path.join("out/f32.gguf"), "precious").unwrap();
+    run_job(&workspace, workspace.job());
+    let kept = std::fs::read_dir(workspace.path.join("out"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.to_string_lossy().contains("f32.gguf.kept-"))
+        .unwrap();
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "precious");
+    assert_eq!(std::fs::read_to_string(workspace.path.join("out/f32.gguf")).unwrap(), "7 weights");
+}

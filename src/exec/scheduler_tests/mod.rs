@@ -1,0 +1,226 @@
+//! Scheduler, plan, state and records together, over an executor that does no real work.
+
+mod disturbances;
+mod freshness;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::worker::perform;
+use super::{Executor, Options, Pending, RunObserver, StepReport, Success, Summary, Work, run};
+use crate::ggml::GgmlType;
+use crate::manifest::Job;
+use crate::plan::testing::{Workspace, format, rule};
+use crate::plan::{Plan, Verdict};
+use crate::state::{RunOutcome, Status};
+use crate::steps::{
+    Context, ErrorClass, Event, FileDigest, PublishResult, StepError, StepSpec, VerifyResult,
+    WriteResult, write_atomic,
+};
+
+/// Does steps in this process: model files are the digests of what they are made from.
+#[derive(Default)]
+struct Mock {
+    ran: Rc<RefCell<Vec<String>>>,
+    /// Steps that fail.
+    fail: BTreeSet<String>,
+    /// Steps that set the run's cancellation and stop.
+    interrupt: BTreeSet<String>,
+    /// Steps during which the corpus, or for convert the checkpoint, changes.
+    edit: BTreeSet<String>,
+    /// What happens once a step of this name has ended.
+    after: BTreeMap<String, Rc<dyn Fn()>>,
+    /// Steps whose worker records its success and dies before it can say so.
+    die_at_the_end: BTreeSet<String>,
+    /// Measurements differ from run to run.
+    tick: Rc<RefCell<u64>>,
+}
+
+impl Executor for Mock {
+    fn execute(&self, work: Work) -> Pending {
+        let record = work.order.record.clone().unwrap();
+        self.ran.borrow_mut().push(record.step.clone());
+        *self.tick.borrow_mut() += 1;
+        let tick = *self.tick.borrow();
+        let step = record.step;
+        let (fail, interrupt) = (self.fail.contains(&step), self.interrupt.contains(&step));
+        let edit = self.edit.contains(&step);
+        let dies = self.die_at_the_end.contains(&step);
+        let after = self.after.get(&step).cloned();
+        Box::pin(async move {
+            let result =
+                perform(&work.order, &work.cancelled, &*work.events, |spec, _: &Context| {
+                    if fail {
+                        return Err(StepError::new(ErrorClass::Step, format!("{step} broke")));
+                    }
+                    if interrupt {
+                        work.cancelled.store(true, Ordering::Relaxed);
+                        return Err(StepError::interrupted());
+                    }
+                    let edited = match spec {
+                        StepSpec::Evaluate(spec) => Some(spec.corpus[0].clone()),
+                        StepSpec::Convert(spec) => Some(spec.checkpoint.join("config.json")),
+                        _ => None,
+                    };
+                    if let (true, Some(edited)) = (edit, edited) {
+                        std::fs::write(edited, "edited meanwhile").unwrap();
+                    }
+                    fake(spec, tick)
+                })?;
+            if let Some(after) = after {
+                after();
+            }
+            if dies {
+                return Err(StepError::new(ErrorClass::Step, "died at the very end"));
+            }
+            Ok(Success { result, peak_rss_bytes: Some(1) })
+        })
+    }
+}
+
+fn digest(path: &Utf8Path) -> FileDigest {
+    let bytes = std::fs::read(path).unwrap();
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    FileDigest { path: path.to_owned(), bytes: bytes.len() as u64, sha256 }
+}
+
+fn fake(spec: &StepSpec, tick: u64) -> Result<Value, StepError> {
+    let write = |path: &Utf8Path, content: String, force: bool| {
+        let output = write_atomic(path, content.as_bytes(), force)?;
+        let written =
+            WriteResult { output, tensors: Vec::new(), resumed_tensors: 0, bits_per_weight: 4.5 };
+        Ok(serde_json::to_value(written).unwrap())
+    };
+    Ok(match spec {
+        StepSpec::Verify(spec) => {
+            let files = spec.files.iter().map(|(name, expected)| {
+                let found = digest(&spec.directory.join(name));
+                match expected {
+                    Some(expected) if *expected != found.sha256 => {
+                        Err(StepError::new(ErrorClass::Input, format!("{name} is not it")))
+                    }
+                    _ => Ok(found),
+                }
+            });
+            let files = files.collect::<Result<_, _>>()?;
+            serde_json::to_value(VerifyResult { files }).unwrap()
+        }
+        // Only the length of the weights counts, so that some changes of them change nothing.
+        StepSpec::Convert(spec) => {
+            let weights = std::fs::read(spec.checkpoint.join("model.safetensors")).unwrap();
+            return write(&spec.out, format!("{} weights", weights.len()), spec.force);
+        }
+        StepSpec::Quantize(spec) => {
+            let crate::steps::QuantizeSource::Gguf(source) = &spec.source else { panic!() };
+            let source = std::fs::read_to_string(source).unwrap();
+            let content = format!("{source} as {} {:?}", spec.format.base, spec.format.tensors);
+            return write(&spec.out, content, spec.force);
+        }
+        StepSpec::Publish(spec) => {
+            serde_json::to_value(PublishResult { files: spec.files.clone(), sha256_list: None })
+                .unwrap()
+        }
+        StepSpec::Bench(_) => json!({ "p95_ms": tick }),
+        StepSpec::Report(spec) => {
+            let text = serde_json::to_vec(spec).unwrap();
+            let markdown = write_atomic(&spec.dir.join("report"), &text, true)?;
+            let recommendation = json!({
+                "verdict": "keep", "reason": "", "judgements": [], "cautions": []
+            });
+            json!({
+                "markdown": markdown, "json": [], "logs": [], "recommendation": recommendation
+            })
+        }
+        _ => json!({}),
+    })
+}
+
+#[derive(Default)]
+struct Quiet;
+
+impl RunObserver for Quiet {
+    fn started(&self, _: &str) {}
+    fn event(&self, _: &str, _: &Event) {}
+    fn ended(&self, _: &StepReport) {}
+}
+
+/// Runs `job` and returns what ran, in order, and the summary.
+fn run_with(
+    mock: Mock,
+    workspace: &Workspace,
+    job: Job,
+    keep_going: bool,
+    prepare: impl FnOnce(&mut Plan),
+) -> (Vec<String>, Summary) {
+    let mut plan = workspace.plan(job);
+    prepare(&mut plan);
+    let ran = Rc::clone(&mock.ran);
+    let options = Options { keep_going, threads: 1, command: "qrun".into() };
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let summary = run(&mut plan, &options, Rc::new(mock), &Quiet, &cancelled).unwrap();
+    (ran.take(), summary)
+}
+
+fn run_job(workspace: &Workspace, job: Job) -> Vec<String> {
+    let (ran, summary) = run_with(Mock::default(), workspace, job, false, |_| {});
+    assert_eq!(summary.failure(), None, "{summary:?}");
+    ran
+}
+
+/// Verdicts and reasons of a plan, as text.
+fn planned(workspace: &Workspace, job: Job) -> Vec<(String, String)> {
+    let mut plan = workspace.plan(job);
+    let judged = plan.judge_all().unwrap();
+    let text = |verdict: &Verdict| match verdict {
+        Verdict::Fresh => String::new(),
+        Verdict::Stale { reasons } => {
+            reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }
+        Verdict::WaitsFor { steps } => format!("waits for {}", steps.join(", ")),
+        Verdict::Blocked { problems } => problems.join("; "),
+    };
+    plan.graph()
+        .nodes()
+        .zip(&judged)
+        .filter(|(_, j)| j.verdict != Verdict::Fresh)
+        .map(|(node, j)| (node.id.clone(), text(&j.verdict)))
+        .collect()
+}
+
+const ALL: [&str; 19] = [
+    "verify",
+    "convert",
+    "quantize:ref:quality",
+    "quantize:q4_K_M",
+    "load_check:q4_K_M",
+    "quantize:q4_K_S",
+    "load_check:q4_K_S",
+    "bench:ref:stability",
+    "bench:ref:quality",
+    "bench:q4_K_M",
+    "bench:q4_K_S",
+    "evaluate:q4_K_M",
+    "evaluate:q4_K_S",
+    "compare:q4_K_M:stability",
+    "compare:q4_K_M:quality",
+    "compare:q4_K_S:stability",
+    "compare:q4_K_S:quality",
+    "report",
+    "publish",
+];
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+fn named(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
