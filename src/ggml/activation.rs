@@ -7,6 +7,7 @@ use super::le::F32Le;
 use super::q8_0::BlockQ8_0;
 use super::q8_1::BlockQ8_1;
 use super::q8_k::BlockQ8K;
+use super::search::Scalar;
 
 /// The form in which a row of activations is multiplied with a row of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +70,7 @@ impl ActivationBlock for F32Le {
     const FORM: Activation = Activation::F32;
 
     fn quantize_activations(row: &[f32], blocks: &mut [Self]) {
-        Self::quantize_row(row, None, blocks);
+        Self::quantize_row(Scalar, row, None, blocks);
     }
 }
 
@@ -77,6 +78,6 @@ impl ActivationBlock for BlockQ8_0 {
     const FORM: Activation = Activation::Q8_0;
 
     fn quantize_activations(row: &[f32], blocks: &mut [Self]) {
-        Self::quantize_row(row, None, blocks);
+        Self::quantize_row(Scalar, row, None, blocks);
     }
 }

@@ -4,6 +4,7 @@ use bytemuck::Pod;
 
 use super::GgmlType;
 use super::activation::ActivationBlock;
+use super::search::Search;
 
 /// The largest scale that half precision holds.
 pub(super) const F16_MAX: f32 = 65504.0;
@@ -25,8 +26,14 @@ pub(super) trait Block: Pod {
 
     /// Quantizes one row: `row.len()` is `blocks.len()` times the block size, all values are
     /// finite, and `importance`, where given, is as long as the row. Formats that have no use for
-    /// importance ignore it.
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]);
+    /// importance ignore it. Inlined always, so that it is compiled for the instructions of
+    /// `search`.
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    );
 
     /// Writes the block's weights into `out`, which is as long as the block.
     fn dequantize(&self, out: &mut [f32]);

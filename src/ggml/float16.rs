@@ -4,6 +4,7 @@ use super::GgmlType;
 use super::block::{Block, assert_layout};
 use super::lanes;
 use super::le::{F16Le, F32Le};
+use super::search::Search;
 
 assert_layout!(F16Le);
 
@@ -12,7 +13,8 @@ impl Block for F16Le {
     const LARGEST: f32 = f32::MAX;
     type Activation = F32Le;
 
-    fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
         for (block, &x) in blocks.iter_mut().zip(row) {
             *block = F16Le::new(x);
         }

@@ -10,7 +10,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
-use super::search::{self, codebook};
+use super::search::{self, Search, codebook};
 
 /// 32 weights: `VALUES[level] * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -33,7 +33,8 @@ impl Block for BlockIq4Nl {
     const LARGEST: f32 = F16_MAX * 127.0;
     type Activation = BlockQ8_0;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         for (i, (x, block)) in row.as_chunks::<32>().0.iter().zip(blocks).enumerate() {
             let sigma2 = search::sum_of_squares(x) * (2.0 / 32.0);
             let weights = match importance {

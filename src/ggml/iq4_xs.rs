@@ -12,7 +12,7 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
-use super::search::{self, codebook};
+use super::search::{self, Search, codebook};
 
 /// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of group `j`
 /// are nibble `j` of `scales_l`, the upper two are bits `2 j` and `2 j + 1` of `scales_h`, both
@@ -72,7 +72,8 @@ impl Block for BlockIq4Xs {
     const LARGEST: f32 = F16_MAX * 32.0 * 127.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
             *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
         }

@@ -2,8 +2,10 @@
 //! a type per tensor. Knows nothing of files, models or threads.
 
 mod activation;
+mod affine_groups;
 mod bfloat16;
 mod block;
+mod blocks32;
 mod float16;
 mod float32;
 mod iq4_nl;
@@ -30,6 +32,7 @@ mod q8_k;
 mod quantize;
 mod rounding;
 mod search;
+mod simd;
 mod super_block;
 #[cfg(test)]
 mod tests;
@@ -39,8 +42,10 @@ pub use activation::Activation;
 pub use kernel::Kernel;
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
-    DequantizeError, QuantizeError, UnsupportedType, dequantize, first_non_finite_block, quantize,
+    DequantizeError, QuantizeError, UnsupportedType, dequantize, dequantize_with,
+    first_non_finite_block, quantize, quantize_with,
 };
+pub use simd::InstructionSet;
 pub use types::{GgmlType, UnknownType};
 
 /// Evaluates an expression with `$block` standing for the block of `$ty`; `None` where the type is

@@ -10,6 +10,7 @@ use super::GgmlType;
 use super::block::{Block, assert_layout};
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
+use super::search::Search;
 
 /// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
 /// high one; a nibble stands for `VALUES[nibble] * scale(e)`.
@@ -74,7 +75,8 @@ impl Block for BlockMxfp4 {
     const LARGEST: f32 = f32::MAX;
     type Activation = BlockQ8_0;
 
-    fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
         for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
             let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             block.e = exponent(amax);

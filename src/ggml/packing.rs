@@ -37,11 +37,17 @@ pub(super) fn unpack_five_bits(qs: &[u8; 16], qh: &[u8; 4]) -> [u8; 32] {
 
 /// The lowest two bits of 256 levels. Each half of 128 has 32 bytes; byte `j` of them holds levels
 /// `j`, `j + 32`, `j + 64` and `j + 96` of the half, from the lowest bits up.
+#[inline(always)]
 pub(super) fn pack_two_bits(levels: &[u8; 256]) -> [u8; 64] {
-    std::array::from_fn(|i| {
-        let first = i / 32 * 128 + i % 32;
-        (0..4).fold(0, |byte, k| byte | (levels[first + 32 * k] & 3) << (2 * k))
-    })
+    let mut qs = [0; 64];
+    for (half, qs) in levels.as_chunks::<128>().0.iter().zip(qs.as_chunks_mut::<32>().0) {
+        for (k, group) in half.as_chunks::<32>().0.iter().enumerate() {
+            for (q, level) in qs.iter_mut().zip(group) {
+                *q |= (level & 3) << (2 * k);
+            }
+        }
+    }
+    qs
 }
 
 /// Inverse of [`pack_two_bits`].
@@ -60,11 +66,15 @@ pub(super) fn unpack_two_bits(qs: &[u8; 64]) -> [u8; 256] {
 
 /// The lowest four bits of 256 levels. Each quarter of 64 has 32 bytes; byte `j` of them holds
 /// levels `j` and `j + 32` of the quarter.
+#[inline(always)]
 pub(super) fn pack_four_bits(levels: &[u8; 256]) -> [u8; 128] {
-    std::array::from_fn(|i| {
-        let first = i / 32 * 64 + i % 32;
-        levels[first] & 15 | levels[first + 32] << 4
-    })
+    let mut qs = [0; 128];
+    for (quarter, qs) in levels.as_chunks::<64>().0.iter().zip(qs.as_chunks_mut::<32>().0) {
+        for j in 0..32 {
+            qs[j] = quarter[j] & 15 | quarter[j + 32] << 4;
+        }
+    }
+    qs
 }
 
 /// Inverse of [`pack_four_bits`].
@@ -81,8 +91,15 @@ pub(super) fn unpack_four_bits(qs: &[u8; 128]) -> [u8; 256] {
 }
 
 /// Bit `BIT` of 256 levels: that of level `i` is bit `i / 32` of byte `i % 32`.
+#[inline(always)]
 pub(super) fn pack_bit<const BIT: u32>(levels: &[u8; 256]) -> [u8; 32] {
-    std::array::from_fn(|j| (0..8).fold(0, |byte, k| byte | (levels[j + 32 * k] >> BIT & 1) << k))
+    let mut bits = [0; 32];
+    for (k, group) in levels.as_chunks::<32>().0.iter().enumerate() {
+        for (byte, level) in bits.iter_mut().zip(group) {
+            *byte |= (level >> BIT & 1) << k;
+        }
+    }
+    bits
 }
 
 /// Adds to `levels` the bits that [`pack_bit`] stored.

@@ -6,12 +6,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::affine_groups::{AffineGroups, Scales};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_two_bits, unpack_two_bits};
 use super::q8_k::BlockQ8K;
-use super::rounding::nearest_int;
-use super::search::{self, Affine, Steps};
+use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of group
 /// `j` in its low nibble and the minimum in its high one.
@@ -25,70 +25,28 @@ pub struct BlockQ2K {
 }
 assert_layout!(BlockQ2K);
 
+const SEARCH: AffineGroups<16, 16> = AffineGroups {
+    search: AffineSearch {
+        max: 3,
+        steps: Steps { first: -0.5, step: 0.1, count: 15 },
+        error: Error::Absolute,
+        guarded: false,
+    },
+    weights: Weights::Magnitude,
+    scale_max: 15,
+    scale_cap: u8::MAX,
+    blur: 1.0,
+};
+
 impl BlockQ2K {
-    fn quantize(x: &[f32; 256]) -> Self {
-        const STEPS: Steps = Steps { first: -0.5, step: 0.1, count: 15 };
-        let mut levels = [0; 256];
-        let mut fits = [Affine { scale: 0.0, min: 0.0 }; 16];
-        for ((x, levels), fit) in groups(x, &mut levels).zip(&mut fits) {
-            *fit = search::affine(x, 3, &x.map(f32::abs), STEPS, f32::abs, levels);
-        }
-        let top = |value: fn(&Affine) -> f32| {
-            fits.iter().map(value).fold(0.0, |top: f32, v| if v > top { v } else { top })
-        };
-        let (max_scale, max_min) = (top(|f| f.scale), top(|f| f.min));
-        let level =
-            |top: f32, v: f32| if top > 0.0 { nearest_int(15.0 / top * v) as u8 } else { 0 };
-        let scales = fits.map(|f| level(max_scale, f.scale) | level(max_min, f.min) << 4);
-        Self::requantize(x, (max_scale / 15.0, max_min / 15.0), scales, levels)
-    }
-
-    fn quantize_weighted(x: &[f32; 256], importance: &[f32]) -> Self {
-        let mut levels = [0; 256];
-        let (mut scales, mut mins, mut sums) = ([0.0; 16], [0.0; 16], [0.0; 16]);
-        let sigma2 = search::sum_of_squares(x) / 256.0;
-        let importance = importance.chunks_exact(16);
-        for (j, ((x, levels), importance)) in groups(x, &mut levels).zip(importance).enumerate() {
-            let weights = search::weigh(x, importance, sigma2);
-            sums[j] = search::sum(&weights);
-            let fit = search::affine_guarded(x, 3, &weights, Steps::WEIGHTED, levels);
-            (scales[j], mins[j]) = (fit.scale, fit.min);
-        }
-        let (mut scale_levels, mut min_levels) = ([0; 16], [0; 16]);
-        let d = search::positive(&scales, 15, &sums, &mut scale_levels);
-        let dmin = search::positive(&mins, 15, &sums, &mut min_levels);
-        let scales = std::array::from_fn(|j| scale_levels[j] | min_levels[j] << 4);
-        Self::requantize(x, (d, dmin), scales, levels)
-    }
-
-    /// Rounds the weights once more, to the scales as they are stored.
-    fn requantize(
-        x: &[f32; 256],
-        (d, dmin): (f32, f32),
-        scales: [u8; 16],
-        mut levels: [u8; 256],
-    ) -> Self {
-        let (d, dmin) = (F16Le::new(d), F16Le::new(dmin));
-        for ((x, levels), scale) in groups(x, &mut levels).zip(scales) {
-            let min = dmin.get() * f32::from(scale >> 4);
-            let scale = d.get() * f32::from(scale & 15);
-            if scale == 0.0 {
-                continue;
-            }
-            for (level, v) in levels.iter_mut().zip(x) {
-                *level = nearest_int((v + min) / scale).clamp(0, 3) as u8;
-            }
-        }
+    #[inline(always)]
+    fn new(x: &[f32; 256], found: &Scales<16>, mut levels: [u8; 256]) -> Self {
+        let (d, dmin) = (F16Le::new(found.d), F16Le::new(found.dmin));
+        let scales: [u8; 16] = std::array::from_fn(|j| found.scales[j] | found.mins[j] << 4);
+        let (stored_scales, stored_mins) = (scales.map(|s| s & 15), scales.map(|s| s >> 4));
+        SEARCH.requantize(x, (d, stored_scales), (dmin, stored_mins), &mut levels);
         Self { scales, qs: pack_two_bits(&levels), d, dmin }
     }
-}
-
-/// Groups of 16 weights with their levels.
-fn groups<'a>(
-    x: &'a [f32; 256],
-    levels: &'a mut [u8; 256],
-) -> impl Iterator<Item = (&'a [f32; 16], &'a mut [u8; 16])> {
-    x.as_chunks::<16>().0.iter().zip(levels.as_chunks_mut::<16>().0)
 }
 
 impl Block for BlockQ2K {
@@ -96,13 +54,14 @@ impl Block for BlockQ2K {
     const LARGEST: f32 = F16_MAX * 15.0 * 3.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = match importance {
-                None => Self::quantize(x),
-                Some(all) => Self::quantize_weighted(x, &all[256 * i..][..256]),
-            };
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, row, importance, blocks, Self::new);
     }
 
     #[inline(always)]

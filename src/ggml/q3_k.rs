@@ -12,7 +12,7 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
-use super::search;
+use super::search::{self, Search};
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -115,7 +115,8 @@ impl Block for BlockQ3K {
     const LARGEST: f32 = F16_MAX * 32.0 * 4.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
             *block = match importance {
                 None => Self::quantize(x),

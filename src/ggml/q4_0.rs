@@ -11,7 +11,7 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
 use super::rounding::truncate;
-use super::search;
+use super::search::{self, Search};
 
 /// 32 weights: `(level - 8) * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -34,7 +34,8 @@ impl Block for BlockQ4_0 {
     const LARGEST: f32 = F16_MAX * 8.0;
     type Activation = BlockQ8_0;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
             for (x, block) in x.iter().zip(blocks) {

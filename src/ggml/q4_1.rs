@@ -7,11 +7,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::blocks32::{RUN, for_weighted_runs};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_1::BlockQ8_1;
 use super::rounding::truncate;
-use super::search::{self, Steps};
+use super::search::{Affine, AffineSearch, Search, Weights, range};
 
 /// 32 weights: `level * d + m`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -28,11 +29,17 @@ impl Block for BlockQ4_1 {
     const LARGEST: f32 = F16_MAX * 16.0;
     type Activation = BlockQ8_1;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
             for (x, block) in x.iter().zip(blocks) {
-                let (min, max) = search::range(x);
+                let (min, max) = range(x);
                 let d = (max - min) / 15.0;
                 let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
                 let levels = x.map(|v| truncate((v - min) * inverse + 0.5) as i8);
@@ -41,14 +48,16 @@ impl Block for BlockQ4_1 {
             }
             return;
         };
-        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
-        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
-            let weights = search::weigh(x, importance, sigma2);
-            let mut levels = [0; 32];
-            let fit = search::affine_guarded(x, 15, &weights, Steps::WEIGHTED, &mut levels);
-            let qs = pack_nibbles(&levels);
-            *block = Self { d: F16Le::new(fit.scale), m: F16Le::new(-fit.min), qs };
-        }
+        for_weighted_runs(row, importance, blocks, |x, weights, blocks| {
+            let (mut levels, mut fits) = ([[0; 32]; RUN], [Affine::default(); RUN]);
+            let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);
+            let weights = Weights::Given(weights);
+            search.affine(AffineSearch::weighted(15), x, weights, levels, fits);
+            for ((levels, fit), block) in levels.iter().zip(fits).zip(blocks) {
+                let (d, m) = (F16Le::new(fit.scale), F16Le::new(-fit.min));
+                *block = Self { d, m, qs: pack_nibbles(levels) };
+            }
+        });
     }
 
     #[inline(always)]

@@ -7,11 +7,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::affine_groups::AffineGroups;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{pack_four_bits, unpack_four_bits};
 use super::q8_k::BlockQ8K;
-use super::search::Steps;
+use super::search::{Search, Steps};
 use super::super_block::{self, PackedScales, SuperBlock};
 
 /// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group.
@@ -25,10 +26,11 @@ pub struct BlockQ4K {
 }
 assert_layout!(BlockQ4K);
 
-/// The largest level.
-const MAX: i32 = 15;
+const SEARCH: AffineGroups<32, 8> =
+    super_block::search(15, Steps { first: -1.0, step: 0.1, count: 20 });
 
 impl BlockQ4K {
+    #[inline(always)]
     fn pack(block: SuperBlock) -> Self {
         let SuperBlock { d, dmin, scales, levels } = block;
         Self { d, dmin, scales, qs: pack_four_bits(&levels) }
@@ -50,14 +52,16 @@ impl Block for BlockQ4K {
     const LARGEST: f32 = F16_MAX * 63.0 * 15.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        const STEPS: Steps = Steps { first: -1.0, step: 0.1, count: 20 };
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::pack(match importance {
-                None => SuperBlock::quantize(x, MAX, STEPS),
-                Some(all) => SuperBlock::quantize_weighted(x, &all[256 * i..][..256], MAX),
-            });
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, row, importance, blocks, |x, scales, levels| {
+            Self::pack(SuperBlock::new(&SEARCH, x, scales, levels))
+        });
     }
 
     #[inline(always)]

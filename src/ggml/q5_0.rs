@@ -11,7 +11,7 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_0::BlockQ8_0;
 use super::rounding::truncate;
-use super::search;
+use super::search::{self, Search};
 
 /// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -39,7 +39,8 @@ impl Block for BlockQ5_0 {
     const LARGEST: f32 = F16_MAX * 16.0;
     type Activation = BlockQ8_0;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
             for (x, block) in x.iter().zip(blocks) {

@@ -12,7 +12,7 @@ use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
-use super::search;
+use super::search::{self, Search};
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
 /// four bits of levels `j` and `j + 64` of the half in byte `j`, and 32 bytes of `qh`, with the
@@ -96,7 +96,8 @@ impl Block for BlockQ6K {
     const LARGEST: f32 = F16_MAX * 128.0 * 32.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row(row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
         let importance = importance.map(|all| all.as_chunks::<16>().0);
         for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
             *block = Self::quantize(x, importance.map(|all| &all[16 * i..][..16]));

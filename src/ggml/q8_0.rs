@@ -9,6 +9,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::rounding::round_away;
+use super::search::Search;
 
 /// 32 weights: `qs[i] * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -24,7 +25,8 @@ impl Block for BlockQ8_0 {
     const LARGEST: f32 = F16_MAX * 127.0;
     type Activation = BlockQ8_0;
 
-    fn quantize_row(row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
         for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
             let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             let d = amax / 127.0;

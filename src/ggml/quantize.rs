@@ -1,6 +1,8 @@
 //! Rows of any type to and from floats.
 
 use super::block::Block;
+use super::search::Search;
+use super::simd::{InstructionSet, Work};
 use super::{GgmlType, dispatch};
 
 /// A type that can be named and measured, and not yet computed with.
@@ -56,6 +58,35 @@ pub fn quantize(
     importance: Option<&[f32]>,
     dst: &mut [u8],
 ) -> Result<(), QuantizeError> {
+    quantize_with(InstructionSet::best(), ty, src, columns, importance, dst)
+}
+
+/// [`quantize`] with one set of instructions: the bytes are the same, the speed is not.
+///
+/// # Errors
+///
+/// Those of [`quantize`].
+pub fn quantize_with(
+    set: InstructionSet,
+    ty: GgmlType,
+    src: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    dst: &mut [u8],
+) -> Result<(), QuantizeError> {
+    check(ty, src, columns, importance, dst)?;
+    dispatch!(ty, B => set.run(Rows::<B>::new(src, columns, importance, dst)))
+        .ok_or(UnsupportedType(ty))?
+}
+
+/// Whether lengths and importance fit together.
+fn check(
+    ty: GgmlType,
+    src: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    dst: &[u8],
+) -> Result<(), QuantizeError> {
     let row_bytes = match ty.row_bytes(columns) {
         Some(bytes) if bytes > 0 => bytes,
         _ => return Err(QuantizeError::Columns { ty, columns }),
@@ -75,39 +106,58 @@ pub fn quantize(
             return Err(QuantizeError::BadImportance { column, value });
         }
     }
-    dispatch!(ty, B => quantize_rows::<B>(src, columns, importance, dst))
-        .ok_or(UnsupportedType(ty))?
-}
-
-fn quantize_rows<B: Block>(
-    src: &[f32],
-    columns: usize,
-    importance: Option<&[f32]>,
-    dst: &mut [u8],
-) -> Result<(), QuantizeError> {
-    let blocks_per_row = columns / B::TYPE.block_size();
-    let blocks: &mut [B] = bytemuck::cast_slice_mut(dst);
-    for (row, (x, y)) in
-        src.chunks_exact(columns).zip(blocks.chunks_exact_mut(blocks_per_row)).enumerate()
-    {
-        let largest = largest_magnitude(x);
-        if !largest.is_finite()
-            && let Some(column) = x.iter().position(|v| !v.is_finite())
-        {
-            return Err(QuantizeError::NotFinite { row, column, value: x[column] });
-        }
-        let fits = largest <= B::LARGEST && {
-            B::quantize_row(x, importance, y);
-            y.iter().all(B::is_finite)
-        };
-        if !fits {
-            return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
-        }
-    }
     Ok(())
 }
 
+/// Rows to quantize.
+pub(super) struct Rows<'a, B> {
+    src: &'a [f32],
+    columns: usize,
+    importance: Option<&'a [f32]>,
+    blocks: &'a mut [B],
+}
+
+impl<'a, B: Block> Rows<'a, B> {
+    /// Rows of `columns` weights; `dst` takes exactly their blocks.
+    pub fn new(
+        src: &'a [f32],
+        columns: usize,
+        importance: Option<&'a [f32]>,
+        dst: &'a mut [u8],
+    ) -> Self {
+        Self { src, columns, importance, blocks: bytemuck::cast_slice_mut(dst) }
+    }
+}
+
+impl<B: Block> Work for Rows<'_, B> {
+    type Output = Result<(), QuantizeError>;
+
+    #[inline(always)]
+    fn run<S: Search>(self, search: S) -> Self::Output {
+        let Self { src, columns, importance, blocks } = self;
+        let rows =
+            src.chunks_exact(columns).zip(blocks.chunks_exact_mut(columns / B::TYPE.block_size()));
+        for (row, (x, y)) in rows.enumerate() {
+            let largest = largest_magnitude(x);
+            if !largest.is_finite()
+                && let Some(column) = x.iter().position(|v| !v.is_finite())
+            {
+                return Err(QuantizeError::NotFinite { row, column, value: x[column] });
+            }
+            let fits = largest <= B::LARGEST && {
+                B::quantize_row(search, x, importance, y);
+                y.iter().all(B::is_finite)
+            };
+            if !fits {
+                return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The largest magnitude; not finite if any value is not.
+#[inline(always)]
 fn largest_magnitude(x: &[f32]) -> f32 {
     // Bits without the sign order as magnitudes do, with infinity and NaN above all numbers.
     f32::from_bits(x.iter().fold(0, |m, v| m.max(v.to_bits() & 0x7fff_ffff)))
@@ -116,17 +166,43 @@ fn largest_magnitude(x: &[f32]) -> f32 {
 /// Dequantizes any whole number of blocks; the floats are those of llama.cpp's `to_float`, to the
 /// bit.
 pub fn dequantize(ty: GgmlType, src: &[u8], dst: &mut [f32]) -> Result<(), DequantizeError> {
+    dequantize_with(InstructionSet::best(), ty, src, dst)
+}
+
+/// [`dequantize`] with one set of instructions: the floats are the same, the speed is not.
+///
+/// # Errors
+///
+/// Those of [`dequantize`].
+pub fn dequantize_with(
+    set: InstructionSet,
+    ty: GgmlType,
+    src: &[u8],
+    dst: &mut [f32],
+) -> Result<(), DequantizeError> {
     if ty.row_bytes(dst.len()) != Some(src.len()) {
         return Err(DequantizeError::Length { ty, bytes: src.len(), values: dst.len() });
     }
-    dispatch!(ty, B => dequantize_blocks::<B>(src, dst)).ok_or(UnsupportedType(ty))?;
+    dispatch!(ty, B => set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst }))
+        .ok_or(UnsupportedType(ty))?;
     Ok(())
 }
 
-fn dequantize_blocks<B: Block>(src: &[u8], dst: &mut [f32]) {
-    let blocks: &[B] = bytemuck::cast_slice(src);
-    for (block, out) in blocks.iter().zip(dst.chunks_exact_mut(B::TYPE.block_size())) {
-        block.dequantize(out);
+/// Blocks to dequantize.
+struct Blocks<'a, B> {
+    blocks: &'a [B],
+    dst: &'a mut [f32],
+}
+
+impl<B: Block> Work for Blocks<'_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Search>(self, _: S) {
+        for (block, out) in self.blocks.iter().zip(self.dst.chunks_exact_mut(B::TYPE.block_size()))
+        {
+            block.dequantize(out);
+        }
     }
 }
 

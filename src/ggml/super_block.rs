@@ -1,11 +1,11 @@
 //! What `q4_K` and `q5_K` share: super-blocks of eight groups of 32, each group with a scale and a
 //! minimum of 6 bits. The two differ in the bits of a level alone.
 
+use super::affine_groups::{AffineGroups, Scales};
 use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
-use super::rounding::nearest_int;
-use super::search::{self, Affine, Steps};
+use super::search::{AffineSearch, Error, Steps, Weights};
 
 /// A super-block with its levels not yet packed.
 pub(super) struct SuperBlock {
@@ -43,66 +43,30 @@ pub(super) fn unpack_scales(packed: &PackedScales) -> ([u8; 8], [u8; 8]) {
     (scales, mins)
 }
 
+/// How `q4_K` and `q5_K` search; they differ in the largest level and in the scales to try.
+pub(super) const fn search(max: i32, steps: Steps) -> AffineGroups<32, 8> {
+    AffineGroups {
+        search: AffineSearch { max, steps, error: Error::Squared, guarded: false },
+        weights: Weights::Blurred,
+        scale_max: 63,
+        scale_cap: 63,
+        blur: 2.0,
+    }
+}
+
 impl SuperBlock {
-    /// Quantizes to levels from 0 to `max`, trying `steps` for each group.
-    pub(super) fn quantize(x: &[f32; 256], max: i32, steps: Steps) -> Self {
-        let mut levels = [0; 256];
-        let mut fits = [Affine { scale: 0.0, min: 0.0 }; 8];
-        for ((x, levels), fit) in groups(x, &mut levels).zip(&mut fits) {
-            let average = (search::sum_of_squares(x) / 32.0).sqrt();
-            let weights = x.map(|v| average + v.abs());
-            *fit = search::affine(x, max, &weights, steps, |d| d * d, levels);
-        }
-        let top = |value: fn(&Affine) -> f32| {
-            fits.iter().map(value).fold(0.0, |top: f32, v| if v > top { v } else { top })
-        };
-        let (max_scale, max_min) = (top(|f| f.scale), top(|f| f.min));
-        let inverse = |top: f32| if top > 0.0 { 63.0 / top } else { 0.0 };
-        let level = |inverse: f32, v: f32| (nearest_int(inverse * v) as u8).min(63);
-        let scales = fits.map(|f| level(inverse(max_scale), f.scale));
-        let mins = fits.map(|f| level(inverse(max_min), f.min));
-        Self::requantize(x, max, (max_scale / 63.0, max_min / 63.0), (scales, mins), levels)
-    }
-
-    /// The same where the importance of each column is known.
-    pub(super) fn quantize_weighted(x: &[f32; 256], importance: &[f32], max: i32) -> Self {
-        let mut levels = [0; 256];
-        let (mut scales, mut mins, mut sums) = ([0.0; 8], [0.0; 8], [0.0; 8]);
-        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
-        let importance = importance.chunks_exact(32);
-        for (j, ((x, levels), importance)) in groups(x, &mut levels).zip(importance).enumerate() {
-            let weights = search::weigh(x, importance, sigma2);
-            sums[j] = search::sum(&weights);
-            let fit = search::affine_guarded(x, max, &weights, Steps::WEIGHTED, levels);
-            (scales[j], mins[j]) = (fit.scale, fit.min);
-        }
-        let (mut scale_levels, mut min_levels) = ([0; 8], [0; 8]);
-        let d = search::positive(&scales, 63, &sums, &mut scale_levels);
-        let dmin = search::positive(&mins, 63, &sums, &mut min_levels);
-        Self::requantize(x, max, (d, dmin), (scale_levels, min_levels), levels)
-    }
-
-    /// Packs the scales and rounds the weights once more, to the scales as they are stored.
-    fn requantize(
+    /// Packs the scales, and rounds the weights to them.
+    #[inline(always)]
+    pub(super) fn new(
+        search: &AffineGroups<32, 8>,
         x: &[f32; 256],
-        max: i32,
-        (d, dmin): (f32, f32),
-        (scales, mins): ([u8; 8], [u8; 8]),
+        found: &Scales<8>,
         mut levels: [u8; 256],
     ) -> Self {
-        let (d, dmin) = (F16Le::new(d), F16Le::new(dmin));
-        let scales = pack_scales(&scales, &mins);
+        let (d, dmin) = (F16Le::new(found.d), F16Le::new(found.dmin));
+        let scales = pack_scales(&found.scales, &found.mins);
         let (stored_scales, stored_mins) = unpack_scales(&scales);
-        for (j, (x, levels)) in groups(x, &mut levels).enumerate() {
-            let scale = d.get() * f32::from(stored_scales[j]);
-            if scale == 0.0 {
-                continue;
-            }
-            let min = dmin.get() * f32::from(stored_mins[j]);
-            for (level, v) in levels.iter_mut().zip(x) {
-                *level = nearest_int((v + min) / scale).clamp(0, max) as u8;
-            }
-        }
+        search.requantize(x, (d, stored_scales), (dmin, stored_mins), &mut levels);
         Self { d, dmin, scales, levels }
     }
 }
@@ -143,14 +107,6 @@ pub(super) fn dot(
     }
     let scale = activations.d.get();
     d * scale * products as f32 - dmin * scale * offsets as f32
-}
-
-/// Groups of 32 weights with their levels.
-fn groups<'a>(
-    x: &'a [f32; 256],
-    levels: &'a mut [u8; 256],
-) -> impl Iterator<Item = (&'a [f32; 32], &'a mut [u8; 32])> {
-    x.as_chunks::<32>().0.iter().zip(levels.as_chunks_mut::<32>().0)
 }
 
 #[cfg(test)]

@@ -1,12 +1,47 @@
 //! Scales and minimums of unsigned levels.
 
+use super::sum_of_squares;
 use crate::ggml::rounding::nearest_int;
 
 /// How weights follow from levels: `scale * level - min`, `min` not negative.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(in crate::ggml) struct Affine {
     pub scale: f32,
     pub min: f32,
+    /// How much the group's errors count together: the sum of their weights.
+    pub weight: f32,
+}
+
+/// What is made of a difference before it is summed up.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ggml) enum Error {
+    Squared,
+    Absolute,
+}
+
+/// How much the error of each weight of a group counts.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ggml) enum Weights<'a, const N: usize> {
+    /// Its magnitude.
+    Magnitude,
+    /// Its magnitude and the group's root mean square.
+    Blurred,
+    /// As given for each group.
+    Given(&'a [[f32; N]]),
+}
+
+impl<const N: usize> Weights<'_, N> {
+    /// The weights of group `j`, whose values are `x`.
+    pub fn of(&self, j: usize, x: &[f32; N]) -> [f32; N] {
+        match self {
+            Self::Magnitude => x.map(f32::abs),
+            Self::Blurred => {
+                let average = (sum_of_squares(x) / N as f32).sqrt();
+                x.map(|v| average + v.abs())
+            }
+            Self::Given(weights) => weights[j],
+        }
+    }
 }
 
 /// The scales to try: those that spread the values over `max + first + n * step` levels, for `n`
@@ -18,35 +53,40 @@ pub(in crate::ggml) struct Steps {
     pub count: i32,
 }
 
-impl Steps {
-    /// What every format tries where importance is known.
-    pub const WEIGHTED: Self = Self { first: -0.9, step: 0.05, count: 36 };
+/// A search of `x[i] ~ scale * levels[i] - min`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ggml) struct AffineSearch {
+    /// Levels are from 0 to this.
+    pub max: i32,
+    pub steps: Steps,
+    pub error: Error,
+    /// Safe from a best minimum so close to the largest value that scales overflow: the
+    /// reference's `make_qkx3_quants`, where this is false its `make_qkx2_quants`.
+    pub guarded: bool,
 }
 
-/// Fits `x[i] ~ scale * levels[i] - min` with levels from 0 to `max`; `error` makes a difference
-/// into what is summed up, weighed by `weights`. The reference's `make_qkx2_quants`.
-pub(in crate::ggml) fn fit<const N: usize>(
-    x: &[f32; N],
-    max: i32,
-    weights: &[f32; N],
-    steps: Steps,
-    error: impl Fn(f32) -> f32,
-    levels: &mut [u8; N],
-) -> Affine {
-    search(x, max, weights, steps, error, |v| nearest_int(v).clamp(0, max), levels)
-}
+impl AffineSearch {
+    /// What every format searches where importance is known.
+    pub const fn weighted(max: i32) -> Self {
+        let steps = Steps { first: -0.9, step: 0.05, count: 36 };
+        Self { max, steps, error: Error::Squared, guarded: true }
+    }
 
-/// As [`fit`] with squared errors, and safe from a best minimum so close to the largest value that
-/// scales overflow. The reference's `make_qkx3_quants`.
-pub(in crate::ggml) fn fit_guarded<const N: usize>(
-    x: &[f32; N],
-    max: i32,
-    weights: &[f32; N],
-    steps: Steps,
-    levels: &mut [u8; N],
-) -> Affine {
-    let level = |v: f32| if v > 0.0 { nearest_int(v.min(max as f32)) } else { 0 };
-    search(x, max, weights, steps, |d| d * d, level, levels)
+    /// Fits a group; errors are weighed by `weights`.
+    pub fn fit<const N: usize>(
+        self,
+        x: &[f32; N],
+        weights: &[f32; N],
+        levels: &mut [u8; N],
+    ) -> Affine {
+        let Self { max, steps, error, .. } = self;
+        if self.guarded {
+            let level = |v: f32| if v > 0.0 { nearest_int(v.min(max as f32)) } else { 0 };
+            search(x, max, weights, steps, error, level, levels)
+        } else {
+            search(x, max, weights, steps, error, |v| nearest_int(v).clamp(0, max), levels)
+        }
+    }
 }
 
 /// The search itself; `level` rounds a candidate's quotient.
@@ -55,10 +95,14 @@ fn search<const N: usize>(
     max: i32,
     weights: &[f32; N],
     steps: Steps,
-    error: impl Fn(f32) -> f32,
+    error: Error,
     level: impl Fn(f32) -> i32,
     levels: &mut [u8; N],
 ) -> Affine {
+    let error = |difference: f32| match error {
+        Error::Squared => difference * difference,
+        Error::Absolute => difference.abs(),
+    };
     let (mut min, mut top) = (x[0], x[0]);
     let mut sum_w = weights[0];
     let mut sum_x = sum_w * x[0];
@@ -77,7 +121,7 @@ fn search<const N: usize>(
     }
     if top <= min {
         *levels = [0; N];
-        return Affine { scale: 0.0, min: -min };
+        return Affine { scale: 0.0, min: -min, weight: sum_w };
     }
     let total_error = |levels: &[u8; N], scale: f32, min: f32| {
         let mut total = 0.0f32;
@@ -124,5 +168,5 @@ fn search<const N: usize>(
             min = this_min;
         }
     }
-    Affine { scale, min: -min }
+    Affine { scale, min: -min, weight: sum_w }
 }

@@ -1,16 +1,103 @@
 //! Searches for the scale (and minimum) of a group of weights that make the smallest error.
 //!
 //! They decide the bytes of a file, so each follows its namesake in llama.cpp's
-//! `ggml/src/ggml-quants.c` in the order and the precision of every operation.
+//! `ggml/src/ggml-quants.c` in the order and the precision of every operation. Each is there
+//! twice: readable, for one group, and in `lanes/`, for as many groups as a vector has lanes.
 
 mod affine;
 pub(super) mod codebook;
+mod lanes;
 mod positive;
 mod symmetric;
 
-pub(super) use affine::{Affine, Steps, fit as affine, fit_guarded as affine_guarded};
-pub(super) use positive::fit as positive;
+use super::simd::Simd;
+pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};
 pub(super) use symmetric::{fit as symmetric, refine as symmetric_refined};
+
+/// The searches over any number of groups: `x`, `weights`, `levels` and what is returned by group
+/// are as many.
+///
+/// [`Scalar`] does one group after the other, a [`Simd`] as many at a time as it has lanes; the
+/// results are the same to the bit.
+pub(super) trait Search: Copy {
+    /// [`AffineSearch::fit`] for each group.
+    fn affine<const N: usize>(
+        self,
+        search: AffineSearch,
+        x: &[[f32; N]],
+        weights: Weights<'_, N>,
+        levels: &mut [[u8; N]],
+        fits: &mut [Affine],
+    );
+
+    /// [`positive::fit`] for each group.
+    fn positive<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: &[[f32; N]],
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    );
+}
+
+/// One group after the other, without vector instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
+
+impl Search for Scalar {
+    fn affine<const N: usize>(
+        self,
+        search: AffineSearch,
+        x: &[[f32; N]],
+        weights: Weights<'_, N>,
+        levels: &mut [[u8; N]],
+        fits: &mut [Affine],
+    ) {
+        for (j, ((x, levels), fit)) in x.iter().zip(levels).zip(fits).enumerate() {
+            *fit = search.fit(x, &weights.of(j, x), levels);
+        }
+    }
+
+    fn positive<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: &[[f32; N]],
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        for (((x, weights), levels), scale) in x.iter().zip(weights).zip(levels).zip(scales) {
+            *scale = positive::fit(x, max, weights, levels);
+        }
+    }
+}
+
+impl<S: Simd> Search for S {
+    #[inline(always)]
+    fn affine<const N: usize>(
+        self,
+        search: AffineSearch,
+        x: &[[f32; N]],
+        weights: Weights<'_, N>,
+        levels: &mut [[u8; N]],
+        fits: &mut [Affine],
+    ) {
+        lanes::affine(self, search, x, weights, levels, fits);
+    }
+
+    #[inline(always)]
+    fn positive<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: &[[f32; N]],
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        lanes::positive(self, x, max, weights, levels, scales);
+    }
+}
 
 /// Groups whose largest magnitude is below this are taken for zero.
 pub(super) const EPSILON: f32 = 1e-15;
@@ -41,6 +128,7 @@ pub(super) fn range(x: &[f32]) -> (f32, f32) {
 }
 
 /// Sum of squares, in order.
+#[inline(always)]
 pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |sum, v| sum + v * v)
 }
@@ -52,6 +140,37 @@ pub(super) fn sum(x: &[f32]) -> f32 {
 
 /// How much each weight's error counts: its importance times its magnitude, the latter blurred by
 /// the mean square `sigma2` of its surroundings.
+#[inline(always)]
 pub(super) fn weigh<const N: usize>(x: &[f32; N], importance: &[f32], sigma2: f32) -> [f32; N] {
     std::array::from_fn(|i| importance[i] * (sigma2 + x[i] * x[i]).sqrt())
+}
+
+/// [`weigh`] for super-blocks, each with `factor` times its own mean square.
+///
+/// The sums of squares of all are made side by side: one alone waits for each of its additions.
+#[inline(always)]
+pub(super) fn weigh_super_blocks(
+    x: &[[f32; 256]],
+    importance: &[[f32; 256]],
+    factor: f32,
+    weights: &mut [[f32; 256]],
+) {
+    const ABREAST: usize = 8;
+    let batches = x.chunks(ABREAST).zip(importance.chunks(ABREAST));
+    for ((x, importance), weights) in batches.zip(weights.chunks_mut(ABREAST)) {
+        let mut squares = [0.0f32; ABREAST];
+        for i in 0..256 {
+            for (sum, x) in squares.iter_mut().zip(x) {
+                *sum += x[i] * x[i];
+            }
+        }
+        for (((x, importance), weights), squares) in
+            x.iter().zip(importance).zip(weights).zip(squares)
+        {
+            let sigma2 = factor * squares / 256.0;
+            for i in 0..256 {
+                weights[i] = importance[i] * (sigma2 + x[i] * x[i]).sqrt();
+            }
+        }
+    }
 }

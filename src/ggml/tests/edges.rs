@@ -3,7 +3,7 @@
 use super::*;
 
 /// Rows at the edges of what floats are, 256 weights each.
-fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
+pub fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
     let ramp = |scale: f32| (0..256).map(|i| (i as f32 - 100.0) * scale).collect::<Vec<_>>();
     let mut spike = vec![0.0; 256];
     spike[77] = -3.5;
@@ -21,7 +21,7 @@ fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
 }
 
 #[test]
-fn edge_rows_come_back_near_what_they_were() {
+pub fn edge_rows_come_back_near_what_they_were() {
     for ty in supported() {
         for (name, row) in edge_rows() {
             let mut bytes = vec![0; ty.row_bytes(256).unwrap()];

@@ -9,6 +9,7 @@ use super::*;
 
 mod edges;
 mod properties;
+mod sets;
 
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle");
 

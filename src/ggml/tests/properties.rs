@@ -18,7 +18,7 @@ fn float_dot(weights: &[f32], activations: &[f32]) -> (f32, f32) {
     (sum as f32, slack as f32 + 1e-6)
 }
 
-fn any_type() -> impl Strategy<Value = GgmlType> {
+pub fn any_type() -> impl Strategy<Value = GgmlType> {
     proptest::sample::select(supported().collect::<Vec<_>>())
 }
 

@@ -1,0 +1,149 @@
+//! The search for super-blocks whose groups have a scale and a minimum each, themselves levels of
+//! two scales of the super-block: `q2_K`, `q4_K` and `q5_K`. Knows nothing of how they are packed.
+
+use super::le::F16Le;
+use super::rounding::nearest_int;
+use super::search::{self, Affine, AffineSearch, Search, Weights};
+
+/// Super-blocks that are searched together: enough groups for all lanes of the widest vectors, few
+/// enough that all of it stays in the nearest cache.
+const RUN: usize = 16;
+
+/// How the `G` groups of `N` weights of a super-block are searched.
+#[derive(Clone, Copy)]
+pub(super) struct AffineGroups<const N: usize, const G: usize> {
+    /// The search where no importance is known.
+    pub search: AffineSearch,
+    /// How much each error counts there.
+    pub weights: Weights<'static, N>,
+    /// The largest level of a scale or minimum.
+    pub scale_max: i32,
+    /// Levels of scales and minimums are cut to this where no importance is known.
+    pub scale_cap: u8,
+    /// How many times its mean square blurs a super-block's importance.
+    pub blur: f32,
+}
+
+/// The scales and minimums of a super-block: `d` and `dmin` times their levels.
+#[derive(Clone, Copy)]
+pub(super) struct Scales<const G: usize> {
+    pub d: f32,
+    pub dmin: f32,
+    pub scales: [u8; G],
+    pub mins: [u8; G],
+}
+
+impl<const N: usize, const G: usize> AffineGroups<N, G> {
+    /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
+    /// block of its weights, scales and levels.
+    #[inline(always)]
+    pub(super) fn quantize<S: Search, B>(
+        &self,
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [B],
+        pack: impl Fn(&[f32; 256], &Scales<G>, [u8; 256]) -> B,
+    ) {
+        let row = row.as_chunks::<256>().0;
+        for (run, (x, blocks)) in row.chunks(RUN).zip(blocks.chunks_mut(RUN)).enumerate() {
+            let mut levels = [[0; 256]; RUN];
+            let levels = &mut levels[..x.len()];
+            let scales = match importance {
+                None => self.search(search, x, levels),
+                Some(all) => {
+                    let importance = &all.as_chunks().0[run * RUN..][..x.len()];
+                    self.search_weighted(search, x, importance, levels)
+                }
+            };
+            for (((x, levels), scales), block) in x.iter().zip(levels).zip(&scales).zip(blocks) {
+                *block = pack(x, scales, *levels);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn search<S: Search>(
+        &self,
+        search: S,
+        x: &[[f32; 256]],
+        levels: &mut [[u8; 256]],
+    ) -> [Scales<G>; RUN] {
+        let mut fits = [[Affine::default(); G]; RUN];
+        let all = fits[..x.len()].as_flattened_mut();
+        let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);
+        search.affine(self.search, groups, self.weights, levels, all);
+        let largest = self.scale_max as f32;
+        fits.map(|fits| {
+            let top = |value: fn(&Affine) -> f32| {
+                fits.iter().map(value).fold(0.0, |top: f32, v| if v > top { v } else { top })
+            };
+            let (max_scale, max_min) = (top(|f| f.scale), top(|f| f.min));
+            let inverse = |top: f32| if top > 0.0 { largest / top } else { 0.0 };
+            let level = |inverse: f32, v: f32| (nearest_int(inverse * v) as u8).min(self.scale_cap);
+            Scales {
+                d: max_scale / largest,
+                dmin: max_min / largest,
+                scales: fits.map(|f| level(inverse(max_scale), f.scale)),
+                mins: fits.map(|f| level(inverse(max_min), f.min)),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn search_weighted<S: Search>(
+        &self,
+        search: S,
+        x: &[[f32; 256]],
+        importance: &[[f32; 256]],
+        levels: &mut [[u8; 256]],
+    ) -> [Scales<G>; RUN] {
+        let mut weights = [[0.0; 256]; RUN];
+        let weights = &mut weights[..x.len()];
+        search::weigh_super_blocks(x, importance, self.blur, weights);
+        let mut fits = [[Affine::default(); G]; RUN];
+        let all = fits[..x.len()].as_flattened_mut();
+        let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);
+        let weights = Weights::Given(weights.as_flattened().as_chunks().0);
+        search.affine(AffineSearch::weighted(self.search.max), groups, weights, levels, all);
+
+        let sums = fits.map(|fits| fits.map(|f| f.weight));
+        let fit = |values: &[[f32; G]; RUN]| {
+            let (mut levels, mut d) = ([[0; G]; RUN], [0.0; RUN]);
+            let n = x.len();
+            let (levels_of, d_of) = (&mut levels[..n], &mut d[..n]);
+            search.positive(&values[..n], self.scale_max, &sums[..n], levels_of, d_of);
+            (levels, d)
+        };
+        let (scales, d) = fit(&fits.map(|fits| fits.map(|f| f.scale)));
+        let (mins, dmin) = fit(&fits.map(|fits| fits.map(|f| f.min)));
+        std::array::from_fn(|i| Scales { d: d[i], dmin: dmin[i], scales: scales[i], mins: mins[i] })
+    }
+
+    /// Rounds the weights once more, to scales and minimums as they are stored.
+    #[inline(always)]
+    pub(super) fn requantize(
+        &self,
+        x: &[f32; 256],
+        (d, scales): (F16Le, [u8; G]),
+        (dmin, mins): (F16Le, [u8; G]),
+        levels: &mut [u8; 256],
+    ) {
+        let groups = x.as_chunks::<N>().0.iter().zip(levels.as_chunks_mut::<N>().0);
+        for (j, (x, levels)) in groups.enumerate() {
+            let scale = d.get() * f32::from(scales[j]);
+            if scale == 0.0 {
+                continue;
+            }
+            let min = dmin.get() * f32::from(mins[j]);
+            for (level, v) in levels.iter_mut().zip(x) {
+                *level = nearest_int((v + min) / scale).clamp(0, self.search.max) as u8;
+            }
+        }
+    }
+}
+
+/// The groups of super-blocks.
+fn groups<const N: usize>(x: &[[f32; 256]]) -> &[[f32; N]] {
+    x.as_flattened().as_chunks().0
+}

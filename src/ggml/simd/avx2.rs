@@ -1,0 +1,107 @@
+//! Vectors of eight lanes with AVX2.
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// AVX2, with what every processor that has it has too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::ggml) struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where the processor has these and the operating system keeps their registers.
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
+    }
+}
+
+/// A method of one instruction. Sound because a value of the type proves that the processor has it.
+macro_rules! instruction {
+    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
+                // SAFETY: `self` proves that the processor has the instruction.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    type F32 = __m256;
+    type I32 = __m256i;
+    type Mask = __m256;
+
+    instruction! {
+        add(a: F32, b: F32) -> F32 = _mm256_add_ps(a, b);
+        sub(a: F32, b: F32) -> F32 = _mm256_sub_ps(a, b);
+        mul(a: F32, b: F32) -> F32 = _mm256_mul_ps(a, b);
+        div(a: F32, b: F32) -> F32 = _mm256_div_ps(a, b);
+        sqrt(a: F32) -> F32 = _mm256_sqrt_ps(a);
+        abs(a: F32) -> F32 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+        min(a: F32, b: F32) -> F32 = _mm256_min_ps(a, b);
+        max(a: F32, b: F32) -> F32 = _mm256_max_ps(a, b);
+        lt(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
+        le(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_LE_OQ>(a, b);
+        eq(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
+        select(mask: Mask, a: F32, b: F32) -> F32 = _mm256_blendv_ps(b, a, mask);
+        and(a: Mask, b: Mask) -> Mask = _mm256_and_ps(a, b);
+        and_not(a: Mask, b: Mask) -> Mask = _mm256_andnot_ps(b, a);
+        sub_i32(a: I32, b: I32) -> I32 = _mm256_sub_epi32(a, b);
+        and_i32(a: I32, b: I32) -> I32 = _mm256_and_si256(a, b);
+        min_i32(a: I32, b: I32) -> I32 = _mm256_min_epi32(a, b);
+        max_i32(a: I32, b: I32) -> I32 = _mm256_max_epi32(a, b);
+        to_bits(a: F32) -> I32 = _mm256_castps_si256(a);
+        to_f32(a: I32) -> F32 = _mm256_cvtepi32_ps(a);
+        truncate(a: F32) -> I32 = _mm256_cvttps_epi32(a);
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m256 {
+        let x: &[f32; 8] = x.first_chunk().expect("eight floats");
+        // SAFETY: as above; eight floats are there.
+        unsafe { _mm256_loadu_ps(x.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: __m256, out: &mut [f32]) {
+        let out: &mut [f32; 8] = out.first_chunk_mut().expect("eight floats");
+        // SAFETY: as above; eight floats are there.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: __m256) -> u32 {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { _mm256_movemask_ps(mask) as u32 }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, x: __m256i, out: &mut [i32]) {
+        let out: &mut [i32; 8] = out.first_chunk_mut().expect("eight integers");
+        // SAFETY: as above; eight integers are there.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
+    }
+}

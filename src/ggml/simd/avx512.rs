@@ -1,0 +1,110 @@
+//! Vectors of sixteen lanes with AVX-512.
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// AVX-512 as servers have it (F, BW, DQ and VL), with AVX2 and its companions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::ggml) struct Avx512(());
+
+impl Avx512 {
+    /// The proof, where the processor has these and the operating system keeps their registers.
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
+    }
+}
+
+/// A method of one instruction. Sound because a value of the type proves that the processor has it.
+macro_rules! instruction {
+    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
+                // SAFETY: `self` proves that the processor has the instruction.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    type F32 = __m512;
+    type I32 = __m512i;
+    type Mask = __mmask16;
+
+    instruction! {
+        add(a: F32, b: F32) -> F32 = _mm512_add_ps(a, b);
+        sub(a: F32, b: F32) -> F32 = _mm512_sub_ps(a, b);
+        mul(a: F32, b: F32) -> F32 = _mm512_mul_ps(a, b);
+        div(a: F32, b: F32) -> F32 = _mm512_div_ps(a, b);
+        sqrt(a: F32) -> F32 = _mm512_sqrt_ps(a);
+        abs(a: F32) -> F32 = _mm512_abs_ps(a);
+        min(a: F32, b: F32) -> F32 = _mm512_min_ps(a, b);
+        max(a: F32, b: F32) -> F32 = _mm512_max_ps(a, b);
+        lt(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        le(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
+        eq(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
+        select(mask: Mask, a: F32, b: F32) -> F32 = _mm512_mask_blend_ps(mask, b, a);
+        and(a: Mask, b: Mask) -> Mask = _kand_mask16(a, b);
+        and_not(a: Mask, b: Mask) -> Mask = _kandn_mask16(b, a);
+        sub_i32(a: I32, b: I32) -> I32 = _mm512_sub_epi32(a, b);
+        and_i32(a: I32, b: I32) -> I32 = _mm512_and_si512(a, b);
+        min_i32(a: I32, b: I32) -> I32 = _mm512_min_epi32(a, b);
+        max_i32(a: I32, b: I32) -> I32 = _mm512_max_epi32(a, b);
+        to_bits(a: F32) -> I32 = _mm512_castps_si512(a);
+        to_f32(a: I32) -> F32 = _mm512_cvtepi32_ps(a);
+        truncate(a: F32) -> I32 = _mm512_cvttps_epi32(a);
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves that the processor has AVX-512.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m512 {
+        let x: &[f32; 16] = x.first_chunk().expect("sixteen floats");
+        // SAFETY: as above; sixteen floats are there.
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: __m512, out: &mut [f32]) {
+        let out: &mut [f32; 16] = out.first_chunk_mut().expect("sixteen floats");
+        // SAFETY: as above; sixteen floats are there.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: __mmask16) -> u32 {
+        u32::from(mask)
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, x: __m512i, out: &mut [i32]) {
+        let out: &mut [i32; 16] = out.first_chunk_mut().expect("sixteen integers");
+        // SAFETY: as above; sixteen integers are there.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), x) }
+    }
+}

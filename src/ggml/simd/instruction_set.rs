@@ -1,0 +1,110 @@
+//! Which instructions the processor has, and running work compiled for them.
+
+use std::fmt;
+
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
+use crate::ggml::search::{Scalar, Search};
+
+/// A set of instructions that this processor has: there is no value for one that it lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InstructionSet(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// What can be compiled for any set.
+pub(in crate::ggml) trait Work {
+    type Output;
+
+    /// Does the work. Inlined always, so that it is compiled for the set's instructions.
+    fn run<S: Search>(self, search: S) -> Self::Output;
+}
+
+impl InstructionSet {
+    /// Every set that this processor has, the plainest first.
+    pub fn available() -> Vec<Self> {
+        let mut sets = vec![Self(Kind::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            sets.extend(Avx2::detect().map(|set| Self(Kind::Avx2(set))));
+            sets.extend(Avx512::detect().map(|set| Self(Kind::Avx512(set))));
+        }
+        sets
+    }
+
+    /// The fastest set of this processor.
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(set) = Avx512::detect() {
+                return Self(Kind::Avx512(set));
+            }
+            if let Some(set) = Avx2::detect() {
+                return Self(Kind::Avx2(set));
+            }
+        }
+        Self(Kind::Scalar)
+    }
+
+    /// The name, as processors' vendors write it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "AVX-512",
+        }
+    }
+
+    /// Does `work` with these instructions.
+    #[inline]
+    pub(in crate::ggml) fn run<W: Work>(self, work: W) -> W::Output {
+        match self.0 {
+            Kind::Scalar => work.run(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a value of the type is the proof that the processor has the instructions.
+            Kind::Avx2(set) => unsafe { run_avx2(set, work) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512(set) => unsafe { run_avx512(set, work) },
+        }
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// # Safety
+/// The processor must have these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn run_avx2<W: Work>(set: Avx2, work: W) -> W::Output {
+    work.run(set)
+}
+
+/// # Safety
+/// The processor must have these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
+)]
+unsafe fn run_avx512<W: Work>(set: Avx512, work: W) -> W::Output {
+    work.run(set)
+}

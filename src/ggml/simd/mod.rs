@@ -1,0 +1,141 @@
+//! Vectors of floats and integers whose lanes do not know of each other, over several instruction
+//! sets, and the choice of one at run time.
+//!
+//! Quantizers put one block or group into each lane. Every lane then does the operations of the
+//! scalar function in its order, so the bytes cannot differ. Knows nothing of block types.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod instruction_set;
+#[cfg(test)]
+mod portable;
+#[cfg(test)]
+mod tests;
+
+pub use instruction_set::InstructionSet;
+pub(in crate::ggml) use instruction_set::Work;
+#[cfg(test)]
+pub(in crate::ggml) use portable::Portable;
+
+/// The most lanes of any set.
+pub(in crate::ggml) const MAX_LANES: usize = 16;
+
+/// A set of vector instructions; a value of the type is the proof that the processor has them.
+///
+/// The comparisons are false where a side is NaN, `min` and `max` give `b` then and where both are
+/// equal: those are C's `a < b ? a : b` and `a > b ? a : b`, and x86's.
+pub(in crate::ggml) trait Simd: Copy {
+    /// Lanes of a vector, at most [`MAX_LANES`].
+    const LANES: usize;
+    /// Single-precision floats.
+    type F32: Copy;
+    /// 32-bit integers.
+    type I32: Copy;
+    /// A truth value for every lane.
+    type Mask: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F32;
+    /// The first [`LANES`](Self::LANES) floats of `x`, which has as many.
+    fn load(self, x: &[f32]) -> Self::F32;
+    /// The inverse of [`load`](Self::load).
+    fn store(self, x: Self::F32, out: &mut [f32]);
+
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// Clears the sign.
+    fn abs(self, a: Self::F32) -> Self::F32;
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    fn le(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    fn eq(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a` where the mask is true, `b` elsewhere.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    /// `a` and not `b`.
+    fn and_not(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    /// The lanes of the mask as bits, lane 0 lowest.
+    fn bits(self, mask: Self::Mask) -> u32;
+
+    /// `x` in every lane.
+    fn splat_i32(self, x: i32) -> Self::I32;
+    fn store_i32(self, x: Self::I32, out: &mut [i32]);
+    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The bits of floats.
+    fn to_bits(self, a: Self::F32) -> Self::I32;
+    /// The nearest float.
+    fn to_f32(self, a: Self::I32) -> Self::F32;
+    /// Towards zero; `i32::MIN` where the result is none.
+    fn truncate(self, a: Self::F32) -> Self::I32;
+
+    /// Whether any lane is true.
+    #[inline(always)]
+    fn any(self, mask: Self::Mask) -> bool {
+        self.bits(mask) != 0
+    }
+
+    /// Whether every lane is true.
+    #[inline(always)]
+    fn all(self, mask: Self::Mask) -> bool {
+        self.bits(mask) == (1 << Self::LANES) - 1
+    }
+
+    /// [`rounding::nearest_int`](super::rounding::nearest_int), whatever the input.
+    #[inline(always)]
+    fn nearest_int(self, a: Self::F32) -> Self::I32 {
+        let bits = self.to_bits(self.add(a, self.splat(12_582_912.0)));
+        let mantissa = self.and_i32(bits, self.splat_i32(0x007f_ffff));
+        self.sub_i32(mantissa, self.splat_i32(0x0040_0000))
+    }
+
+    /// Nearest whole number, ties to even, for magnitudes up to 2^22 only.
+    #[inline(always)]
+    fn nearest(self, a: Self::F32) -> Self::F32 {
+        let magic = self.splat(12_582_912.0);
+        self.sub(self.add(a, magic), magic)
+    }
+
+    /// Column `i` of up to [`LANES`](Self::LANES) rows, one row per lane; lanes without a row
+    /// repeat the last one.
+    #[inline(always)]
+    fn load_columns<const N: usize>(self, rows: &[[f32; N]]) -> [Self::F32; N] {
+        let mut columns = [[0.0f32; MAX_LANES]; N];
+        for lane in 0..Self::LANES {
+            let row = &rows[lane.min(rows.len() - 1)];
+            for i in 0..N {
+                columns[i][lane] = row[i];
+            }
+        }
+        std::array::from_fn(|i| self.load(&columns[i]))
+    }
+
+    /// The inverse of [`load_columns`](Self::load_columns) for whole numbers, each converted by
+    /// `convert`.
+    #[inline(always)]
+    fn store_columns<T, const N: usize>(
+        self,
+        columns: &[Self::F32; N],
+        rows: &mut [[T; N]],
+        convert: impl Fn(i32) -> T,
+    ) {
+        let mut whole = [[0; MAX_LANES]; N];
+        for i in 0..N {
+            self.store_i32(self.truncate(columns[i]), &mut whole[i]);
+        }
+        for (lane, row) in rows.iter_mut().enumerate() {
+            for i in 0..N {
+                row[i] = convert(whole[i][lane]);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Vectors as arrays, to test on any processor what is written for vectors.
+
+use std::array::from_fn;
+
+use super::Simd;
+use crate::ggml::rounding::truncate;
+
+/// Vectors of `N` lanes without any vector instruction.
+#[derive(Clone, Copy)]
+pub(in crate::ggml) struct Portable<const N: usize>;
+
+/// A method that does the same in every lane.
+macro_rules! lanewise {
+    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
+                from_fn(|lane| {
+                    $(let $arg = $arg[lane];)*
+                    $body
+                })
+            }
+        )*
+    };
+}
+
+impl<const N: usize> Simd for Portable<N> {
+    const LANES: usize = N;
+    type F32 = [f32; N];
+    type I32 = [i32; N];
+    type Mask = [bool; N];
+
+    lanewise! {
+        add(a: F32, b: F32) -> F32 = a + b;
+        sub(a: F32, b: F32) -> F32 = a - b;
+        mul(a: F32, b: F32) -> F32 = a * b;
+        div(a: F32, b: F32) -> F32 = a / b;
+        sqrt(a: F32) -> F32 = a.sqrt();
+        abs(a: F32) -> F32 = a.abs();
+        min(a: F32, b: F32) -> F32 = if a < b { a } else { b };
+        max(a: F32, b: F32) -> F32 = if a > b { a } else { b };
+        lt(a: F32, b: F32) -> Mask = a < b;
+        le(a: F32, b: F32) -> Mask = a <= b;
+        eq(a: F32, b: F32) -> Mask = a == b;
+        select(mask: Mask, a: F32, b: F32) -> F32 = if mask { a } else { b };
+        and(a: Mask, b: Mask) -> Mask = a && b;
+        and_not(a: Mask, b: Mask) -> Mask = a && !b;
+        sub_i32(a: I32, b: I32) -> I32 = a.wrapping_sub(b);
+        and_i32(a: I32, b: I32) -> I32 = a & b;
+        min_i32(a: I32, b: I32) -> I32 = a.min(b);
+        max_i32(a: I32, b: I32) -> I32 = a.max(b);
+        to_bits(a: F32) -> I32 = a.to_bits() as i32;
+        to_f32(a: I32) -> F32 = a as f32;
+        truncate(a: F32) -> I32 = truncate(a);
+    }
+
+    fn splat(self, x: f32) -> [f32; N] {
+        [x; N]
+    }
+
+    fn load(self, x: &[f32]) -> [f32; N] {
+        from_fn(|lane| x[lane])
+    }
+
+    fn store(self, x: [f32; N], out: &mut [f32]) {
+        out[..N].copy_from_slice(&x);
+    }
+
+    fn bits(self, mask: [bool; N]) -> u32 {
+        (0..N).fold(0, |bits, lane| bits | u32::from(mask[lane]) << lane)
+    }
+
+    fn splat_i32(self, x: i32) -> [i32; N] {
+        [x; N]
+    }
+
+    fn store_i32(self, x: [i32; N], out: &mut [i32]) {
+        out[..N].copy_from_slice(&x);
+    }
+}

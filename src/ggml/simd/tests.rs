@@ -1,0 +1,111 @@
+//! Every instruction set against plain arrays, operation by operation.
+
+use std::collections::BTreeMap;
+
+use super::{MAX_LANES, Portable, Simd};
+
+/// Floats of all kinds.
+const VALUES: [f32; 16] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.5,
+    2.5,
+    -2.5,
+    1e-42,
+    f32::MIN_POSITIVE,
+    3e38,
+    -3e38,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    4_194_303.5,
+    0.499_999_97,
+    -127.0,
+];
+
+/// What the operations give, as bits, by the operation's number and the indices of both values.
+type Results = BTreeMap<(usize, usize, usize), u32>;
+
+/// The results of every operation for all pairs of values.
+fn results<S: Simd>(s: S) -> Results {
+    let mut results = Results::new();
+    for shift in 0..16 {
+        let other: [f32; 16] = std::array::from_fn(|i| VALUES[(i + shift) % 16]);
+        for start in (0..16).step_by(S::LANES) {
+            let (a, b) = (s.load(&VALUES[start..]), s.load(&other[start..]));
+            let (i, j) = (s.to_bits(a), s.truncate(b));
+            let both = s.and(s.le(a, b), s.le(b, a));
+            let floats = [
+                s.add(a, b),
+                s.sub(a, b),
+                s.mul(a, b),
+                s.div(a, b),
+                s.sqrt(a),
+                s.abs(a),
+                s.min(a, b),
+                s.max(a, b),
+                s.nearest(a),
+                s.select(s.lt(a, b), a, b),
+                s.select(s.eq(a, b), a, b),
+                s.select(both, a, b),
+                s.select(s.and_not(s.le(a, b), s.eq(a, b)), a, b),
+                s.to_f32(j),
+            ];
+            let integers = [
+                s.sub_i32(i, j),
+                s.and_i32(i, j),
+                s.min_i32(i, j),
+                s.max_i32(i, j),
+                s.nearest_int(a),
+                s.splat_i32(i32::from(s.any(s.lt(a, b)))),
+            ];
+            let mut note = |operation: usize, lane: usize, bits: u32| {
+                results.insert((operation, start + lane, shift), bits);
+            };
+            for (operation, vector) in floats.into_iter().enumerate() {
+                let mut lanes = [0.0; MAX_LANES];
+                s.store(vector, &mut lanes);
+                for (lane, x) in lanes[..S::LANES].iter().enumerate() {
+                    // Which NaN it is does not matter to anybody.
+                    note(operation, lane, if x.is_nan() { u32::MAX } else { x.to_bits() });
+                }
+            }
+            for (operation, vector) in integers.into_iter().enumerate() {
+                let mut lanes = [0; MAX_LANES];
+                s.store_i32(vector, &mut lanes);
+                for (lane, &x) in lanes[..S::LANES].iter().enumerate() {
+                    note(100 + operation, lane, x as u32);
+                }
+            }
+        }
+    }
+    results
+}
+
+#[test]
+fn every_set_computes_what_arrays_do() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::{avx2::Avx2, avx512::Avx512};
+        let (avx2, avx512) = (Avx2::detect(), Avx512::detect());
+        println!("compared: AVX2 {}, AVX-512 {}", avx2.is_some(), avx512.is_some());
+        if let Some(set) = avx2 {
+            assert_eq!(results(set), results(Portable::<8>));
+        }
+        if let Some(set) = avx512 {
+            assert_eq!(results(set), results(Portable::<16>));
+        }
+    }
+}
+
+#[test]
+fn columns_come_back_as_rows() {
+    let rows: Vec<[f32; 3]> = (0..5).map(|i| [i as f32, 10.0 - i as f32, 200.0]).collect();
+    let s = Portable::<8>;
+    let columns = s.load_columns(&rows);
+    assert_eq!(columns[1], [10.0, 9.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0]);
+    let mut back = [[0u8; 3]; 5];
+    s.store_columns(&columns, &mut back, |x| x as u8);
+    assert_eq!(back.map(|row| row.map(f32::from)).to_vec(), rows);
+}

@@ -1,0 +1,92 @@
+//! Every instruction set that the machine has, and vectors as arrays of either width, against the
+//! scalar searches.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ggml::quantize::Rows;
+use crate::ggml::simd::{Portable, Work};
+
+/// Quantizes with everything that there is and compares the bytes with the scalar searches'.
+fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
+    let bytes = x.len() / columns * ty.row_bytes(columns).unwrap();
+    let mut sets = InstructionSet::available().into_iter();
+    let mut expected = vec![0; bytes];
+    let scalar = sets.next().unwrap();
+    let result = quantize_with(scalar, ty, x, columns, importance, &mut expected);
+    let compare = |name: &str, found: (Result<(), QuantizeError>, Vec<u8>)| {
+        assert_eq!(found.0, result, "{ty} with {name}");
+        if result.is_ok() {
+            let first = found.1.iter().zip(&expected).position(|(f, e)| f != e);
+            let row = first.map(|byte| byte / ty.row_bytes(columns).unwrap());
+            let importance = importance.is_some();
+            assert_eq!(first, None, "{ty} with {name}, row {row:?}, importance: {importance}");
+        }
+    };
+    for set in sets {
+        let mut found = vec![0; bytes];
+        compare(set.name(), (quantize_with(set, ty, x, columns, importance, &mut found), found));
+    }
+    dispatch!(ty, B => {
+        let mut found = vec![0; bytes];
+        let rows = Rows::<B>::new(x, columns, importance, &mut found);
+        compare("8 portable lanes", (rows.run(Portable::<8>), found));
+        let mut found = vec![0; bytes];
+        let rows = Rows::<B>::new(x, columns, importance, &mut found);
+        compare("16 portable lanes", (rows.run(Portable::<16>), found));
+    })
+    .unwrap();
+}
+
+#[test]
+fn every_set_gives_the_same_bytes_for_the_vectors() {
+    println!("compared: {:?}", InstructionSet::available());
+    let file = std::fs::read(format!("{ORACLE}/quantize_vectors.safetensors")).unwrap();
+    let vectors = SafeTensors::deserialize(&file).unwrap();
+    let input = floats(vectors.tensor("input").unwrap().data());
+    let importance = floats(vectors.tensor("importance").unwrap().data());
+    for ty in supported() {
+        for columns in [1024, 256, 2560] {
+            agree(ty, &input, columns, None);
+            let weights: Vec<f32> = importance.iter().cycle().take(columns).copied().collect();
+            agree(ty, &input, columns, Some(&weights));
+        }
+    }
+}
+
+#[test]
+fn every_set_gives_the_same_bytes_for_rows_at_the_edges() {
+    for ty in supported() {
+        for (_, row) in edges::edge_rows() {
+            agree(ty, &row, 256, None);
+            for weight in [0.0, 1e-30, 1.0] {
+                agree(ty, &row, 256, Some(&[weight; 256]));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_set_gives_the_same_bytes_for_any_row(
+        ty in properties::any_type(),
+        row in proptest::collection::vec(
+            any::<f32>().prop_filter("finite", |x| x.is_finite()), 1280),
+        importance in proptest::option::of(proptest::collection::vec(0.0f32..1e6, 1280)),
+    ) {
+        agree(ty, &row, 1280, importance.as_deref());
+    }
+
+    #[test]
+    fn every_set_gives_the_same_bytes_for_rows_of_ties(
+        ty in properties::any_type(),
+        row in proptest::collection::vec(-8i8..=8, 1280),
+        scale in -40i32..20,
+        importance in proptest::option::of(proptest::collection::vec(0u8..3, 1280)),
+    ) {
+        let row: Vec<f32> = row.iter().map(|&v| f32::from(v) * (scale as f32).exp2()).collect();
+        let importance: Option<Vec<f32>> =
+            importance.map(|all| all.iter().map(|&v| f32::from(v)).collect());
+        agree(ty, &row, 1280, importance.as_deref());
+    }
+}
