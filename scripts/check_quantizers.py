@@ -24,7 +24,8 @@ VENV = ROOT / "target" / "quantizer-venv"
 PACKAGES = ["libgguf==0.2.2", "gguf==0.19.0", "numpy"]
 WIDTHS = [32, 96, 256, 768, 2880]
 TYPES = (
-    "q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq4_nl iq4_xs mxfp4 f16 bf16"
+    "q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq3_s iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 f16 "
+    "bf16"
 ).split()
 
 

@@ -106,11 +106,7 @@ fn describe(plan: &QuantizePlan) -> String {
 
 fn mix(text: &str) -> Result<Mix, String> {
     text.parse().map_err(|_| {
-        let names: Vec<&str> = Mix::ALL
-            .iter()
-            .filter(|mix| mix.check_supported().is_ok())
-            .map(|mix| mix.name())
-            .collect();
+        let names: Vec<&str> = Mix::ALL.iter().map(|mix| mix.name()).collect();
         format!("expected one of {}", names.join(", "))
     })
 }

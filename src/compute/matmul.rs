@@ -10,7 +10,7 @@ mod tests;
 
 use std::ops::Range;
 
-use crate::ggml::{self, Activation, GgmlType, Kernel, UnsupportedType};
+use crate::ggml::{self, Activation, GgmlType, Kernel};
 
 use super::{Activations, SharedSlice, ThreadPool};
 
@@ -37,15 +37,13 @@ pub enum MatrixError {
     Columns { ggml_type: GgmlType, columns: usize },
     #[error("expected {expected} bytes ({rows} rows of {columns} {ggml_type}), found {found}")]
     Length { ggml_type: GgmlType, columns: usize, rows: usize, expected: u128, found: usize },
-    #[error(transparent)]
-    Unsupported(#[from] UnsupportedType),
 }
 
 impl<'a> Matrix<'a> {
     /// A matrix of `rows` rows of `columns` weights.
     ///
     /// # Errors
-    /// If the bytes are not that many, or the type cannot be multiplied with.
+    /// If the bytes are not that many, or rows are no whole number of blocks.
     pub fn new(
         ggml_type: GgmlType,
         columns: usize,
@@ -55,7 +53,7 @@ impl<'a> Matrix<'a> {
         if columns == 0 || !columns.is_multiple_of(ggml_type.block_size()) {
             return Err(MatrixError::Columns { ggml_type, columns });
         }
-        let kernel = Kernel::new(ggml_type)?;
+        let kernel = Kernel::new(ggml_type);
         let expected = (columns / ggml_type.block_size()) as u128
             * ggml_type.block_bytes() as u128
             * rows as u128;
@@ -87,7 +85,7 @@ impl<'a> Matrix<'a> {
     pub fn row_f32(&self, row: usize, out: &mut [f32]) {
         let bytes = &self.bytes[row * self.row_bytes..][..self.row_bytes];
         if ggml::dequantize(self.ggml_type, bytes, out).is_err() {
-            unreachable!("`new` found that {} is supported", self.ggml_type);
+            unreachable!("`new` found rows of {} to be as long as this", self.ggml_type);
         }
     }
 

@@ -21,13 +21,17 @@ pub(super) trait Block: Pod {
     /// searches for a scale overflow there, and some of them would then write zeros.
     const LARGEST: f32;
 
+    /// Whether there is nothing to quantize by without importance; llama.cpp's
+    /// `ggml_quantize_requires_imatrix`.
+    const NEEDS_IMPORTANCE: bool = false;
+
     /// Block of the activations that a row of this type is multiplied with.
     type Activation: ActivationBlock;
 
     /// Quantizes one row: `row.len()` is `blocks.len()` times the block size, all values are
-    /// finite, and `importance`, where given, is as long as the row. Formats that have no use for
-    /// importance ignore it. Inlined always, so that it is compiled for the instructions of
-    /// `search`.
+    /// finite, and `importance`, where given, is as long as the row. It is given where the format
+    /// needs it; formats that have no use for it ignore it. Inlined always, so that it is compiled
+    /// for the instructions of `search`.
     fn quantize_row<S: Search>(
         search: S,
         row: &[f32],

@@ -18,6 +18,16 @@ impl F16Le {
     }
 
     #[inline(always)]
+    pub(super) fn from_bits(bits: u16) -> Self {
+        Self(bits.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(self) -> u16 {
+        u16::from_le_bytes(self.0)
+    }
+
+    #[inline(always)]
     pub(super) fn get(self) -> f32 {
         widen_f16(u16::from_le_bytes(self.0))
     }
@@ -78,5 +88,22 @@ impl I16Le {
     #[inline(always)]
     pub(super) fn get(self) -> i32 {
         i32::from(i16::from_le_bytes(self.0))
+    }
+}
+
+/// A 16-bit unsigned integer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct U16Le([u8; 2]);
+
+impl U16Le {
+    #[inline(always)]
+    pub(super) fn new(x: u16) -> Self {
+        Self(x.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub(super) fn get(self) -> u16 {
+        u16::from_le_bytes(self.0)
     }
 }

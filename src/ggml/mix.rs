@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GgmlType, Kernel, UnsupportedType};
+use super::GgmlType;
 
 macro_rules! mixes {
     ($($variant:ident = $file_type:literal, $name:literal, $base:ident;)*) => {
@@ -69,13 +69,6 @@ mixes! {
     TQ1_0 = 36, "tq1_0", TQ1_0;
     TQ2_0 = 37, "tq2_0", TQ2_0;
     MXFP4_MOE = 38, "mxfp4_moe", MXFP4;
-}
-
-impl Mix {
-    /// Fails for mixes of a type that this program cannot quantize to yet.
-    pub fn check_supported(self) -> Result<(), UnsupportedType> {
-        Kernel::new(self.base()).map(drop)
-    }
 }
 
 impl fmt::Display for Mix {

@@ -8,6 +8,14 @@ mod block;
 mod blocks32;
 mod float16;
 mod float32;
+mod grid;
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
 mod kernel;
@@ -36,20 +44,21 @@ mod simd;
 mod super_block;
 #[cfg(test)]
 mod tests;
+mod tq1_0;
+mod tq2_0;
 mod types;
 
 pub use activation::Activation;
 pub use kernel::Kernel;
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
-    DequantizeError, QuantizeError, UnsupportedType, dequantize, dequantize_with,
-    first_non_finite_block, quantize, quantize_with,
+    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block,
+    needs_importance, quantize, quantize_with,
 };
 pub use simd::InstructionSet;
 pub use types::{GgmlType, UnknownType};
 
-/// Evaluates an expression with `$block` standing for the block of `$ty`; `None` where the type is
-/// not supported.
+/// Evaluates an expression with `$block` standing for the block of `$ty`.
 macro_rules! dispatch {
     ($ty:expr, $block:ident => $body:expr) => {
         $crate::ggml::dispatch!(@arms $ty, $block, $body,
@@ -69,15 +78,23 @@ macro_rules! dispatch {
             IQ4_NL => iq4_nl::BlockIq4Nl,
             IQ4_XS => iq4_xs::BlockIq4Xs,
             MXFP4 => mxfp4::BlockMxfp4,
+            IQ1_S => iq1_s::BlockIq1S,
+            IQ1_M => iq1_m::BlockIq1M,
+            IQ2_XXS => iq2_xxs::BlockIq2Xxs,
+            IQ2_XS => iq2_xs::BlockIq2Xs,
+            IQ2_S => iq2_s::BlockIq2S,
+            IQ3_XXS => iq3_xxs::BlockIq3Xxs,
+            IQ3_S => iq3_s::BlockIq3S,
+            TQ1_0 => tq1_0::BlockTq1_0,
+            TQ2_0 => tq2_0::BlockTq2_0,
         )
     };
     (@arms $ty:expr, $block:ident, $body:expr, $($variant:ident => $module:ident :: $name:ident,)*) => {
         match $ty {
             $($crate::ggml::GgmlType::$variant => {
                 type $block = $crate::ggml::$module::$name;
-                Some($body)
+                $body
             })*
-            _ => None,
         }
     };
 }

@@ -1,5 +1,11 @@
 //! Bits of levels and integer dot products, shared by the formats that lay them out alike.
 
+/// Nibble `index`, the low one of each byte first.
+#[inline(always)]
+pub(super) fn nibble(bytes: &[u8], index: usize) -> u8 {
+    bytes[index / 2] >> (index % 2 * 4) & 15
+}
+
 /// 32 levels of 4 bits: byte `j` holds level `j` in its low nibble and level `j + 16` in its high
 /// one.
 #[inline(always)]

@@ -5,11 +5,6 @@ use super::search::Search;
 use super::simd::{InstructionSet, Work};
 use super::{GgmlType, dispatch};
 
-/// A type that can be named and measured, and not yet computed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tensor type {0} is not supported yet; use another type")]
-pub struct UnsupportedType(pub GgmlType);
-
 /// Why rows were not quantized. Rows count from the first of the call.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum QuantizeError {
@@ -20,12 +15,12 @@ pub enum QuantizeError {
          keep this tensor in f32 or bf16"
     )]
     OutOfRange { ty: GgmlType, row: usize, largest: f32 },
-    #[error(transparent)]
-    Unsupported(#[from] UnsupportedType),
     #[error("{columns} columns are no multiple of the {} weights of a {ty} block", ty.block_size())]
     Columns { ty: GgmlType, columns: usize },
     #[error("{values} values in rows of {columns} need {expected} bytes as {ty}, found {found}")]
     Length { ty: GgmlType, values: usize, columns: usize, expected: usize, found: usize },
+    #[error("{0} cannot be had without an importance matrix; give one, or use another type")]
+    NeedsImportance(GgmlType),
     #[error("the importance of a row of {columns} columns has {found} entries")]
     ImportanceLength { columns: usize, found: usize },
     #[error("the importance of column {column} is {value}; expected a finite number >= 0")]
@@ -35,10 +30,13 @@ pub enum QuantizeError {
 /// Why blocks were not dequantized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DequantizeError {
-    #[error(transparent)]
-    Unsupported(#[from] UnsupportedType),
     #[error("{bytes} bytes of {ty} do not hold {values} values")]
     Length { ty: GgmlType, bytes: usize, values: usize },
+}
+
+/// Whether a type cannot be quantized to without importance.
+pub fn needs_importance(ty: GgmlType) -> bool {
+    dispatch!(ty, B => B::NEEDS_IMPORTANCE)
 }
 
 /// Quantizes whole rows: `src` holds rows of `columns` weights, `dst` takes their bytes.
@@ -49,8 +47,8 @@ pub enum DequantizeError {
 ///
 /// # Errors
 ///
-/// A weight that is not finite, one too large for the type's scales, a type that is not supported,
-/// and lengths that do not fit together. `dst` may be written in part then.
+/// A weight that is not finite, one too large for the type's scales, a type that needs the
+/// importance that is not there, and lengths that do not fit together. `dst` may be written in part then.
 pub fn quantize(
     ty: GgmlType,
     src: &[f32],
@@ -76,7 +74,6 @@ pub fn quantize_with(
 ) -> Result<(), QuantizeError> {
     check(ty, src, columns, importance, dst)?;
     dispatch!(ty, B => set.run(Rows::<B>::new(src, columns, importance, dst)))
-        .ok_or(UnsupportedType(ty))?
 }
 
 /// Whether lengths and importance fit together.
@@ -105,6 +102,8 @@ fn check(
             let value = importance[column];
             return Err(QuantizeError::BadImportance { column, value });
         }
+    } else if needs_importance(ty) {
+        return Err(QuantizeError::NeedsImportance(ty));
     }
     Ok(())
 }
@@ -183,8 +182,7 @@ pub fn dequantize_with(
     if ty.row_bytes(dst.len()) != Some(src.len()) {
         return Err(DequantizeError::Length { ty, bytes: src.len(), values: dst.len() });
     }
-    dispatch!(ty, B => set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst }))
-        .ok_or(UnsupportedType(ty))?;
+    dispatch!(ty, B => set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst }));
     Ok(())
 }
 
@@ -211,7 +209,6 @@ impl<B: Block> Work for Blocks<'_, B> {
 /// # Panics
 ///
 /// If `src` is no whole number of blocks.
-pub fn first_non_finite_block(ty: GgmlType, src: &[u8]) -> Result<Option<usize>, UnsupportedType> {
+pub fn first_non_finite_block(ty: GgmlType, src: &[u8]) -> Option<usize> {
     dispatch!(ty, B => bytemuck::cast_slice::<u8, B>(src).iter().position(|b| !b.is_finite()))
-        .ok_or(UnsupportedType(ty))
 }

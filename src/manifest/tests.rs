@@ -75,11 +75,11 @@ fn names_are_taken_in_any_case_and_kept_in_one() {
 }
 
 #[test]
-fn a_mix_is_accepted_exactly_where_it_can_be_made() {
+fn every_mix_is_accepted() {
     for mix in crate::ggml::Mix::ALL {
         let text =
             format!("{HEAD}{INPUT}{QUANTIZE}[[format]]\nname = \"{mix}\"\nrole = \"baseline\"\n");
-        assert_eq!(parsed(&text).is_ok(), mix.check_supported().is_ok(), "{mix}");
+        assert!(parsed(&text).is_ok(), "{mix}");
     }
 }
 

@@ -7,8 +7,10 @@
 mod affine;
 pub(super) mod codebook;
 mod lanes;
+pub(super) mod lattice;
 mod positive;
 mod symmetric;
+pub(super) mod ternary;
 
 use super::simd::Simd;
 pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};

@@ -5,7 +5,8 @@ use super::EPSILON;
 use crate::ggml::rounding::nearest_int;
 
 /// Fits `x[i] ~ scale * levels[i]` with levels from 0 to `max`, weighing the square of each error
-/// by `weights`; gives the scale. The reference's `make_qp_quants`.
+/// by `weights`; gives the scale. The reference's `make_qp_quants`, also in what becomes of a
+/// negative `x[i]`: a level that wraps around where the reference keeps it in a byte.
 pub(in crate::ggml) fn fit<const N: usize>(
     x: &[f32; N],
     max: i32,
@@ -17,20 +18,11 @@ pub(in crate::ggml) fn fit<const N: usize>(
         *levels = [0; N];
         return 0.0;
     }
-    let error = |inverse: f32| {
-        let scale = 1.0 / inverse;
-        let mut total = 0.0f32;
-        for i in 0..N {
-            let difference = x[i] - scale * nearest_int(inverse * x[i]).min(max) as f32;
-            total += weights[i] * difference * difference;
-        }
-        total
-    };
     let mut inverse = max as f32 / top;
-    let mut best = error(inverse);
+    let mut best = total_error(x, weights, inverse, |l| f32::from(l as u8));
     for step in (-4..=4).filter(|&s| s != 0) {
         let candidate = (0.1 * step as f32 + max as f32) / top;
-        let this_error = error(candidate);
+        let this_error = total_error(x, weights, candidate, |l| l.min(max) as f32);
         if this_error < best {
             best = this_error;
             inverse = candidate;
@@ -69,4 +61,19 @@ pub(in crate::ggml) fn fit<const N: usize>(
         }
     }
     if squares > 0.0 { with_x / squares } else { 0.0 }
+}
+
+fn total_error<const N: usize>(
+    x: &[f32; N],
+    weights: &[f32; N],
+    inverse: f32,
+    level: impl Fn(i32) -> f32,
+) -> f32 {
+    let scale = 1.0 / inverse;
+    let mut total = 0.0f32;
+    for i in 0..N {
+        let difference = x[i] - scale * level(nearest_int(inverse * x[i]));
+        total += weights[i] * difference * difference;
+    }
+    total
 }

@@ -20,17 +20,34 @@ pub fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
     ]
 }
 
+/// How far the worst weight of an edge row is off, as a share of the row's largest, in the
+/// reference's bytes as in ours.
+fn share_lost(ty: GgmlType, row: &str) -> f32 {
+    use GgmlType::*;
+    match (ty, row) {
+        // Groups of zeros next to others become something in the first; in the second they move
+        // the levels of the groups behind them.
+        (IQ1_M | IQ3_S, "one spike") => 1.12,
+        (IQ2_XXS, _) => 0.71,
+        (IQ1_M, _) => 0.61,
+        (TQ1_0 | TQ2_0, _) => 0.5,
+        // Two bits keep a third of the largest value.
+        _ => 0.34,
+    }
+}
+
 #[test]
 pub fn edge_rows_come_back_near_what_they_were() {
-    for ty in supported() {
+    for &ty in GgmlType::ALL {
+        let importance = needed_importance(ty, 256);
         for (name, row) in edge_rows() {
             let mut bytes = vec![0; ty.row_bytes(256).unwrap()];
-            quantize(ty, &row, 256, None, &mut bytes).unwrap();
+            quantize(ty, &row, 256, importance.as_deref(), &mut bytes).unwrap();
             let mut back = vec![0.0; 256];
             dequantize(ty, &bytes, &mut back).unwrap();
             let amax = row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            // Two bits keep a third of the largest value; half-precision scales end at 6e-8.
-            let bound = amax * 0.34 + 4e-6;
+            // Half-precision scales end at 6e-8.
+            let bound = amax * share_lost(ty, name) + 4e-6;
             for (i, (x, y)) in row.iter().zip(&back).enumerate() {
                 assert!((x - y).abs() <= bound, "{ty}, {name}, {i}: {x:e} became {y:e}");
             }
@@ -40,12 +57,13 @@ pub fn edge_rows_come_back_near_what_they_were() {
 
 #[test]
 fn weights_that_are_not_finite_are_named() {
-    for ty in supported() {
+    for &ty in GgmlType::ALL {
+        let importance = needed_importance(ty, 256);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut rows = vec![0.5; 3 * 256];
             rows[2 * 256 + 255] = value;
             let mut bytes = vec![0; 3 * ty.row_bytes(256).unwrap()];
-            let error = quantize(ty, &rows, 256, None, &mut bytes).unwrap_err();
+            let error = quantize(ty, &rows, 256, importance.as_deref(), &mut bytes).unwrap_err();
             let expected = format!("row 2, column 255 is {value}; expected finite weights");
             assert_eq!(error.to_string(), expected, "{ty}");
         }
@@ -56,11 +74,14 @@ fn weights_that_are_not_finite_are_named() {
 fn weights_beyond_the_scales_are_refused() {
     // MXFP4's exponent reaches as far as that of floats.
     let unbounded = [GgmlType::F32, GgmlType::BF16, GgmlType::MXFP4];
-    for ty in supported().filter(|ty| !unbounded.contains(ty)) {
+    for &ty in GgmlType::ALL.iter().filter(|ty| !unbounded.contains(ty)) {
         for value in [1e9, 1e25, 3e38] {
             let mut row = vec![0.0; 256];
             (row[3], row[200]) = (1.0, -value);
             for importance in [None, Some(&[1.0; 256][..])] {
+                if importance.is_none() && needs_importance(ty) {
+                    continue;
+                }
                 let mut bytes = vec![0; ty.row_bytes(256).unwrap()];
                 let error = quantize(ty, &row, 256, importance, &mut bytes).unwrap_err();
                 assert_eq!(error, QuantizeError::OutOfRange { ty, row: 0, largest: value });
@@ -91,14 +112,14 @@ fn lengths_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn types_that_cannot_be_computed_with_yet_are_named() {
-    let ty = GgmlType::IQ2_XS;
-    let unsupported = UnsupportedType(ty);
-    let mut bytes = vec![0; ty.block_bytes()];
-    let error = quantize(ty, &[0.0; 256], 256, None, &mut bytes).unwrap_err();
-    assert_eq!(error, QuantizeError::Unsupported(unsupported));
-    let error = dequantize(ty, &bytes, &mut [0.0; 256]).unwrap_err();
-    assert_eq!(error, DequantizeError::Unsupported(unsupported));
-    assert!(Kernel::new(ty).is_err());
-    assert!(error.to_string().contains("iq2_xs is not supported yet"), "{error}");
+fn types_that_need_importance_say_so() {
+    let needing: Vec<GgmlType> =
+        GgmlType::ALL.iter().copied().filter(|&ty| needs_importance(ty)).collect();
+    assert_eq!(needing, [GgmlType::IQ2_XXS, GgmlType::IQ2_XS, GgmlType::IQ1_S]);
+    for ty in needing {
+        let mut bytes = vec![0; ty.block_bytes()];
+        let error = quantize(ty, &[0.5; 256], 256, None, &mut bytes).unwrap_err();
+        assert_eq!(error, QuantizeError::NeedsImportance(ty));
+        assert!(error.to_string().contains("without an importance matrix"), "{error}");
+    }
 }

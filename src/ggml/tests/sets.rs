@@ -9,6 +9,9 @@ use crate::ggml::simd::{Portable, Work};
 
 /// Quantizes with everything that there is and compares the bytes with the scalar searches'.
 fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
+    if importance.is_none() && needs_importance(ty) {
+        return;
+    }
     let bytes = x.len() / columns * ty.row_bytes(columns).unwrap();
     let mut sets = InstructionSet::available().into_iter();
     let mut expected = vec![0; bytes];
@@ -34,8 +37,7 @@ fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
         let mut found = vec![0; bytes];
         let rows = Rows::<B>::new(x, columns, importance, &mut found);
         compare("16 portable lanes", (rows.run(Portable::<16>), found));
-    })
-    .unwrap();
+    });
 }
 
 #[test]
@@ -45,7 +47,7 @@ fn every_set_gives_the_same_bytes_for_the_vectors() {
     let vectors = SafeTensors::deserialize(&file).unwrap();
     let input = floats(vectors.tensor("input").unwrap().data());
     let importance = floats(vectors.tensor("importance").unwrap().data());
-    for ty in supported() {
+    for &ty in GgmlType::ALL {
         for columns in [1024, 256, 2560] {
             agree(ty, &input, columns, None);
             let weights: Vec<f32> = importance.iter().cycle().take(columns).copied().collect();
@@ -56,7 +58,7 @@ fn every_set_gives_the_same_bytes_for_the_vectors() {
 
 #[test]
 fn every_set_gives_the_same_bytes_for_rows_at_the_edges() {
-    for ty in supported() {
+    for &ty in GgmlType::ALL {
         for (_, row) in edges::edge_rows() {
             agree(ty, &row, 256, None);
             for weight in [0.0, 1e-30, 1.0] {

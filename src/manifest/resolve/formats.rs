@@ -4,7 +4,7 @@ use regex::Regex;
 use toml::Spanned;
 
 use super::Resolver;
-use crate::ggml::{GgmlType, Kernel, Mix, UnsupportedType};
+use crate::ggml::{GgmlType, Mix};
 use crate::manifest::diagnostic::did_you_mean;
 use crate::manifest::{job, raw};
 use crate::steps::{FormatSpec, TensorRule};
@@ -70,12 +70,7 @@ impl Resolver<'_> {
     /// The canonical spelling of a mix.
     fn mix(&mut self, name: &Spanned<String>, help: Option<String>) -> String {
         match name.get_ref().parse::<Mix>() {
-            Ok(mix) => {
-                if let Err(UnsupportedType(ty)) = mix.check_supported() {
-                    self.cannot_quantize_to(ty, name);
-                }
-                mix.name().to_owned()
-            }
+            Ok(mix) => mix.name().to_owned(),
             Err(_) => {
                 let known = Mix::ALL.iter().map(|mix| mix.name());
                 self.problems.add(
@@ -100,11 +95,6 @@ impl Resolver<'_> {
             self.problems.add(rule.pattern.span(), message, "here", Some(help));
         }
         let ggml_type = rule.ggml_type.get_ref().parse::<GgmlType>();
-        if let Ok(ty) = &ggml_type
-            && Kernel::new(*ty).is_err()
-        {
-            self.cannot_quantize_to(*ty, &rule.ggml_type);
-        }
         if ggml_type.is_err() {
             let known = GgmlType::ALL.iter().map(|ty| ty.name());
             let name = rule.ggml_type.get_ref();
@@ -117,14 +107,6 @@ impl Resolver<'_> {
         }
         regex.ok()?;
         Some(TensorRule { pattern: rule.pattern.get_ref().clone(), ggml_type: ggml_type.ok()? })
-    }
-
-    fn cannot_quantize_to(&mut self, ty: GgmlType, named: &Spanned<String>) {
-        let message = format!("qrun cannot quantize to {ty} yet");
-        let supported = GgmlType::ALL.iter().filter(|ty| Kernel::new(**ty).is_ok());
-        let names: Vec<&str> = supported.map(|ty| ty.name()).collect();
-        let help = format!("it can quantize to {}", names.join(", "));
-        self.problems.add(named.span(), message, "not supported", Some(help));
     }
 
     pub(super) fn references(&mut self, references: &[raw::Reference]) -> Vec<job::Reference> {

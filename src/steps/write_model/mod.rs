@@ -134,24 +134,14 @@ impl ModelFile<'_> {
         Ok(WriteResult { output, tensors: tensors.collect(), resumed_tensors, bits_per_weight })
     }
 
-    /// Whether every type that has to be computed with can be, before anything is written.
+    /// Refuses types that need an importance matrix, before anything is written.
     fn check_types(&self) -> Result<(), StepError> {
         for target in self.targets {
             let info = &self.source.tensors()[target.source];
-            if info.ggml_type == target.ggml_type {
-                continue;
-            }
-            for ty in [info.ggml_type, target.ggml_type] {
-                // An empty tensor asks for nothing but whether the type is known.
-                ggml::dequantize(ty, &[], &mut []).map_err(|e| {
-                    StepError::new(
-                        ErrorClass::Step,
-                        format!(
-                            "cannot make tensor {} {} from {}: {e}",
-                            info.name, target.ggml_type, info.ggml_type
-                        ),
-                    )
-                })?;
+            if info.ggml_type != target.ggml_type && ggml::needs_importance(target.ggml_type) {
+                let error = ggml::QuantizeError::NeedsImportance(target.ggml_type);
+                let message = format!("tensor {}: {error}", info.name);
+                return Err(StepError::new(ErrorClass::Step, message));
             }
         }
         Ok(())

@@ -289,10 +289,10 @@ fn weights_that_are_not_finite_are_named() {
 }
 
 #[test]
-fn a_type_without_code_is_refused_before_anything_is_written() {
+fn a_type_without_its_importance_is_refused_before_anything_is_written() {
     let model = Model::new();
     let place = Place::new();
-    let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_M }];
+    let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_S }];
     let file = ModelFile {
         source: &model,
         metadata: &model.metadata,
@@ -303,7 +303,8 @@ fn a_type_without_code_is_refused_before_anything_is_written() {
         flush_bytes: 0,
     };
     let error = file.write(&context(&Recorder::new())).unwrap_err();
-    assert!(error.message.contains("cannot make tensor tensor.0 iq1_m from f32"), "{error}");
+    let expected = "tensor tensor.0: iq1_s cannot be had without an importance matrix";
+    assert!(error.message.contains(expected), "{error}");
     assert!(!partial_path(&place.out).exists());
 }
 

@@ -44,10 +44,10 @@ impl<S: Simd, const N: usize> Group<S, N> {
         let nothing = s.lt(top, s.splat(EPSILON));
 
         let mut inverse = s.div(s.splat(self.max as f32), top);
-        let mut best = self.error(inverse);
+        let mut best = self.error(inverse, |level| self.byte(level));
         for step in (-4..=4).filter(|&step| step != 0) {
             let candidate = s.div(s.splat(0.1 * step as f32 + self.max as f32), top);
-            let error = self.error(candidate);
+            let error = self.error(candidate, |level| s.to_f32(self.cap(level)));
             let better = s.lt(error, best);
             best = s.select(better, error, best);
             inverse = s.select(better, candidate, inverse);
@@ -92,14 +92,14 @@ impl<S: Simd, const N: usize> Group<S, N> {
         (levels.map(|l| s.select(nothing, zero, l)), s.select(nothing, zero, scale))
     }
 
-    /// The error at this scale.
+    /// The error at this scale, with of each level what `kept` leaves.
     #[inline(always)]
-    fn error(&self, inverse: S::F32) -> S::F32 {
+    fn error(&self, inverse: S::F32, kept: impl Fn(S::I32) -> S::F32) -> S::F32 {
         let s = self.s;
         let scale = s.div(s.splat(1.0), inverse);
         let mut total = s.splat(0.0);
         for i in 0..N {
-            let level = s.to_f32(self.level(s.mul(inverse, self.x[i])));
+            let level = kept(s.nearest_int(s.mul(inverse, self.x[i])));
             let difference = s.sub(self.x[i], s.mul(scale, level));
             total = s.add(total, s.mul(s.mul(self.weights[i], difference), difference));
         }
@@ -108,7 +108,12 @@ impl<S: Simd, const N: usize> Group<S, N> {
 
     #[inline(always)]
     fn level(&self, quotient: S::F32) -> S::I32 {
-        self.s.min_i32(self.s.nearest_int(quotient), self.s.splat_i32(self.max))
+        self.cap(self.s.nearest_int(quotient))
+    }
+
+    #[inline(always)]
+    fn cap(&self, level: S::I32) -> S::I32 {
+        self.s.min_i32(level, self.s.splat_i32(self.max))
     }
 
     /// The level as the eight bits of it that are kept.

@@ -1,0 +1,173 @@
+//! `iq1_m`: super-blocks of 256 weights of three levels, every eight a point of a codebook and all
+//! a little more or a little less, in sixteen groups with a scale each.
+//!
+//! Follows `quantize_row_iq1_m_impl`, `dequantize_row_iq1_m` and
+//! `ggml_vec_dot_iq1_m_q8_K_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::le::{F16Le, U16Le};
+use super::packing::dot_i8;
+use super::q8_k::BlockQ8K;
+use super::search::ternary::{self, DELTA, VALUES};
+use super::search::{self, Search, lattice};
+
+/// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the point of cell
+/// `k` are `points[k]`; nibble `k` of `rest` has three more and whether the shift is down. The
+/// scale of three bits of group `j` is at bit `3 (j % 4)` of `scales[j / 4]`; the upper nibbles of
+/// the four are `d`, the lowest first.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq1M {
+    points: [[u8; 2]; 16],
+    rest: [u8; 16],
+    scales: [U16Le; 4],
+}
+assert_layout!(BlockIq1M);
+
+/// Groups whose largest magnitude is below this are taken for zero.
+const EPSILON: f32 = 1e-7;
+
+/// A group with its scale not yet rounded.
+#[derive(Clone, Copy)]
+struct Group {
+    points: [u16; 2],
+    /// Whether the levels of each cell are a little more.
+    up: [bool; 2],
+    scale: f32,
+}
+
+impl Group {
+    const ZERO: Self = Self { points: [0; 2], up: [true; 2], scale: 0.0 };
+
+    fn fit(x: &[f32; 16], weights: &[f32; 16]) -> Self {
+        if search::largest(x).abs() < EPSILON {
+            return Self::ZERO;
+        }
+        let order = ternary::order(x);
+        let Some(split) = ternary::split_halves(x, weights, &order) else { return Self::ZERO };
+        let levels = ternary::assign(&split, &order);
+        let up = split.shift.map(|up| up == (split.scale >= 0.0));
+        let (points, scale) = ternary::snap::<2>(
+            bytemuck::cast_ref(x),
+            bytemuck::cast_ref(weights),
+            bytemuck::cast_ref(&levels),
+            &up.map(ternary::levels),
+            split.scale.abs(),
+        );
+        Self { points, up, scale }
+    }
+}
+
+impl BlockIq1M {
+    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
+        let x = x.as_chunks::<16>().0;
+        let weights: [[f32; 16]; 16] = std::array::from_fn(|j| match importance {
+            None => x[j].map(|v| v * v),
+            Some(all) => search::weigh(&x[j], &all[16 * j..][..16], sigma2),
+        });
+        let groups: [Group; 16] = std::array::from_fn(|j| Group::fit(&x[j], &weights[j]));
+        let mut block = Self::zeroed();
+        for (j, group) in groups.iter().enumerate() {
+            block.points[j] = group.points.map(|point| point as u8);
+            let high = group.points.map(|point| (point >> 8) as u8);
+            block.rest[j] = high[0] | high[1] << 4;
+        }
+        let Some((mut d, levels)) = lattice::odd_scales(&groups.map(|g| g.scale), 7) else {
+            return block;
+        };
+        // The best `d` for all that is settled by now.
+        let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+        for (j, group) in groups.iter().enumerate() {
+            let down = group.up.map(|up| u8::from(!up));
+            block.rest[j] |= down[0] << 3 | down[1] << 7;
+            for k in 0..2 {
+                let values = ternary::levels(group.up[k]);
+                let point = ternary::GRID.levels(group.points[k]);
+                for i in 0..8 {
+                    let q = values[usize::from(point[i])] * f32::from(2 * levels[j] + 1);
+                    let w = weights[j][8 * k + i];
+                    with_x += w * q * x[j][8 * k + i];
+                    squares += w * q * q;
+                }
+            }
+        }
+        if squares > 0.0 {
+            d = with_x / squares;
+        }
+        // The reference's factor, which lessens the error.
+        let d = F16Le::new(d * 1.1125).bits();
+        block.scales = std::array::from_fn(|i| {
+            let scales = (0..4).fold(0, |s, k| s | u16::from(levels[4 * i + k]) << (3 * k));
+            U16Le::new(scales | d >> (4 * i) << 12)
+        });
+        block
+    }
+
+    #[inline(always)]
+    fn d(&self) -> F16Le {
+        F16Le::from_bits((0..4).fold(0, |d, i| d | self.scales[i].get() >> 12 << (4 * i)))
+    }
+
+    #[inline(always)]
+    fn scale(&self, j: usize) -> u8 {
+        2 * (self.scales[j / 4].get() >> (j % 4 * 3) & 7) as u8 + 1
+    }
+
+    /// Values of cell `k` of group `j`, and whether their shift is down.
+    #[inline(always)]
+    fn cell(&self, j: usize, k: usize) -> ([i8; 8], bool) {
+        let rest = self.rest[j] >> (4 * k);
+        let point = usize::from(self.points[j][k]) | usize::from(rest & 7) << 8;
+        (VALUES[point], rest >> 3 & 1 == 1)
+    }
+}
+
+impl Block for BlockIq1M {
+    const TYPE: GgmlType = GgmlType::IQ1_M;
+    const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d().get();
+        for (i, out) in out.chunks_exact_mut(8).enumerate() {
+            let scale = d * f32::from(self.scale(i / 2));
+            let (values, down) = self.cell(i / 2, i % 2);
+            let shift = if down { -DELTA } else { DELTA };
+            for (y, value) in out.iter_mut().zip(values) {
+                *y = scale * (f32::from(value) + shift);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d().is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let (mut products, mut shifts) = (0, 0);
+            for (i, qs) in a.qs.as_chunks::<8>().0.iter().enumerate() {
+                let scale = i32::from(w.scale(i / 2));
+                let (values, down) = w.cell(i / 2, i % 2);
+                products += scale * dot_i8(&values, qs);
+                let activations = scale * dot_i8(&[1; 8], qs);
+                shifts += if down { -activations } else { activations };
+            }
+            sum += w.d().get() * a.d.get() * (products as f32 + DELTA * shifts as f32);
+        }
+        sum
+    }
+}

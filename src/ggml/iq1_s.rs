@@ -1,0 +1,131 @@
+//! `iq1_s`: super-blocks of 256 weights of three levels, every eight a point of a codebook, in
+//! eight groups with a scale each and levels that are all a little more or all a little less.
+//!
+//! Follows `quantize_row_iq1_s_impl`, `dequantize_row_iq1_s` and
+//! `ggml_vec_dot_iq1_s_q8_K_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::le::{F16Le, U16Le};
+use super::packing::dot_i8;
+use super::q8_k::BlockQ8K;
+use super::search::ternary::{self, DELTA, VALUES};
+use super::search::{self, Search, lattice};
+
+/// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the points of a
+/// group are in `points`. From the lowest bits up, `rest` has three more of each of the four
+/// points, the scale of three bits, and whether the shift is down.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq1S {
+    d: F16Le,
+    points: [[u8; 4]; 8],
+    rest: [U16Le; 8],
+}
+assert_layout!(BlockIq1S);
+
+/// Groups whose largest magnitude is below this are taken for zero.
+const EPSILON: f32 = 1e-12;
+
+impl BlockIq1S {
+    fn quantize(x: &[f32; 256], importance: &[f32; 256]) -> Self {
+        let mut block = Self::zeroed();
+        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
+        let mut scales = [0.0; 8];
+        let (mut rest, mut down) = ([0; 8], [0; 8]);
+        let groups = x.as_chunks::<32>().0.iter().zip(importance.as_chunks::<32>().0);
+        for (j, (x, importance)) in groups.enumerate() {
+            if search::largest(x).abs() < EPSILON {
+                continue;
+            }
+            let weights = search::weigh(x, importance, sigma2);
+            let order = ternary::order(x);
+            let Some(split) = ternary::split(x, &weights, &order) else { continue };
+            let levels = ternary::assign(&split, &order);
+            let up = split.shift == (split.scale >= 0.0);
+            let (points, scale) = ternary::snap::<4>(
+                bytemuck::cast_ref(x),
+                bytemuck::cast_ref(&weights),
+                bytemuck::cast_ref(&levels),
+                &[ternary::levels(up); 4],
+                split.scale.abs(),
+            );
+            scales[j] = scale;
+            block.points[j] = points.map(|point| point as u8);
+            rest[j] = (0..4).fold(0, |rest, k| rest | points[k] >> 8 << (3 * k));
+            down[j] = u16::from(!up);
+        }
+        if let Some((d, levels)) = lattice::odd_scales(&scales, 7) {
+            // The reference's factor, which lessens the error.
+            block.d = F16Le::new(d * 1.125);
+            for (j, rest) in rest.iter_mut().enumerate() {
+                *rest |= u16::from(levels[j]) << 12 | down[j] << 15;
+            }
+        }
+        block.rest = rest.map(U16Le::new);
+        block
+    }
+
+    /// Scale and values of a group, and whether the shift is down.
+    #[inline(always)]
+    fn group(&self, j: usize) -> (u8, [[i8; 8]; 4], bool) {
+        let rest = self.rest[j].get();
+        let values = std::array::from_fn(|k| {
+            let high = rest >> (3 * k) & 7;
+            VALUES[usize::from(u16::from(self.points[j][k]) | high << 8)]
+        });
+        (2 * (rest >> 12 & 7) as u8 + 1, values, rest >> 15 == 1)
+    }
+}
+
+impl Block for BlockIq1S {
+    const TYPE: GgmlType = GgmlType::IQ1_S;
+    const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
+    const NEEDS_IMPORTANCE: bool = true;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let importance = importance.unwrap_or_default().as_chunks::<256>().0;
+        for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
+        {
+            *block = Self::quantize(x, importance);
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (j, out) in out.chunks_exact_mut(32).enumerate() {
+            let (scale, values, down) = self.group(j);
+            let scale = d * f32::from(scale);
+            let shift = if down { -DELTA } else { DELTA };
+            for (y, value) in out.iter_mut().zip(values.as_flattened()) {
+                *y = scale * (f32::from(*value) + shift);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let (mut products, mut shifts) = (0, 0);
+            let sums = a.sums.as_chunks::<2>().0;
+            for (j, (qs, sums)) in a.qs.as_chunks::<32>().0.iter().zip(sums).enumerate() {
+                let (scale, values, down) = w.group(j);
+                let scale = i32::from(scale);
+                products += scale * dot_i8(bytemuck::cast_ref(&values), qs);
+                let activations = sums[0].get() + sums[1].get();
+                shifts += if down { -scale * activations } else { scale * activations };
+            }
+            sum += w.d.get() * a.d.get() * (products as f32 + DELTA * shifts as f32);
+        }
+        sum
+    }
+}

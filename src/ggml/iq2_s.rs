@@ -1,0 +1,129 @@
+//! `iq2_s`: super-blocks of 256 weights of 2 bits, every eight a point of a codebook with any
+//! signs, in sixteen groups with a scale each.
+//!
+//! Follows `quantize_row_iq2_s_impl`, `dequantize_row_iq2_s` and
+//! `ggml_vec_dot_iq2_s_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use std::sync::LazyLock;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::grid::{Grid, points::iq2_s::POINTS, values};
+use super::le::F16Le;
+use super::packing::{dot_i8, nibble};
+use super::q8_k::BlockQ8K;
+use super::search::{self, Search, lattice};
+
+/// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower eight bits of the point of cell `k` are
+/// `points[k]`, the upper two are bits `2 (k % 4)` and up of `high[k / 4]`. The scales of groups
+/// `2 j` and `2 j + 1` are the nibbles of byte `j`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq2S {
+    d: F16Le,
+    points: [u8; 32],
+    signs: [[u8; 2]; 16],
+    high: [u8; 8],
+    scales: [u8; 8],
+}
+assert_layout!(BlockIq2S);
+
+static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
+static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 1));
+const TRIES: lattice::Tries = lattice::Tries { count: 9, step: 0.1 };
+
+impl BlockIq2S {
+    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+        let mut block = Self::zeroed();
+        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
+        let mut scales = [0.0; 16];
+        for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
+            let weights = match importance {
+                None => x.map(|v| 0.25 * sigma2 + v * v),
+                Some(all) => search::weigh(x, &all[16 * j..][..16], sigma2),
+            };
+            let (x, signs) = lattice::split_signs(x);
+            let top = lattice::top(&x);
+            if top < EPSILON {
+                continue;
+            }
+            let fit = lattice::fit::<8, 2>(
+                &GRID,
+                bytemuck::cast_ref(&x),
+                bytemuck::cast_ref(&weights),
+                (top / 5.0, top),
+                TRIES,
+                lattice::Refit::Missed,
+            );
+            scales[j] = fit.scale;
+            block.signs[j] = signs;
+            for (k, point) in (2 * j..).zip(fit.points) {
+                block.points[k] = point as u8;
+                block.high[k / 4] |= ((point >> 8) as u8) << (k % 4 * 2);
+            }
+        }
+        if let Some((d, levels)) = lattice::odd_scales(&scales, 15) {
+            // The reference's factor, which lessens the error.
+            block.d = F16Le::new(d * 0.9875);
+            block.scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+        }
+        block
+    }
+
+    #[inline(always)]
+    fn values(&self, j: usize) -> [[i8; 8]; 2] {
+        std::array::from_fn(|i| {
+            let k = 2 * j + i;
+            let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
+            let point = usize::from(self.points[k]) | high << 8;
+            lattice::with_signs(&VALUES[point], self.signs[j][i])
+        })
+    }
+}
+
+/// Groups whose largest magnitude is below this are taken for zero.
+const EPSILON: f32 = 1e-8;
+
+impl Block for BlockIq2S {
+    const TYPE: GgmlType = GgmlType::IQ2_S;
+    const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+            let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
+            for (y, value) in out.iter_mut().zip(self.values(j).as_flattened()) {
+                *y = scale * f32::from(*value);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let mut products = 0;
+            for (j, qs) in a.qs.as_chunks::<16>().0.iter().enumerate() {
+                let values: [i8; 16] = bytemuck::cast(w.values(j));
+                products += (2 * i32::from(nibble(&w.scales, j)) + 1) * dot_i8(&values, qs);
+            }
+            sum += w.d.get() * a.d.get() * products as f32;
+        }
+        0.125 * sum
+    }
+}

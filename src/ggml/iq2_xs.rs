@@ -1,0 +1,121 @@
+//! `iq2_xs`: super-blocks of 256 weights of 2 bits, every eight a point of a codebook with an even
+//! number of minus signs, in sixteen groups with a scale each.
+//!
+//! Follows `quantize_row_iq2_xs_impl`, `dequantize_row_iq2_xs` and
+//! `ggml_vec_dot_iq2_xs_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use std::sync::LazyLock;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::grid::{Grid, points::iq2_xs::POINTS, values};
+use super::le::{F16Le, U16Le};
+use super::packing::{dot_i8, nibble};
+use super::q8_k::BlockQ8K;
+use super::search::{self, Search, lattice};
+
+/// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower nine bits of a cell are its point, the
+/// upper seven its signs. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq2Xs {
+    d: F16Le,
+    cells: [[U16Le; 2]; 16],
+    scales: [u8; 8],
+}
+assert_layout!(BlockIq2Xs);
+
+static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
+static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
+const TRIES: lattice::Tries = lattice::Tries { count: 9, step: 0.1 };
+
+impl BlockIq2Xs {
+    fn quantize(x: &[f32; 256], importance: &[f32; 256]) -> Self {
+        let mut block = Self::zeroed();
+        let sigma2 = search::sum_of_squares(x) / 256.0;
+        let mut scales = [0.0; 16];
+        let groups = x.as_chunks::<16>().0.iter().zip(importance.as_chunks::<16>().0);
+        for (j, (x, importance)) in groups.enumerate() {
+            let weights = search::weigh(x, importance, sigma2);
+            let (x, mut signs) = lattice::split_even_signs::<16, 2>(x, &weights);
+            let top = lattice::top(&x);
+            if top < search::EPSILON {
+                continue;
+            }
+            let fit = lattice::fit::<8, 2>(
+                &GRID,
+                bytemuck::cast_ref(&x),
+                bytemuck::cast_ref(&weights),
+                (top / 5.0, top),
+                TRIES,
+                lattice::Refit::Missed,
+            );
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s);
+            }
+            scales[j] = fit.scale.abs();
+            block.cells[j] =
+                std::array::from_fn(|k| U16Le::new(fit.points[k] | u16::from(signs[k] & 127) << 9));
+        }
+        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
+        block.d = F16Le::new(d);
+        block.scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+        block
+    }
+
+    #[inline(always)]
+    fn values(&self, j: usize) -> [[i8; 8]; 2] {
+        self.cells[j].map(|cell| {
+            let cell = cell.get();
+            let signs = lattice::unpack_even_signs(u32::from(cell >> 9), 0);
+            lattice::with_signs(&VALUES[usize::from(cell & 511)], signs)
+        })
+    }
+}
+
+impl Block for BlockIq2Xs {
+    const TYPE: GgmlType = GgmlType::IQ2_XS;
+    const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
+    const NEEDS_IMPORTANCE: bool = true;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        let importance = importance.unwrap_or_default().as_chunks::<256>().0;
+        for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
+        {
+            *block = Self::quantize(x, importance);
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+            let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
+            for (y, value) in out.iter_mut().zip(self.values(j).as_flattened()) {
+                *y = scale * f32::from(*value);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let mut products = 0;
+            for (j, qs) in a.qs.as_chunks::<16>().0.iter().enumerate() {
+                let values: [i8; 16] = bytemuck::cast(w.values(j));
+                products += (2 * i32::from(nibble(&w.scales, j)) + 1) * dot_i8(&values, qs);
+            }
+            sum += w.d.get() * a.d.get() * products as f32;
+        }
+        0.125 * sum
+    }
+}

@@ -1,0 +1,130 @@
+//! `iq3_xxs`: super-blocks of 256 weights of 3 bits, every four a point of a codebook, every eight
+//! with an even number of minus signs, in eight groups with a scale each.
+//!
+//! Follows `quantize_row_iq3_xxs_impl`, `dequantize_row_iq3_xxs` and
+//! `ggml_vec_dot_iq3_xxs_q8_K_generic` of llama.cpp, the last with integer sums over a whole
+//! super-block.
+
+use std::sync::LazyLock;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::grid::{Grid, points::iq3_xxs::POINTS, values};
+use super::le::F16Le;
+use super::packing::dot_i8;
+use super::q8_k::BlockQ8K;
+use super::search::{self, Search, lattice};
+
+/// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a group in `rest`,
+/// little-endian, the upper four are its scale and every seven of the others the signs of eight
+/// weights.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockIq3Xxs {
+    d: F16Le,
+    points: [[u8; 8]; 8],
+    rest: [[u8; 4]; 8],
+}
+assert_layout!(BlockIq3Xxs);
+
+static VALUES: [[i8; 4]; POINTS.len()] = values(&POINTS, &[4, 12, 20, 28, 36, 44, 52, 62]);
+static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 2));
+const TRIES: lattice::Tries = lattice::Tries { count: 15, step: 0.2 };
+/// Groups whose largest magnitude is below this are taken for zero.
+const EPSILON: f32 = 1e-8;
+
+impl BlockIq3Xxs {
+    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+        let mut block = Self::zeroed();
+        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
+        let mut scales = [0.0; 8];
+        for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
+            let weights = match importance {
+                None => x.map(|v| v * v),
+                Some(all) => search::weigh(x, &all[32 * j..][..32], sigma2),
+            };
+            let (x, mut signs) = lattice::split_even_signs::<32, 4>(x, &weights);
+            let top = lattice::top(&x);
+            if top < EPSILON {
+                continue;
+            }
+            let fit = lattice::fit::<4, 8>(
+                &GRID,
+                bytemuck::cast_ref(&x),
+                bytemuck::cast_ref(&weights),
+                (top / 15.0, top),
+                TRIES,
+                lattice::Refit::Missed,
+            );
+            if fit.scale < 0.0 {
+                signs = signs.map(|s| !s);
+            }
+            scales[j] = fit.scale.abs();
+            block.points[j] = fit.points.map(|point| point as u8);
+            block.rest[j] = lattice::pack_even_signs(&signs).to_le_bytes();
+        }
+        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
+        // The reference's factor, which lessens the error.
+        block.d = F16Le::new(d * 1.0125);
+        for (rest, level) in block.rest.iter_mut().zip(levels) {
+            rest[3] |= level << 4;
+        }
+        block
+    }
+
+    /// Scale less its half step, and signed values, of a group.
+    #[inline(always)]
+    fn group(&self, j: usize) -> (u8, [i8; 32]) {
+        let rest = u32::from_le_bytes(self.rest[j]);
+        let values = self.points[j].map(|point| VALUES[usize::from(point)]);
+        let values: [[i8; 8]; 4] = bytemuck::cast(values);
+        let signed: [[i8; 8]; 4] = std::array::from_fn(|k| {
+            lattice::with_signs(&values[k], lattice::unpack_even_signs(rest, k))
+        });
+        ((rest >> 28) as u8, bytemuck::cast(signed))
+    }
+}
+
+impl Block for BlockIq3Xxs {
+    const TYPE: GgmlType = GgmlType::IQ3_XXS;
+    const LARGEST: f32 = F16_MAX * 15.5 * 0.5 * 62.0;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (j, out) in out.chunks_exact_mut(32).enumerate() {
+            let (scale, values) = self.group(j);
+            let scale = d * (0.5 + f32::from(scale)) * 0.5;
+            for (y, value) in out.iter_mut().zip(values) {
+                *y = scale * f32::from(value);
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let mut products = 0;
+            for (j, qs) in a.qs.as_chunks::<32>().0.iter().enumerate() {
+                let (scale, values) = w.group(j);
+                products += (2 * i32::from(scale) + 1) * dot_i8(&values, qs);
+            }
+            sum += w.d.get() * a.d.get() * products as f32;
+        }
+        0.25 * sum
+    }
+}

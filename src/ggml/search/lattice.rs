@@ -1,0 +1,200 @@
+//! Scales of magnitudes whose levels come from a codebook, a cell of neighbours at a time.
+
+use crate::ggml::grid::{Grid, Place};
+use crate::ggml::rounding::nearest_int;
+
+/// The scales to try: those at which the largest magnitude is `step * n` more than that of the
+/// highest level, for `n` from `-count` to `count`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ggml) struct Tries {
+    pub count: i32,
+    pub step: f32,
+}
+
+/// Which cells are rounded once more, to the best scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ggml) enum Refit {
+    /// Those whose levels were not in the codebook.
+    Missed,
+    /// All, if no try was best, or if the levels of any cell were not in the codebook.
+    AllIfMissed,
+    /// All.
+    All,
+}
+
+/// Magnitudes `scale * (2 level + 1)`, the levels as points of a codebook.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ggml) struct Fit<const CELLS: usize> {
+    /// May be negative if every magnitude that counts is.
+    pub scale: f32,
+    pub points: [u16; CELLS],
+}
+
+/// Level of a magnitude `v`, where levels stand for odd numbers.
+#[inline(always)]
+pub(in crate::ggml) fn odd_level(v: f32, max: i32) -> u8 {
+    nearest_int(0.5 * (v - 1.0)).clamp(0, max) as u8
+}
+
+/// Fits `x ~ scale * (2 level + 1)`, weighing the square of each error by `weights`. `scale` is
+/// the best so far and `top` what the tries spread over the levels. The search that the
+/// reference's `quantize_row_iq2_*_impl` and `quantize_row_iq3_*_impl` share.
+pub(in crate::ggml) fn fit<const N: usize, const CELLS: usize>(
+    grid: &Grid<N>,
+    x: &[[f32; N]; CELLS],
+    weights: &[[f32; N]; CELLS],
+    (mut scale, top): (f32, f32),
+    tries: Tries,
+    refit: Refit,
+) -> Fit<CELLS> {
+    let roots = weights.map(|cell| cell.map(f32::sqrt));
+    let nearest = |cell: usize, scale: f32, inverse: f32| {
+        let levels = x[cell].map(|v| odd_level(inverse * v, Grid::<N>::LEVELS as i32 - 1));
+        match grid.place(&levels) {
+            Place::On(point) => (point, false),
+            Place::Near(near) => (best_of(grid, near, &x[cell], &roots[cell], scale), true),
+        }
+    };
+    let sums = |points: &[u16; CELLS]| {
+        let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+        for (cell, &point) in points.iter().enumerate() {
+            let levels = grid.levels(point);
+            for i in 0..N {
+                let (w, q) = (weights[cell][i], f32::from(2 * levels[i] + 1));
+                with_x += w * x[cell][i] * q;
+                squares += w * q * q;
+            }
+        }
+        (with_x, squares)
+    };
+    // Point 0 of every codebook has level 0 throughout.
+    let mut points = [0; CELLS];
+    let mut missed = [refit != Refit::Missed; CELLS];
+    let mut best = 0.0f32;
+    let highest = (2 * Grid::<N>::LEVELS - 1) as f32;
+    for n in -tries.count..=tries.count {
+        let inverse = (highest + n as f32 * tries.step) / top;
+        let found: [_; CELLS] = std::array::from_fn(|cell| nearest(cell, 1.0 / inverse, inverse));
+        let candidate = found.map(|(point, _)| point);
+        let (with_x, squares) = sums(&candidate);
+        if squares > 0.0 && with_x * with_x > best * squares {
+            scale = with_x / squares;
+            best = scale * with_x;
+            points = candidate;
+            missed = found.map(|(_, missed)| missed);
+        }
+    }
+    let any_missed = missed.contains(&true);
+    if scale > 0.0 && (any_missed || refit == Refit::All) {
+        let inverse = 1.0 / scale;
+        for (cell, point) in points.iter_mut().enumerate() {
+            if missed[cell] || refit != Refit::Missed {
+                *point = nearest(cell, scale, inverse).0;
+            }
+        }
+        let (with_x, squares) = sums(&points);
+        if squares > 0.0 {
+            scale = with_x / squares;
+        }
+    }
+    Fit { scale, points }
+}
+
+/// The point of `near` with the least error, the first of equals. The reference's
+/// `iq2_find_best_neighbour` and `iq3_find_best_neighbour`, which end the program where sums
+/// overflow for every point; here that gives the first.
+fn best_of<const N: usize>(
+    grid: &Grid<N>,
+    near: &[u16],
+    x: &[f32; N],
+    weights: &[f32; N],
+    scale: f32,
+) -> u16 {
+    let (mut best, mut least) = (near[0], f32::MAX);
+    for &point in near {
+        let levels = grid.levels(point);
+        let mut error = 0.0f32;
+        for i in 0..N {
+            let difference = scale * f32::from(2 * levels[i] + 1) - x[i];
+            error += weights[i] * difference * difference;
+        }
+        if error < least {
+            (best, least) = (point, error);
+        }
+    }
+    best
+}
+
+/// Magnitudes, and the signs of every eight, that of weight `i` in bit `i`.
+pub(in crate::ggml) fn split_signs<const N: usize, const BYTES: usize>(
+    x: &[f32; N],
+) -> ([f32; N], [u8; BYTES]) {
+    let mut signs = [0; BYTES];
+    let magnitudes = std::array::from_fn(|i| {
+        if x[i] >= 0.0 {
+            return x[i];
+        }
+        signs[i / 8] |= 1 << (i % 8);
+        -x[i]
+    });
+    (magnitudes, signs)
+}
+
+/// As [`split_signs`] with an even number of negative weights in every eight, so that seven bits
+/// tell all eight signs: where there is one too many, the weight whose error counts least changes
+/// its sign and has a negative magnitude.
+pub(in crate::ggml) fn split_even_signs<const N: usize, const BYTES: usize>(
+    x: &[f32; N],
+    weights: &[f32; N],
+) -> ([f32; N], [u8; BYTES]) {
+    let (mut magnitudes, mut signs) = split_signs(x);
+    for (byte, signs) in signs.iter_mut().enumerate() {
+        if signs.count_ones() % 2 == 0 {
+            continue;
+        }
+        let error = |i: usize| weights[8 * byte + i] * x[8 * byte + i] * x[8 * byte + i];
+        let least = (1..8).fold(0, |least, i| if error(i) < error(least) { i } else { least });
+        magnitudes[8 * byte + least] = -magnitudes[8 * byte + least];
+        *signs ^= 1 << least;
+    }
+    (magnitudes, signs)
+}
+
+/// Seven of the eight signs that [`split_even_signs`] leaves.
+pub(in crate::ggml) fn pack_even_signs(signs: &[u8]) -> u32 {
+    signs.iter().rev().fold(0, |packed, signs| packed << 7 | u32::from(signs & 127))
+}
+
+/// All eight signs of the `index`th seven.
+#[inline(always)]
+pub(in crate::ggml) fn unpack_even_signs(packed: u32, index: usize) -> u8 {
+    let signs = (packed >> (7 * index)) as u8 & 127;
+    signs | (signs.count_ones() as u8 & 1) << 7
+}
+
+/// Values with their signs.
+#[inline(always)]
+pub(in crate::ggml) fn with_signs(values: &[i8; 8], signs: u8) -> [i8; 8] {
+    std::array::from_fn(|i| if signs >> i & 1 == 1 { -values[i] } else { values[i] })
+}
+
+/// The largest value that is positive, or zero; NaN if one is, so that a block with a scale that
+/// overflowed does not pass for finite.
+pub(in crate::ggml) fn top(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |top, &v| if v > top || v.is_nan() { v } else { top })
+}
+
+/// The scale `d` of a super-block and the levels of the scales of its groups, of which level
+/// `max` is the highest: `scales[j] ~ d * (2 level + 1)`. `None` where all of them are zero.
+pub(in crate::ggml) fn odd_scales<const GROUPS: usize>(
+    scales: &[f32; GROUPS],
+    max: u8,
+) -> Option<(f32, [u8; GROUPS])> {
+    let top = top(scales);
+    if top == 0.0 {
+        return None;
+    }
+    let d = top / f32::from(2 * max + 1);
+    let inverse = 1.0 / d;
+    Some((d, scales.map(|scale| odd_level(inverse * scale, i32::from(max)))))
+}

@@ -1,0 +1,117 @@
+//! `tq1_0`: blocks of 256 weights of -1, 0 or 1 times a scale, five to a byte.
+//!
+//! Follows `quantize_row_tq1_0_ref`, `dequantize_row_tq1_0` and
+//! `ggml_vec_dot_tq1_0_q8_K_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::le::F16Le;
+use super::packing::dot_i8;
+use super::q8_k::BlockQ8K;
+use super::search::Search;
+
+/// 256 weights: `d * (level - 1)`. A byte holds five levels as a fraction of 256 in base three,
+/// rounded up, the first of them the first digit. `long` has levels 0 to 159, those of byte `j` 32
+/// apart, `short` the next 80, 16 apart, and `rest` the last 16, four to a byte and four apart.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockTq1_0 {
+    long: [u8; 32],
+    short: [u8; 16],
+    rest: [u8; 4],
+    d: F16Le,
+}
+assert_layout!(BlockTq1_0);
+
+/// The scale of 256 weights, which is their largest magnitude, and their levels.
+pub(super) fn ternary(x: &[f32; 256]) -> (F16Le, [u8; 256]) {
+    let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    // Where the inverse overflows, C's `lroundf` of it has a zero for its low 32 bits.
+    let inverse = 1.0 / d;
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    // Rounds half away from zero: comparisons vectorize, `f32::round` does not.
+    let level = |v: f32| u8::from(inverse * v > -0.5) + u8::from(inverse * v >= 0.5);
+    (F16Le::new(d), x.map(level))
+}
+
+/// Levels of bytes that are as many levels apart as there are bytes.
+fn pack<const BYTES: usize>(levels: &[u8]) -> [u8; BYTES] {
+    let mut digits = [0u16; BYTES];
+    for n in 0..5 {
+        let level = levels.get(n * BYTES..).unwrap_or_default();
+        for (m, digits) in digits.iter_mut().enumerate() {
+            *digits = *digits * 3 + level.get(m).map_or(0, |&level| u16::from(level));
+        }
+    }
+    digits.map(|digits| (digits * 256).div_ceil(243) as u8)
+}
+
+/// Inverse of [`pack`], less one.
+#[inline(always)]
+fn unpack<const BYTES: usize>(bytes: &[u8; BYTES], values: &mut [i8]) {
+    let mut rest = *bytes;
+    for values in values.chunks_exact_mut(BYTES) {
+        for (value, rest) in values.iter_mut().zip(&mut rest) {
+            let tripled = u16::from(*rest) * 3;
+            *value = (tripled >> 8) as i8 - 1;
+            *rest = tripled as u8;
+        }
+    }
+}
+
+impl BlockTq1_0 {
+    #[inline(always)]
+    fn values(&self) -> [i8; 256] {
+        let mut values = [0; 256];
+        let (long, others) = values.split_at_mut(160);
+        let (short, rest) = others.split_at_mut(80);
+        unpack(&self.long, long);
+        unpack(&self.short, short);
+        unpack(&self.rest, rest);
+        values
+    }
+}
+
+impl Block for BlockTq1_0 {
+    const TYPE: GgmlType = GgmlType::TQ1_0;
+    const LARGEST: f32 = F16_MAX;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(
+        _: S,
+        row: &[f32],
+        _importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, block) in row.as_chunks::<256>().0.iter().zip(blocks) {
+            let (d, levels) = ternary(x);
+            let (long, others) = levels.split_at(160);
+            let (short, rest) = others.split_at(80);
+            *block = Self { long: pack(long), short: pack(short), rest: pack(rest), d };
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (y, value) in out.iter_mut().zip(self.values()) {
+            *y = f32::from(value) * d;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let products = dot_i8(&w.values(), &a.qs);
+            sum += products as f32 * (w.d.get() * a.d.get());
+        }
+        sum
+    }
+}

@@ -1,0 +1,70 @@
+//! `tq2_0`: blocks of 256 weights of -1, 0 or 1 times a scale, two bits each.
+//!
+//! Follows `quantize_row_tq2_0_ref`, `dequantize_row_tq2_0` and
+//! `ggml_vec_dot_tq2_0_q8_K_generic` of llama.cpp.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::GgmlType;
+use super::block::{Block, F16_MAX, assert_layout};
+use super::le::F16Le;
+use super::packing::{dot_i8, pack_two_bits, unpack_two_bits};
+use super::q8_k::BlockQ8K;
+use super::search::Search;
+use super::tq1_0::ternary;
+
+/// 256 weights: `d * (level - 1)`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockTq2_0 {
+    qs: [u8; 64],
+    d: F16Le,
+}
+assert_layout!(BlockTq2_0);
+
+impl BlockTq2_0 {
+    #[inline(always)]
+    fn values(&self) -> [i8; 256] {
+        unpack_two_bits(&self.qs).map(|level| level as i8 - 1)
+    }
+}
+
+impl Block for BlockTq2_0 {
+    const TYPE: GgmlType = GgmlType::TQ2_0;
+    const LARGEST: f32 = F16_MAX;
+    type Activation = BlockQ8K;
+
+    fn quantize_row<S: Search>(
+        _: S,
+        row: &[f32],
+        _importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, block) in row.as_chunks::<256>().0.iter().zip(blocks) {
+            let (d, levels) = ternary(x);
+            *block = Self { qs: pack_two_bits(&levels), d };
+        }
+    }
+
+    #[inline(always)]
+    fn dequantize(&self, out: &mut [f32]) {
+        let d = self.d.get();
+        for (y, value) in out.iter_mut().zip(self.values()) {
+            *y = f32::from(value) * d;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.d.is_finite()
+    }
+
+    #[inline(always)]
+    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
+        let mut sum = 0.0;
+        for (w, a) in row.iter().zip(activations) {
+            let products = dot_i8(&w.values(), &a.qs);
+            sum += products as f32 * (w.d.get() * a.d.get());
+        }
+        sum
+    }
+}
