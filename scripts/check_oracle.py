@@ -2,15 +2,17 @@
 """Has llama.cpp make again what tests/fixtures/oracle holds of it, and compares.
 
 From an f32 file of the nano checkpoint, llama-quantize writes every format of the sections
-`quantize_keep_mxfp4` and `quantize_requantized` of tensors.json, and llama-perplexity measures what
-perplexity.json holds. Each file is also held against the one `qrun quantize` writes: where qrun
-has the format, the two are the same to the last byte. Build the tools first:
+`quantize_keep_mxfp4`, `quantize_requantized` and `quantize_imatrix_requantized` of tensors.json and
+every case of options.json, and llama-perplexity measures what perplexity.json holds. Each file is
+also held against the one `qrun quantize` writes: where qrun has the format, the two are the same to
+the last byte. Build the tools first:
 
     scripts/build_llama_cpp.sh
     cargo run --release -- convert tests/fixtures/gpt-oss-nano target/nano-f32.gguf --force
     python3 scripts/check_oracle.py target/nano-f32.gguf
 
-Exit code 0 when all of it comes out the same.
+Exit code 0 when all of it comes out the same. `--write-options` writes the types of options.json
+anew, for cases added to it.
 """
 
 import argparse
@@ -29,10 +31,14 @@ VENV = ROOT / "target" / "llama-venv"
 TOOLS = ROOT / "target" / "llama.cpp" / "bin"
 ORACLE = ROOT / "tests" / "fixtures" / "oracle"
 CORPUS = ROOT / "tests" / "fixtures" / "corpus"
+REQUANTIZE = ["--native-mxfp4", "requantize"]
+# The file's metadata holds the matrix's name as it is typed: both programs run in its directory.
+IMATRIX = ["--imatrix", "nano.imatrix.gguf"]
 # Section to the options of llama-quantize and of `qrun quantize`.
 SECTIONS = {
-    "quantize_keep_mxfp4": (["--tensor-type", "ffn_.*_exps=mxfp4"], "keep"),
-    "quantize_requantized": ([], "requantize"),
+    "quantize_keep_mxfp4": (["--tensor-type", "ffn_.*_exps=mxfp4"], ["--native-mxfp4", "keep"]),
+    "quantize_requantized": ([], REQUANTIZE),
+    "quantize_imatrix_requantized": (IMATRIX, [*REQUANTIZE, *IMATRIX]),
 }
 # llama-perplexity prints four decimals; threads do not change it, kernels of another CPU do.
 PERPLEXITY_TOLERANCE = 0.001
@@ -62,16 +68,43 @@ def quantize(source, out, name, options):
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        cwd=ORACLE,
     )
 
 
-def same_file(qrun, source, theirs, name, native_mxfp4, out):
+def same_file(qrun, source, theirs, name, options, out):
     """In words, whether qrun writes the same file; None where they differ."""
-    options = ["--format", name, "--native-mxfp4", native_mxfp4, "--force", "--quiet"]
-    done = subprocess.run([qrun, "quantize", source, out, *options], capture_output=True, text=True)
+    command = [qrun, "quantize", source, out, "--format", name, *options, "--force", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ORACLE)
     if done.returncode:
         return f"qrun: {done.stderr.strip().splitlines()[-1]}"
     return "same file as qrun's" if filecmp.cmp(theirs, out, shallow=False) else None
+
+
+def check_options(args, out, ours):
+    """Every case of options.json; the number of those that differ."""
+    path = ORACLE / "options.json"
+    cases = json.loads(path.read_text())
+    bad = 0
+    for case in cases:
+        quantize(args.f32, out, case["format"], case["llama_quantize"])
+        found = {name: ty.lower() for name, (ty, _) in digests(out).items() if ty != "F32"}
+        # ggml's names have some letters in capitals.
+        found = {name: re.sub(r"_k$", "_K", ty) for name, ty in found.items()}
+        if args.write_options:
+            case["types"] = found
+        options = [*REQUANTIZE, *case["qrun"]]
+        same = same_file(args.qrun, args.f32, out, case["format"], options, ours)
+        different = [t for t in found | case["types"] if found.get(t) != case["types"].get(t)]
+        bad += len(different) + (same is None)
+        print(
+            f"options {case['format']} {' '.join(case['llama_quantize'])}: {len(different)} types "
+            f"differ; {same or 'NOT the file that qrun writes'}",
+            flush=True,
+        )
+    if args.write_options:
+        path.write_text(json.dumps(cases, indent=1) + "\n")
+    return bad
 
 
 def perplexity(gguf_file, text):
@@ -90,8 +123,11 @@ def main():
     parser.add_argument("f32", help="the nano checkpoint as an f32 GGUF file")
     parser.add_argument("--format", action="append", help="default: all")
     parser.add_argument("--qrun", default=str(ROOT / "target" / "release" / "qrun"))
+    parser.add_argument("--skip-perplexity", action="store_true")
+    parser.add_argument("--write-options", action="store_true", help="and check nothing else")
     args = parser.parse_args()
     enter_venv()
+    args.f32, args.qrun = os.path.abspath(args.f32), os.path.abspath(args.qrun)
 
     bad = 0
     tensors = json.loads((ORACLE / "tensors.json").read_text())
@@ -99,7 +135,11 @@ def main():
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as work:
         out = os.path.join(work, "out.gguf")
         ours = os.path.join(work, "ours.gguf")
-        for section, (options, native_mxfp4) in SECTIONS.items():
+        if not args.format:
+            bad += check_options(args, out, ours)
+        if args.write_options:
+            sys.exit(1 if bad else 0)
+        for section, (options, our_options) in SECTIONS.items():
             for name, expected in tensors[section].items():
                 if args.format and name not in args.format:
                     continue
@@ -107,18 +147,19 @@ def main():
                 found = digests(out)
                 different = [t for t in expected if found.get(t) != expected[t]]
                 bad += len(different)
-                same = same_file(args.qrun, args.f32, out, name, native_mxfp4, ours)
+                same = same_file(args.qrun, args.f32, out, name, our_options, ours)
                 bad += same is None
                 print(
-                    f"{section:22} {name:10} {len(expected):3} tensors, {len(different)} differ; "
-                    f"{same or 'NOT the file that qrun writes'}"
+                    f"{section:28} {name:10} {len(expected):3} tensors, {len(different)} differ; "
+                    f"{same or 'NOT the file that qrun writes'}",
+                    flush=True,
                 )
-                if section == "quantize_requantized":
+                if section != "quantize_keep_mxfp4" or args.skip_perplexity:
                     continue
                 for corpus, formats in measured.items():
                     if name in formats:
                         bad += report(corpus, name, formats[name]["perplexity"], out)
-        for corpus, formats in measured.items():
+        for corpus, formats in measured.items() if not args.skip_perplexity else ():
             bad += report(corpus, "f32", formats["f32"]["perplexity"], args.f32)
     sys.exit(1 if bad else 0)
 

@@ -91,6 +91,12 @@ fn from_checkpoint_to_quantized_file_and_back_to_numbers() {
     assert_eq!(inspected["metadata"][0]["key"], "general.architecture");
     assert_eq!(inspected["metadata"][0]["value"], "gpt-oss");
     assert_eq!(inspected["types"]["mxfp4"]["tensors"], 12);
+    let groups = inspected["groups"].as_array().unwrap();
+    let total = |key: &str| groups.iter().map(|g| g[key].as_f64().unwrap()).sum::<f64>();
+    assert_eq!((groups.len(), total("tensors")), (11, 79.0));
+    assert!((total("share") - 1.0).abs() < 1e-9, "{groups:?}");
+    let down = groups.iter().find(|g| g["group"] == "experts_down").unwrap();
+    assert_eq!((&down["bits_per_weight"], &down["types"]["mxfp4"]), (&4.25.into(), &4.into()));
     let tokens = &inspected["metadata"].as_array().unwrap().iter();
     let tokens = tokens.clone().find(|p| p["key"] == "tokenizer.ggml.tokens").unwrap();
     assert_eq!(
@@ -99,6 +105,7 @@ fn from_checkpoint_to_quantized_file_and_back_to_numbers() {
     );
     let text = place.done(&["inspect", "q.gguf"]);
     assert!(text.contains("blk.3.ffn_up_exps.weight"), "{text}");
+    assert!(text.contains("4.25  4 mxfp4"), "{text}");
     assert!(text.contains("[\"!\", \"\\\"\", \"#\", \"$\", ..., \"[PAD2044]\""), "{text}");
 
     let same = place.done(&["diff", "q.gguf", "direct.gguf"]);

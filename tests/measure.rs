@@ -48,7 +48,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     };
     convert::run(&spec, &context(2)).unwrap();
     let format =
-        FormatSpec { name: "q4".to_owned(), base: "q4_K_M".to_owned(), tensors: Vec::new() };
+        FormatSpec { name: "q4".to_owned(), base: "q4_K_M".to_owned(), ..FormatSpec::default() };
     let spec = QuantizeSpec {
         source: QuantizeSource::Gguf(f32.clone()),
         format,

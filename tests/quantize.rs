@@ -9,11 +9,11 @@ use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use qrun::ggml::{GgmlType, Mix};
-use qrun::gguf::{File, TensorSource, Value};
+use qrun::gguf::{File, Imatrix, TensorSource, Value};
 use qrun::steps::{
-    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, Level, NativeMxfp4,
-    QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult, convert,
-    quantize,
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, ImatrixFile, Level,
+    NativeMxfp4, QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult,
+    convert, quantize,
 };
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -71,7 +71,7 @@ impl Place {
             format: FormatSpec {
                 name: format.to_owned(),
                 base: format.parse::<Mix>().unwrap().name().to_owned(),
-                tensors: Vec::new(),
+                ..FormatSpec::default()
             },
             native_mxfp4,
             out: self.directory.join("quantized.gguf"),
@@ -110,37 +110,51 @@ fn oracle(name: &str) -> Oracle {
     serde_json::from_value(all[name].clone()).unwrap()
 }
 
-/// Holds every format against the oracle; answers with how many tensors were compared.
+/// Holds every format against the oracle, from a GGUF file and from the checkpoint.
 fn compare(native: NativeMxfp4, oracle: &Oracle) {
     let place = Place::new();
     let converted = place.convert(ConvertDtype::F32);
-    let f32_types: BTreeMap<String, GgmlType> = File::open(&converted)
-        .unwrap()
-        .tensors()
-        .iter()
-        .map(|t| (t.name.clone(), t.ggml_type))
-        .collect();
     for (format, expected) in oracle {
         let spec = place.spec(QuantizeSource::Gguf(converted.clone()), format, native);
-        let from_gguf = run(&spec).unwrap();
+        let from_gguf = is_as_expected(&spec, expected);
         let written = fs::read(&spec.out).unwrap();
-        let mut seen = 0;
-        for tensor in &from_gguf.tensors {
-            let found = (tensor.ggml_type.name().to_uppercase(), tensor.sha256.clone());
-            match expected.get(&tensor.name) {
-                Some(expected) => {
-                    assert_eq!(&found, expected, "{format}: {}", tensor.name);
-                    seen += 1;
-                }
-                None => assert_eq!(tensor.ggml_type, f32_types[&tensor.name], "{}", tensor.name),
-            }
-        }
-        assert_eq!(seen, expected.len(), "{format}");
-
         let from_checkpoint = run(&place.spec(checkpoint(), format, native)).unwrap();
         assert_eq!(from_checkpoint.output.sha256, from_gguf.output.sha256, "{format}");
         assert!(fs::read(&spec.out).unwrap() == written, "{format}");
     }
+}
+
+/// Runs `spec` and holds each tensor against `expected`; those left out there stay as they are.
+fn is_as_expected(
+    spec: &QuantizeSpec,
+    expected: &BTreeMap<String, (String, String)>,
+) -> WriteResult {
+    let QuantizeSource::Gguf(source) = &spec.source else { panic!("expected a GGUF file") };
+    let source = File::open(source).unwrap();
+    let result = run(spec).unwrap();
+    let format = &spec.format.base;
+    let mut seen = 0;
+    for tensor in &result.tensors {
+        let found = (tensor.ggml_type.name().to_uppercase(), tensor.sha256.clone());
+        match expected.get(&tensor.name) {
+            Some(expected) => {
+                assert_eq!(&found, expected, "{format}: {}", tensor.name);
+                seen += 1;
+            }
+            None => {
+                let before = &source.tensors()[source.find(&tensor.name).unwrap()];
+                assert_eq!(tensor.ggml_type, before.ggml_type, "{format}: {}", tensor.name);
+            }
+        }
+    }
+    assert_eq!(seen, expected.len(), "{format}");
+    result
+}
+
+/// llama-imatrix's matrix of the nano checkpoint, under the name that scripts/check_oracle.py gives.
+fn imatrix() -> ImatrixFile {
+    let path = Utf8Path::new(FIXTURES).join("oracle/nano.imatrix.gguf");
+    ImatrixFile { path, name: "nano.imatrix.gguf".to_owned() }
 }
 
 #[test]
@@ -155,6 +169,71 @@ fn formats_with_requantized_experts_are_those_of_llama_cpp() {
     let oracle = oracle("quantize_requantized");
     assert_eq!(oracle.len(), 27);
     compare(NativeMxfp4::Requantize, &oracle);
+}
+
+#[test]
+fn formats_weighed_by_an_importance_matrix_are_those_of_llama_cpp() {
+    let oracle = oracle("quantize_imatrix_requantized");
+    assert_eq!(oracle.len(), Mix::ALL.len() - 1, "all but f32");
+    let place = Place::new();
+    let converted = place.convert(ConvertDtype::F32);
+    for (format, expected) in &oracle {
+        let source = QuantizeSource::Gguf(converted.clone());
+        let mut spec = place.spec(source, format, NativeMxfp4::Requantize);
+        spec.format.imatrix = Some(imatrix());
+        is_as_expected(&spec, expected);
+    }
+}
+
+#[test]
+fn the_older_format_of_a_matrix_gives_the_same_tensors() {
+    let place = Place::new();
+    let matrix = Imatrix::open(imatrix().path).unwrap();
+    let mut older = (matrix.names().len() as i32).to_le_bytes().to_vec();
+    for name in matrix.names() {
+        let importance = matrix.get(name).unwrap();
+        let mut values = Vec::new();
+        importance.read(0, importance.len(), &mut values);
+        older.extend((name.len() as i32).to_le_bytes());
+        older.extend(name.as_bytes());
+        older.extend(1i32.to_le_bytes());
+        older.extend((values.len() as i32).to_le_bytes());
+        older.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    }
+    let path = place.directory.join("imatrix.dat");
+    fs::write(&path, older).unwrap();
+    let mut spec = place.spec(checkpoint(), "q4_K_S", NativeMxfp4::Requantize);
+    spec.format.imatrix = Some(imatrix());
+    let new = run(&spec).unwrap();
+    spec.format.imatrix = Some(ImatrixFile { path, name: "imatrix.dat".to_owned() });
+    assert_eq!(run(&spec).unwrap().tensors, new.tensors);
+    spec.format.imatrix = None;
+    assert_ne!(run(&spec).unwrap().tensors, new.tensors);
+}
+
+#[test]
+fn the_file_says_which_matrix_weighed_it() {
+    let place = Place::new();
+    let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
+    let name = "ä".repeat(100);
+    spec.format.imatrix = Some(ImatrixFile { name: name.clone(), ..imatrix() });
+    run(&spec).unwrap();
+    let file = File::open(&spec.out).unwrap();
+    let found: Vec<_> =
+        file.metadata().iter().skip_while(|(k, _)| *k != "general.file_type").collect();
+    let text = |text: &str| Value::String(text.to_owned());
+    let matrix = Imatrix::open(imatrix().path).unwrap();
+    assert_eq!(
+        found,
+        [
+            ("general.file_type", &Value::U32(7)),
+            // llama-quantize keeps 127 bytes; half a letter is left out here.
+            ("quantize.imatrix.file", &text(&name[..126])),
+            ("quantize.imatrix.dataset", &text(matrix.dataset().unwrap())),
+            ("quantize.imatrix.entries_count", &Value::U32(32)),
+            ("quantize.imatrix.chunks_count", &Value::U32(20)),
+        ]
+    );
 }
 
 #[test]

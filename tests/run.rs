@@ -314,6 +314,25 @@ fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
     let said = workspace.fails(2, &["job.toml"]);
     assert!(said.contains("quantize:small") && said.contains("matches none"), "{said}");
 
+    // An importance matrix that a format needs, is not there, and is none.
+    let low = |text: String| text.replace("base = \"q4_0\"", "base = \"q2_K_S\"");
+    workspace.manifest(|text| {
+        low(text).replace("[quantize]", "[quantize]\nnative_mxfp4 = \"requantize\"")
+    });
+    let said = workspace.fails(2, &["job.toml"]);
+    assert!(
+        said.contains("quantize:small") && said.contains("needs an importance matrix"),
+        "{said}"
+    );
+    let named = |text: String| text.replace("[quantize]", "[quantize]\nimatrix = \"of/nano.gguf\"");
+    workspace.manifest(named);
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("of/nano.gguf is not there; expected an importance matrix"), "{said}");
+    fs::create_dir(workspace.path("of")).unwrap();
+    fs::write(workspace.path("of/nano.gguf"), "GGUF and no more").unwrap();
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("quantize:") && said.contains("of/nano.gguf"), "{said}");
+
     let wrong = "0".repeat(64);
     workspace.manifest(|text| {
         text.replace(

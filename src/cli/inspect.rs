@@ -1,4 +1,6 @@
-//! `qrun inspect`: the metadata and the tensors of a GGUF file.
+//! `qrun inspect`: the metadata and the tensors of a GGUF file, and where its bytes go.
+
+mod groups;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use super::{CliError, output};
 use crate::ggml::GgmlType;
 use crate::gguf::{Array, File, TensorSource, Value};
 use crate::steps::StepError;
+use groups::Group;
 
 /// Elements of an array that are shown at either end of a longer one.
 const ENDS: usize = 4;
@@ -20,7 +23,7 @@ const ENDS: usize = 4;
 /// Characters of a string that are shown in the table.
 const WIDTH: usize = 72;
 
-/// Show the metadata and the tensors of a GGUF file
+/// Show the metadata and the tensors of a GGUF file, and bits per weight by group of tensors
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// GGUF file
@@ -50,6 +53,8 @@ struct Inspection {
     tensors: Vec<Tensor>,
     /// Tensors and bytes by type.
     types: BTreeMap<String, TypeTotal>,
+    /// The same by the part that tensors play.
+    groups: Vec<Group>,
 }
 
 #[derive(Serialize)]
@@ -119,6 +124,7 @@ fn inspect(file: &File) -> Inspection {
         metadata: metadata.collect(),
         tensors: tensors.collect(),
         types,
+        groups: groups::groups(file.tensors()),
     }
 }
 
@@ -195,7 +201,7 @@ fn describe(inspection: &Inspection) -> String {
         .collect();
     format!(
         "{}: GGUF version {}, {} bytes ({})\n{} metadata pairs, {} tensors, {} parameters, \
-         {:.2} bits per weight\ntypes: {}\n\n{}\n\n{}",
+         {:.2} bits per weight\ntypes: {}\n\n{}\n\n{}\n\n{}",
         inspection.path,
         inspection.version,
         inspection.bytes,
@@ -205,6 +211,7 @@ fn describe(inspection: &Inspection) -> String {
         inspection.parameters,
         inspection.bits_per_weight,
         types.join(", "),
+        groups::table(&inspection.groups),
         metadata.trim_fmt(),
         tensors.trim_fmt()
     )

@@ -12,7 +12,7 @@ use super::model_args::{CheckpointArgs, beside, print_written};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
-use crate::steps::{FormatSpec, NativeMxfp4, QuantizeSpec, TensorRule};
+use crate::steps::{FormatSpec, ImatrixFile, NativeMxfp4, QuantizeSpec, TensorRule};
 
 /// Write a model in another format
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,23 @@ pub struct Args {
     /// Give tensors whose name matches REGEX this type; the first match wins
     #[arg(long = "tensor-type", value_name = "REGEX=TYPE", value_parser = tensor_rule)]
     tensor_types: Vec<TensorRule>,
-    /// Show each tensor's type, size and why, and write nothing
+    /// Give every other tensor the format's base type instead of a mix
+    #[arg(long)]
+    pure: bool,
+    /// Type of output.weight; wins over --tensor-type
+    #[arg(long, value_name = "TYPE", value_parser = ggml_type)]
+    output_tensor_type: Option<GgmlType>,
+    /// Type of the token embedding; wins over --tensor-type
+    #[arg(long, value_name = "TYPE", value_parser = ggml_type)]
+    token_embedding_type: Option<GgmlType>,
+    /// Copy output.weight as it is
+    #[arg(long, conflicts_with = "output_tensor_type")]
+    leave_output_tensor: bool,
+    /// Importance matrix of llama-imatrix, in either of its formats
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<Utf8PathBuf>,
+    /// Show each tensor's type, size and why, and write nothing; exit code 2 if this could not be
+    /// done
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -55,6 +71,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
             name: args.format.name().to_owned(),
             base: args.format.name().to_owned(),
             tensors: args.tensor_types.clone(),
+            pure: args.pure,
+            output_tensor_type: args.output_tensor_type,
+            token_embedding_type: args.token_embedding_type,
+            leave_output_tensor: args.leave_output_tensor,
+            imatrix: args
+                .imatrix
+                .as_ref()
+                .map(|path| ImatrixFile { path: path.clone(), name: path.to_string() }),
         },
         native_mxfp4: args.native_mxfp4,
         // Without a file to write to this is a dry run, which writes none.
@@ -62,18 +86,26 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         force: args.force,
     };
     if args.dry_run {
-        let plan = quantize::plan(&spec)?;
-        if args.json {
-            return output::print_json(&plan);
-        }
-        output::print(&describe(&plan))?;
-        return Ok(ExitCode::SUCCESS);
+        return dry_run(&quantize::plan(&spec)?, args.json);
     }
     let label = format!("quantize {}", args.input);
     let result = run_step(globals, args.threads, &label, |ctx| {
         quantize::run(&spec, &ctx.with_journals(beside(&spec.out)))
     })?;
     print_written(&result, args.json)
+}
+
+/// Prints what would be written, also where it would be refused: the table says of each tensor why.
+fn dry_run(plan: &QuantizePlan, json: bool) -> Result<ExitCode, CliError> {
+    if json {
+        output::print_json(plan)?;
+    } else {
+        output::print(&describe(plan))?;
+    }
+    match &plan.problem {
+        Some(problem) => Err(CliError::usage(problem)),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn describe(plan: &QuantizePlan) -> String {
@@ -95,8 +127,9 @@ fn describe(plan: &QuantizePlan) -> String {
     if let Some(bytes) = table.column_mut(4) {
         bytes.set_cell_alignment(CellAlignment::Right);
     }
+    let warnings: String = plan.warnings.iter().map(|w| format!("\nwarning: {w}")).collect();
     format!(
-        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight",
+        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{warnings}",
         table.trim_fmt(),
         plan.file_bytes,
         ByteSize(plan.file_bytes).display().si(),
@@ -119,10 +152,14 @@ fn native_mxfp4(text: &str) -> Result<NativeMxfp4, String> {
     }
 }
 
+fn ggml_type(name: &str) -> Result<GgmlType, String> {
+    name.parse().map_err(|e| format!("{e}"))
+}
+
 fn tensor_rule(text: &str) -> Result<TensorRule, String> {
     let (pattern, name) =
         text.rsplit_once('=').ok_or("expected REGEX=TYPE, such as '^output\\.weight$=q6_K'")?;
     Regex::new(pattern).map_err(|e| e.to_string())?;
-    let ggml_type: GgmlType = name.parse().map_err(|e| format!("{e}"))?;
+    let ggml_type = ggml_type(name)?;
     Ok(TensorRule { pattern: pattern.to_owned(), ggml_type })
 }

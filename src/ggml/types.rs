@@ -78,6 +78,12 @@ impl GgmlType {
         (columns / self.block_size()).checked_mul(self.block_bytes())
     }
 
+    /// Whether quantizing to it weighs the columns where their importance is known.
+    pub const fn uses_importance(self) -> bool {
+        use GgmlType::*;
+        !matches!(self, F32 | F16 | BF16 | Q8_0 | MXFP4 | TQ1_0 | TQ2_0)
+    }
+
     /// Bits that one weight takes, block overhead included.
     pub fn bits_per_weight(self) -> f64 {
         self.block_bytes() as f64 * 8.0 / self.block_size() as f64
@@ -117,5 +123,29 @@ impl Serialize for GgmlType {
 impl<'de> Deserialize<'de> for GgmlType {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ggml::quantize;
+
+    #[test]
+    fn importance_changes_the_bytes_of_those_types_that_use_it() {
+        const COLUMNS: usize = 512;
+        let weights: Vec<f32> = (0..COLUMNS as u32)
+            .map(|i| ((i + 1).wrapping_mul(2654435761) >> 16) as f32 / 32768.0 - 1.0)
+            .collect();
+        let even = vec![1.0; COLUMNS];
+        let uneven: Vec<f32> = (0..COLUMNS).map(|i| ((i * 7) % 11 + 1) as f32).collect();
+        for &ty in GgmlType::ALL {
+            let bytes = |importance: &[f32]| {
+                let mut bytes = vec![0; ty.row_bytes(COLUMNS).unwrap()];
+                quantize(ty, &weights, COLUMNS, Some(importance), &mut bytes).unwrap();
+                bytes
+            };
+            assert_eq!(bytes(&even) != bytes(&uneven), ty.uses_importance(), "{ty}");
+        }
     }
 }

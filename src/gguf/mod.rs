@@ -1,10 +1,12 @@
-//! GGUF files: reader, writer and metadata. Knows nothing of models.
+//! GGUF files: reader, writer and metadata; and importance matrices, which are GGUF files today.
+//! Knows nothing of models.
 //!
 //! Format: `docs/gguf.md` of the ggml project, version 3, little-endian.
 
 mod cursor;
 mod error;
 mod header;
+mod imatrix;
 mod map;
 mod metadata;
 mod reader;
@@ -14,6 +16,7 @@ mod writer;
 
 pub use error::Error;
 pub use header::MAX_NAME;
+pub use imatrix::{Imatrix, Importance};
 pub use map::{Map, open_regular};
 pub use metadata::{Array, DEFAULT_ALIGNMENT, Metadata, Value};
 pub use reader::File;

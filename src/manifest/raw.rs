@@ -114,6 +114,11 @@ pub struct Quantize {
     /// the UTC time at which that file was made, `yyyymmdd_hhmmss`; a fresh file keeps its name.
     #[schemars(with = "String")]
     pub gguf: Spanned<String>,
+    /// Importance matrix that llama-imatrix made, in either of its formats, for all formats that
+    /// name none of their own. The quantized files' metadata holds the path as it stands here. Left
+    /// out, columns are not weighed, and formats of the fewest bits cannot be made.
+    #[schemars(with = "Option<String>")]
+    pub imatrix: Option<Spanned<String>>,
 }
 
 /// One candidate: a mix, and types for the tensors that a pattern matches.
@@ -132,6 +137,22 @@ pub struct Format {
     /// Types for some tensors; the first match wins over the mix.
     #[serde(default)]
     pub tensors: Vec<TensorRule>,
+    /// Whether every other tensor gets the mix's base type instead of what the mix says of it.
+    #[serde(default)]
+    pub pure: bool,
+    /// A ggml type for `output.weight`; it wins over `tensors`. Left out, they or the mix decide.
+    #[schemars(with = "Option<String>")]
+    pub output_tensor_type: Option<Spanned<String>>,
+    /// A ggml type for the token embedding; it wins over `tensors`. Left out, they or the mix decide.
+    #[schemars(with = "Option<String>")]
+    pub token_embedding_type: Option<Spanned<String>>,
+    /// Whether `output.weight` is copied as it is; not together with `output_tensor_type`. Left out,
+    /// false.
+    #[schemars(with = "Option<bool>")]
+    pub leave_output_tensor: Option<Spanned<bool>>,
+    /// Importance matrix of this candidate alone. Left out, the one of `[quantize]`, if there is one.
+    #[schemars(with = "Option<String>")]
+    pub imatrix: Option<Spanned<String>>,
 }
 
 /// What a candidate is to the others.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::ggml::GgmlType;
-use crate::steps::TokenizerSource;
 use crate::steps::evaluate::MIN_CONTEXT;
+use crate::steps::{ImatrixFile, TokenizerSource};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -72,6 +72,47 @@ fn names_are_taken_in_any_case_and_kept_in_one() {
     let ReferenceOrigin::Made(spec) = &job.references[0].origin else { panic!() };
     assert_eq!((spec.name.as_str(), spec.base.as_str()), ("quality", "f16"));
     assert_eq!(job.references[0].gguf, format!("{ROOT}/jobs/out/small-ref.gguf"));
+}
+
+#[test]
+fn a_format_has_its_own_importance_matrix_or_that_of_all() {
+    let quantize = format!("{QUANTIZE}imatrix = \"i/all.gguf\"\n");
+    let more = "[[format]]\nname = \"f16\"\nimatrix = \"i/../own.dat\"\n\
+                [[reference]]\nname = \"r\"\nformat = \"q4_K_M\"\ngguf = \"r.gguf\"\n";
+    let job = parsed(&format!("{HEAD}{INPUT}{quantize}{FORMAT}{more}")).unwrap();
+    let file = |path: &str, name: &str| {
+        Some(ImatrixFile { path: format!("{ROOT}/jobs/{path}").into(), name: name.to_owned() })
+    };
+    assert_eq!(job.formats[0].spec.imatrix, file("i/all.gguf", "i/all.gguf"));
+    assert_eq!(job.formats[1].spec.imatrix, file("own.dat", "i/../own.dat"));
+    let ReferenceOrigin::Made(spec) = &job.references[0].origin else { panic!() };
+    assert_eq!(spec.imatrix, job.formats[0].spec.imatrix);
+    assert_eq!(parsed(&least("")).unwrap().formats[0].spec.imatrix, None);
+
+    let overwritten = format!("{HEAD}{INPUT}{quantize}{FORMAT}[bench]\nout = \"i/all.gguf\"\n");
+    let found = messages(&overwritten);
+    assert!(found[0].contains("`bench.out` would overwrite `quantize.imatrix`"), "{found:?}");
+}
+
+#[test]
+fn types_of_output_and_embedding_are_understood_or_refused() {
+    let of = |more: &str| format!("{HEAD}{INPUT}{QUANTIZE}{FORMAT}{more}");
+    let job = parsed(&of(
+        "pure = true\noutput_tensor_type = \"Q6_k\"\ntoken_embedding_type = \"q4_0\"\n",
+    ))
+    .unwrap();
+    let spec = &job.formats[0].spec;
+    assert_eq!(
+        (spec.pure, spec.output_tensor_type, spec.token_embedding_type, spec.leave_output_tensor),
+        (true, Some(GgmlType::Q6_K), Some(GgmlType::Q4_0), false)
+    );
+    assert!(
+        parsed(&of("leave_output_tensor = true\n")).unwrap().formats[0].spec.leave_output_tensor
+    );
+    let types = messages(&of("output_tensor_type = \"q4_K_M\"\ntoken_embedding_type = \"q9\"\n"));
+    assert_eq!(types, ["unknown tensor type \"q4_K_M\"", "unknown tensor type \"q9\""]);
+    let both = messages(&of("output_tensor_type = \"q6_K\"\nleave_output_tensor = true\n"));
+    assert_eq!(both, ["`output.weight` cannot be left as it is and get a type"]);
 }
 
 #[test]

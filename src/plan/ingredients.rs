@@ -125,6 +125,27 @@ impl List<'_> {
             self.parameter(format!("{prefix}.tensors[{i}].match"), &rule.pattern);
             self.parameter(format!("{prefix}.tensors[{i}].type"), rule.ggml_type);
         }
+        // What is left out is no ingredient: records of a manifest without them stay good.
+        for (name, asked) in
+            [("pure", format.pure), ("leave_output_tensor", format.leave_output_tensor)]
+        {
+            if asked {
+                self.parameter(format!("{prefix}.{name}"), asked);
+            }
+        }
+        for (name, ty) in [
+            ("output_tensor_type", format.output_tensor_type),
+            ("token_embedding_type", format.token_embedding_type),
+        ] {
+            if let Some(ty) = ty {
+                self.parameter(format!("{prefix}.{name}"), ty);
+            }
+        }
+        if let Some(imatrix) = &format.imatrix {
+            // The file's metadata holds the name.
+            self.parameter(format!("{prefix}.imatrix.name"), &imatrix.name);
+            self.file(format!("{prefix}.imatrix"), imatrix.path.clone());
+        }
     }
 
     fn bench(&mut self, target: Target) {

@@ -1,6 +1,6 @@
 //! The files that come from outside the job: which there are, which are missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -49,6 +49,14 @@ impl Inputs {
                     name: reference.name.clone(),
                     gguf: reference.gguf.clone(),
                 }),
+            }
+        }
+        for imatrix in imatrices(job) {
+            if !imatrix.is_file() {
+                inputs.problems.push(format!(
+                    "imatrix: {imatrix} is not there; expected an importance matrix that \
+                     llama-imatrix made"
+                ));
             }
         }
         for corpus in job.evaluate.iter().flat_map(|e| &e.corpus) {
@@ -108,6 +116,7 @@ impl Inputs {
         for corpus in job.evaluate.iter().flat_map(|e| &e.corpus) {
             files.insert(corpus.clone(), None);
         }
+        files.extend(imatrices(job).into_iter().map(|path| (path.clone(), None)));
         if let TokenizerSource::Directory(directory) = &job.input.tokenizer {
             files.extend(self.tokenizer.iter().map(|name| (directory.join(name), None)));
         }
@@ -127,6 +136,16 @@ impl Inputs {
             .map(|r| ReferenceFile { name: r.name.clone(), gguf: r.gguf.clone() })
             .collect()
     }
+}
+
+/// The importance matrices of all that the job quantizes, each once.
+fn imatrices(job: &Job) -> BTreeSet<&Utf8PathBuf> {
+    let formats = job.formats.iter().map(|format| &format.spec);
+    let references = job.references.iter().filter_map(|reference| match &reference.origin {
+        ReferenceOrigin::Made(format) => Some(format),
+        ReferenceOrigin::Given { .. } => None,
+    });
+    formats.chain(references).filter_map(|f| Some(&f.imatrix.as_ref()?.path)).collect()
 }
 
 /// The files of a model in `directory`, sorted by name: weights, configuration, vocabulary. `None`

@@ -13,7 +13,8 @@ impl Plan {
     /// be read; the step itself will say why.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible.
+    /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible;
+    /// [`ErrorClass::Input`] if an importance matrix is damaged.
     pub(super) fn model_bytes(
         &self,
         judgements: &[Judgement],
@@ -40,7 +41,7 @@ impl Plan {
         for (step, task) in to_write {
             match self.bytes_to_write(&*source, task) {
                 Ok(bytes) => sizes.extend(bytes.map(|bytes| (step, bytes))),
-                Err(error) if error.class == ErrorClass::Usage => {
+                Err(error) if matches!(error.class, ErrorClass::Usage | ErrorClass::Input) => {
                     let step = &self.graph.node(step).id;
                     return Err(StepError::new(error.class, format!("{step}: {error}")));
                 }
@@ -81,6 +82,10 @@ impl Plan {
             out: super::names::model_template(&self.job, target).into(),
             force: false,
         };
-        Ok(quantize::plan_source(source, &spec)?.file_bytes)
+        let plan = quantize::plan_source(source, &spec)?;
+        match plan.problem {
+            Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
+            None => Ok(plan.file_bytes),
+        }
     }
 }

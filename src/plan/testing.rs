@@ -96,7 +96,7 @@ impl Workspace {
 
 pub fn format(name: &str, baseline: bool) -> Format {
     Format {
-        spec: FormatSpec { name: name.into(), base: name.into(), tensors: Vec::new() },
+        spec: FormatSpec { name: name.into(), base: name.into(), ..FormatSpec::default() },
         baseline,
     }
 }

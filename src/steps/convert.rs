@@ -1,6 +1,6 @@
 //! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
 
-use super::model_source::{identity, open_checkpoint, refuse_own_input};
+use super::model_source::{identity, open_checkpoint, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target};
 use super::{Context, ConvertSpec, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
@@ -19,11 +19,11 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         .enumerate()
         .map(|(source, info)| Target { source, ggml_type: info.ggml_type })
         .collect();
-    let files = QuantizeSource::Checkpoint {
+    let files = weight_files(&QuantizeSource::Checkpoint {
         directory: spec.checkpoint.clone(),
         tokenizer: spec.tokenizer.clone(),
         dtype: spec.dtype,
-    };
+    })?;
     refuse_own_input(&files, &spec.out)?;
     let file = ModelFile {
         source: &source,
@@ -32,6 +32,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         out: &spec.out,
         replace: spec.force,
         identity: &identity(&files)?,
+        importance: None,
         flush_bytes: FLUSH_BYTES,
     };
     file.write(ctx)

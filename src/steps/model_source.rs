@@ -104,10 +104,10 @@ pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, Ste
 ///
 /// # Errors
 /// [`ErrorClass::Usage`] if it is.
-pub fn refuse_own_input(source: &QuantizeSource, out: &Utf8Path) -> Result<(), StepError> {
+pub(super) fn refuse_own_input(inputs: &[Utf8PathBuf], out: &Utf8Path) -> Result<(), StepError> {
     let file = |path: &Utf8Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
     let Some(target) = file(out) else { return Ok(()) };
-    match weight_files(source)?.into_iter().find(|input| file(input) == Some(target)) {
+    match inputs.iter().find(|input| file(input) == Some(target)) {
         None => Ok(()),
         Some(input) => Err(StepError::new(
             ErrorClass::Usage,
@@ -119,7 +119,10 @@ pub fn refuse_own_input(source: &QuantizeSource, out: &Utf8Path) -> Result<(), S
 }
 
 /// The files whose contents decide the tensors of `source`.
-fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> {
+///
+/// # Errors
+/// [`ErrorClass::Input`] if a checkpoint's files cannot be listed.
+pub(super) fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> {
     match source {
         QuantizeSource::Gguf(path) => Ok(vec![path.clone()]),
         QuantizeSource::Checkpoint { directory, .. } => {
@@ -129,15 +132,15 @@ fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> 
     }
 }
 
-/// What tells one state of the source's files from another without reading them: path, size,
-/// times, inode and device of each.
+/// What tells one state of `files` from another without reading them: path, size, times, inode and
+/// device of each.
 ///
 /// # Errors
 /// [`ErrorClass::Input`] if a file is missing.
-pub(super) fn identity(source: &QuantizeSource) -> Result<String, StepError> {
+pub(super) fn identity(files: &[Utf8PathBuf]) -> Result<String, StepError> {
     let mut identity = String::new();
-    for path in weight_files(source)? {
-        let m = fs::metadata(&path)
+    for path in files {
+        let m = fs::metadata(path)
             .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))?;
         identity.push_str(&format!(
             "{path}\0{} {}.{} {}.{} {} {}\n",

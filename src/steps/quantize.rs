@@ -2,16 +2,19 @@
 //! are in llama-quantize's order, so that not only each tensor but the whole file is what
 //! llama-quantize writes.
 
-use regex::Regex;
+mod importance;
+mod rules;
+
 use serde::Serialize;
 
-use super::model_source::{identity, open_source, refuse_own_input};
+use super::model_source::{identity, open_source, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals};
 use super::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError, WriteResult};
 use crate::checkpoint::QUANTIZATION_VERSION;
-use crate::ggml::policy::{self, Choice, Policy, Reason, Rule};
+use crate::ggml::policy::{self, Policy};
 use crate::ggml::{GgmlType, Mix};
-use crate::gguf::{Layout, Metadata, TensorSource, Value};
+use crate::gguf::{Imatrix, Layout, Metadata, TensorSource, Value};
+use importance::Importance;
 
 /// What quantize would write.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +24,10 @@ pub struct QuantizePlan {
     /// Length of the file.
     pub file_bytes: u64,
     pub bits_per_weight: f64,
+    /// What the step would warn of.
+    pub warnings: Vec<String>,
+    /// Why the step would be refused, in words; `None` where it would not.
+    pub problem: Option<String>,
 }
 
 /// One tensor of a [`QuantizePlan`].
@@ -35,26 +42,39 @@ pub struct PlannedTensor {
     pub bytes: u64,
     /// Why it gets this type, in words.
     pub why: String,
+    /// Whether an importance matrix weighs its columns.
+    pub uses_importance: bool,
+    /// Whether it would be garbage for want of an importance matrix, or of an entry in the one given.
+    pub lacks_importance: bool,
 }
 
 /// Does the step.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`] if the format makes no sense or the output is there already;
-/// [`ErrorClass::Input`] if the source is not what it should be or has weights that are not finite;
+/// [`ErrorClass::Usage`] if the format makes no sense, needs an importance matrix that is not given
+/// or is not of this model, or the output is there already; [`ErrorClass::Input`] if the source or
+/// the matrix is not what it should be or has values that are not finite;
 /// [`ErrorClass::Host`] if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     let source = open_source(&spec.source)?;
-    refuse_own_input(&spec.source, &spec.out)?;
+    let mut inputs = weight_files(&spec.source)?;
+    inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
+    refuse_own_input(&inputs, &spec.out)?;
     let chosen = Chosen::new(spec, &*source)?;
+    if let Some(problem) = chosen.problem {
+        return Err(StepError::new(ErrorClass::Usage, problem));
+    }
+    if let Some(matrix) = &chosen.matrix {
+        matrix.check_values()?;
+    }
     for warning in &chosen.warnings {
         ctx.log(Level::Warn, warning.as_str());
     }
     warn_about_losses(&*source, &chosen.targets, ctx);
-    for (target, why) in chosen.targets.iter().zip(&chosen.why) {
+    for target in &chosen.targets {
         let info = &source.tensors()[target.source];
         let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
-        ctx.log(Level::Debug, format!("{name}: {from} to {to}: {why}"));
+        ctx.log(Level::Debug, format!("{name}: {from} to {to}: {}", chosen.why[target.source]));
     }
     let file = ModelFile {
         source: &*source,
@@ -62,7 +82,8 @@ pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepEr
         targets: &chosen.targets,
         out: &spec.out,
         replace: spec.force,
-        identity: &identity(&spec.source)?,
+        identity: &identity(&inputs)?,
+        importance: chosen.matrix.as_ref(),
         flush_bytes: FLUSH_BYTES,
     };
     file.write(ctx)
@@ -71,7 +92,8 @@ pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepEr
 /// What the step would write; reads headers only.
 ///
 /// # Errors
-/// As [`run`], as far as headers tell.
+/// As [`run`], as far as headers tell; but what importance matrix there is or is not is the plan's
+/// `problem`.
 pub fn plan(spec: &QuantizeSpec) -> Result<QuantizePlan, StepError> {
     plan_source(&*open_source(&spec.source)?, spec)
 }
@@ -89,21 +111,22 @@ pub fn plan_source(
     let layout = Layout::new(&chosen.metadata, &infos)
         .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", spec.out)))?;
     let (bytes, elements) = totals(&infos);
-    let tensors =
-        infos.into_iter().zip(&chosen.targets).zip(chosen.why).map(|((info, target), why)| {
-            PlannedTensor {
-                bytes: info.bytes(),
-                from: source.tensors()[target.source].ggml_type,
-                name: info.name,
-                shape: info.shape,
-                ggml_type: info.ggml_type,
-                why,
-            }
-        });
+    let tensors = infos.into_iter().zip(&chosen.targets).map(|(info, target)| PlannedTensor {
+        bytes: info.bytes(),
+        from: source.tensors()[target.source].ggml_type,
+        name: info.name,
+        shape: info.shape,
+        ggml_type: info.ggml_type,
+        why: chosen.why[target.source].clone(),
+        uses_importance: chosen.importance[target.source] == Importance::Used,
+        lacks_importance: chosen.importance[target.source] == Importance::MissingAndNeeded,
+    });
     Ok(QuantizePlan {
         tensors: tensors.collect(),
         file_bytes: layout.file_bytes(),
         bits_per_weight: bytes as f64 * 8.0 / elements as f64,
+        warnings: chosen.warnings,
+        problem: chosen.problem,
     })
 }
 
@@ -112,9 +135,13 @@ struct Chosen {
     metadata: Metadata,
     /// In file order.
     targets: Vec<Target>,
-    /// One for each target.
+    matrix: Option<Imatrix>,
+    /// For each tensor of the source, like `why`.
+    importance: Vec<Importance>,
     why: Vec<String>,
     warnings: Vec<String>,
+    /// Why this cannot be done, which whoever only asks is told with all the rest.
+    problem: Option<String>,
 }
 
 impl Chosen {
@@ -122,69 +149,56 @@ impl Chosen {
         let usage = |message: String| StepError::new(ErrorClass::Usage, message);
         let format = &spec.format;
         let mix: Mix = format.base.parse().map_err(|e| usage(format!("{e}")))?;
-        let rules = format
-            .tensors
-            .iter()
-            .map(|rule| match Regex::new(&rule.pattern) {
-                Ok(pattern) => Ok(Rule { pattern, ty: rule.ggml_type }),
-                Err(e) => Err(usage(format!("{:?} is no regular expression: {e}", rule.pattern))),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let rules = rules::compile(&format.tensors).map_err(usage)?;
+        let matrix = format.imatrix.as_ref().map(|f| Imatrix::open(&f.path)).transpose()?;
         let policy = Policy {
             mix,
             rules: &rules,
             keep_native_mxfp4: spec.native_mxfp4 == NativeMxfp4::Keep,
-            has_importance: false,
+            pure: format.pure,
+            output: format.output_tensor_type,
+            token_embedding: format.token_embedding_type,
+            leave_output: format.leave_output_tensor,
+            has_importance: matrix.is_some(),
         };
-        let tensors: Vec<policy::Tensor<'_>> = source
-            .tensors()
+        let infos = source.tensors();
+        let tensors: Vec<policy::Tensor<'_>> = infos
             .iter()
             .map(|t| policy::Tensor { name: &t.name, ty: t.ggml_type, shape: &t.shape })
             .collect();
         let choices = policy
             .choose(&facts(source.metadata()), &tensors)
             .map_err(|e| usage(format!("format {}: {e}", format.name)))?;
-        unused_rules(&rules, &tensors).map_err(usage)?;
+        rules::all_match(&rules, &tensors).map_err(usage)?;
+        let importance: Vec<Importance> = infos
+            .iter()
+            .zip(&choices)
+            .map(|(info, choice)| Importance::of(matrix.as_ref(), info, choice))
+            .collect();
 
+        let mut metadata = metadata(source.metadata(), mix);
+        let mut warnings = rules::idle(&rules, &tensors, &choices);
+        if let (Some(file), Some(matrix)) = (&format.imatrix, &matrix) {
+            importance::set_metadata(&mut metadata, file, matrix);
+            warnings.extend(importance::warnings(matrix, infos, &importance));
+        }
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
-        let targets =
-            order.iter().map(|&i| Target { source: i, ggml_type: choices[i].ty }).collect();
-        let why = order.iter().map(|&i| choices[i].why(&rules)).collect();
-        let warnings = idle_rules(&rules, &tensors, &choices);
-        Ok(Self { metadata: metadata(source.metadata(), mix), targets, why, warnings })
+        let target = |&i: &usize| Target { source: i, ggml_type: choices[i].ty };
+        let why = choices.iter().zip(&importance).map(|(choice, importance)| {
+            let why = choice.why(&rules);
+            importance.why().map_or(why.clone(), |more| format!("{why}; {more}"))
+        });
+        Ok(Self {
+            metadata,
+            targets: order.iter().map(target).collect(),
+            why: why.collect(),
+            problem: importance::problem(format, infos, &choices, &importance),
+            matrix,
+            importance,
+            warnings,
+        })
     }
-}
-
-/// A rule that matches no tensor is a typing error.
-fn unused_rules(rules: &[Rule], tensors: &[policy::Tensor<'_>]) -> Result<(), String> {
-    match rules.iter().find(|r| !tensors.iter().any(|t| r.pattern.is_match(t.name))) {
-        None => Ok(()),
-        Some(rule) => Err(format!(
-            "the tensor rule {:?} matches none of the {} tensors; `qrun inspect` lists their names",
-            rule.pattern.as_str(),
-            tensors.len()
-        )),
-    }
-}
-
-/// What to say of rules that match tensors and still decide nothing.
-fn idle_rules(rules: &[Rule], tensors: &[policy::Tensor<'_>], choices: &[Choice]) -> Vec<String> {
-    let idle = |(index, rule): (usize, &Rule)| {
-        if choices.iter().any(|c| c.reason == Reason::Rule(index)) {
-            return None;
-        }
-        let mut matched = tensors.iter().zip(choices);
-        let (tensor, choice) = matched.find(|(t, _)| rule.pattern.is_match(t.name))?;
-        Some(format!(
-            "the tensor rule {:?} decides nothing: what it matches is never quantized or decided \
-             by an earlier rule, such as {} ({})",
-            rule.pattern.as_str(),
-            tensor.name,
-            choice.why(rules)
-        ))
-    };
-    rules.iter().enumerate().filter_map(idle).collect()
 }
 
 /// What the mixes ask about a model.
@@ -261,10 +275,8 @@ mod tests {
         let tensors =
             names.map(|name| policy::Tensor { name, ty: GgmlType::F16, shape: &[256, 256] });
         for &mix in Mix::ALL {
-            let policy =
-                Policy { mix, rules: &[], keep_native_mxfp4: false, has_importance: false };
             // A mix may be refused; it is the arithmetic that counts.
-            let _ = policy.choose(&model, &tensors);
+            let _ = Policy::of(mix).choose(&model, &tensors);
         }
         // Nothing that is taken of the layers overflows, on 32 bits neither.
         assert!(u32::try_from(model.layers).is_ok_and(|n| n.checked_mul(7).is_some()));

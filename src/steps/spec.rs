@@ -110,7 +110,7 @@ pub struct TensorRule {
 }
 
 /// A format: a mix and its overrides.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FormatSpec {
     /// The name as the manifest has it; stands in file names.
     pub name: String,
@@ -118,6 +118,25 @@ pub struct FormatSpec {
     pub base: String,
     /// Overrides, first match wins.
     pub tensors: Vec<TensorRule>,
+    /// Every tensor that no override names gets the mix's base type.
+    pub pure: bool,
+    /// Type of `output.weight`; wins over the overrides.
+    pub output_tensor_type: Option<GgmlType>,
+    /// Type of the token embedding; wins over the overrides.
+    pub token_embedding_type: Option<GgmlType>,
+    /// Copy `output.weight` as it is.
+    pub leave_output_tensor: bool,
+    /// The importance matrix, if there is one.
+    pub imatrix: Option<ImatrixFile>,
+}
+
+/// An importance matrix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImatrixFile {
+    pub path: Utf8PathBuf,
+    /// Its path as the user typed it: the quantized file's metadata holds it, and has to be the
+    /// same wherever the workspace is.
+    pub name: String,
 }
 
 /// Where quantize reads: a GGUF file, or a checkpoint as convert would write it.

@@ -49,8 +49,11 @@ impl Nano {
     /// The checkpoint in a format.
     pub fn quantized(&self, format: &str, native_mxfp4: NativeMxfp4) -> Utf8PathBuf {
         let out = self.path(&format!("{format}-{native_mxfp4:?}.gguf"));
-        let format =
-            FormatSpec { name: format.to_owned(), base: format.to_owned(), tensors: Vec::new() };
+        let format = FormatSpec {
+            name: format.to_owned(),
+            base: format.to_owned(),
+            ..FormatSpec::default()
+        };
         let source = QuantizeSource::Gguf(self.f32());
         let spec = QuantizeSpec { source, format, native_mxfp4, out: out.clone(), force: true };
         quantize::run(&spec, &context()).unwrap();

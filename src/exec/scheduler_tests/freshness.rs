@@ -1,6 +1,7 @@
 //! What runs again after which change, and what does not.
 
 use super::*;
+use crate::steps::ImatrixFile;
 
 #[test]
 fn everything_runs_once_and_then_nothing_does() {
@@ -84,6 +85,40 @@ fn a_changed_override_redoes_its_format_only() {
     assert_eq!(plan[1].1, "waits for quantize:q4_K_S");
     let ran = run_job(&workspace, job);
     assert!(ran.iter().all(|s| s.contains("q4_K_S") || s == "report" || s == "publish"), "{ran:?}");
+}
+
+#[test]
+fn an_edited_importance_matrix_redoes_what_it_weighs_and_is_named() {
+    let workspace = Workspace::new();
+    let path = workspace.path.join("imatrix.gguf");
+    std::fs::write(&path, "importance").unwrap();
+    let mut job = workspace.job();
+    job.formats[1].spec.imatrix = Some(ImatrixFile { path: path.clone(), name: "one".into() });
+    run_job(&workspace, job.clone());
+    assert!(run_job(&workspace, job.clone()).is_empty());
+
+    std::fs::write(&path, "other importance").unwrap();
+    let plan = planned(&workspace, job.clone());
+    assert!(plan[0].1.starts_with("unverified, 16 B to hash in 1 file"), "{plan:?}");
+    assert_eq!(plan[1], ("quantize:q4_K_S".to_owned(), "waits for verify".to_owned()));
+    let stamp = crate::state::Stamp::of(&path).unwrap().unwrap();
+    let state = crate::state::State::open(&workspace.path).unwrap();
+    // As if somebody had verified it some time after the edit.
+    state.record_digest(&path, &stamp, &digest(&path).sha256).unwrap();
+    let ran = run_job(&workspace, job.clone());
+    assert!(ran.contains(&"quantize:q4_K_S".to_owned()), "{ran:?}");
+    let weighed = |id: &String| {
+        id.contains("q4_K_S") || ["verify", "report", "publish"].contains(&id.as_str())
+    };
+    assert!(ran.iter().all(weighed), "{ran:?}");
+
+    // The quantized file names the matrix.
+    let renamed = workspace.path.join("renamed.gguf");
+    std::fs::copy(&path, &renamed).unwrap();
+    job.formats[1].spec.imatrix = Some(ImatrixFile { path: renamed, name: "two".into() });
+    let plan = planned(&workspace, job);
+    let step = plan.iter().find(|(id, _)| id == "quantize:q4_K_S").unwrap();
+    assert_eq!(step.1, "format.imatrix.name: one -> two");
 }
 
 #[test]

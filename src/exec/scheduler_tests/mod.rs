@@ -120,7 +120,10 @@ fn fake(spec: &StepSpec, tick: u64) -> Result<Value, StepError> {
         StepSpec::Quantize(spec) => {
             let crate::steps::QuantizeSource::Gguf(source) = &spec.source else { panic!() };
             let source = std::fs::read_to_string(source).unwrap();
-            let content = format!("{source} as {} {:?}", spec.format.base, spec.format.tensors);
+            let mut content = format!("{source} as {} {:?}", spec.format.base, spec.format.tensors);
+            if let Some(imatrix) = &spec.format.imatrix {
+                content.push_str(&std::fs::read_to_string(&imatrix.path).unwrap());
+            }
             return write(&spec.out, content, spec.force);
         }
         StepSpec::Publish(spec) => {

@@ -39,6 +39,11 @@ impl Chooser {
         self.model.heads.checked_div(self.model.kv_heads).unwrap_or(0)
     }
 
+    /// Whether a tensor of this role is the output projection.
+    pub(super) fn is_output(&self, role: Role) -> bool {
+        role == Role::Output || self.tied && role == Role::TokenEmbedding
+    }
+
     pub(super) fn choose(&mut self, tensor: &Tensor) -> Result<GgmlType, PolicyError> {
         use GgmlType as T;
         use Mix as M;
@@ -48,7 +53,7 @@ impl Chooser {
             return Ok(base);
         }
         let role = Role::of(tensor.name);
-        if role == Role::Output || self.tied && role == Role::TokenEmbedding {
+        if self.is_output(role) {
             return Ok(self.output(tensor));
         }
         Ok(match mix {

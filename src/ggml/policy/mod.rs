@@ -3,9 +3,10 @@
 //!
 //! Makes the choices of llama.cpp's `src/llama-quant.cpp`, build b11434, for architectures to
 //! which that file gives no rules of their own (it does to Falcon, the 70B Llama, GLM-5 and
-//! Bailing 3). Two differences, both on purpose: rules also count when the mix is one of floats,
-//! where `llama-quantize` passes over `--tensor-type` in silence, and MXFP4 can be kept without a
-//! rule.
+//! Bailing 3). Three differences, all on purpose: rules also count when the mix is one of floats,
+//! where `llama-quantize` passes over `--tensor-type` in silence; MXFP4 can be kept without a rule;
+//! and a type asked for the output or the token embedding falls back as any other does where its
+//! block size does not divide the columns, where `llama-quantize` aborts.
 
 mod mixes;
 mod role;
@@ -57,8 +58,33 @@ pub struct Policy<'a> {
     pub rules: &'a [Rule],
     /// Leave tensors that are MXFP4 as they are.
     pub keep_native_mxfp4: bool,
+    /// Give every tensor the mix's base type instead of what the mix says of it; rules still win.
+    pub pure: bool,
+    /// Type of `output.weight`, or of the token embedding where that is the output too. Wins over
+    /// the rules.
+    pub output: Option<GgmlType>,
+    /// Type of the token embedding. Wins over the rules, except for the embedding per layer.
+    pub token_embedding: Option<GgmlType>,
+    /// Leave `output.weight` as it is.
+    pub leave_output: bool,
     /// Whether there is an importance matrix: some choices depend on it.
     pub has_importance: bool,
+}
+
+impl Policy<'_> {
+    /// The mix's own choices, and nothing else asked for.
+    pub const fn of(mix: Mix) -> Self {
+        Policy {
+            mix,
+            rules: &[],
+            keep_native_mxfp4: false,
+            pure: false,
+            output: None,
+            token_embedding: None,
+            leave_output: false,
+            has_importance: false,
+        }
+    }
 }
 
 /// The type of one tensor, with its reason; the [`Display`](fmt::Display) form says it in words.
@@ -68,6 +94,8 @@ pub struct Choice {
     pub reason: Reason,
     /// The type that would have been chosen had its block size divided the columns.
     pub fallback: Option<Fallback>,
+    /// Whether the tensor would be garbage if it were quantized to this type without importance.
+    pub needs_importance: bool,
 }
 
 /// A type that a tensor's shape rules out.
@@ -83,6 +111,12 @@ pub struct Fallback {
 pub enum Reason {
     /// The mix says so.
     Mix(Mix),
+    /// The mix's base type, for every tensor.
+    Pure(Mix),
+    /// [`Policy::output`] says so.
+    Output,
+    /// [`Policy::token_embedding`] says so.
+    TokenEmbedding,
     /// This rule says so; an index into [`Policy::rules`].
     Rule(usize),
     /// It is MXFP4 and stays so.
@@ -96,6 +130,9 @@ impl Choice {
     pub fn why(&self, rules: &[Rule]) -> String {
         let mut why = match self.reason {
             Reason::Mix(mix) => format!("{mix} mix"),
+            Reason::Pure(mix) => format!("pure {mix}"),
+            Reason::Output => "output tensor type".to_owned(),
+            Reason::TokenEmbedding => "token embedding type".to_owned(),
             Reason::Rule(index) => {
                 let pattern = rules.get(index).map_or("", |r| r.pattern.as_str());
                 format!("rule {pattern}")
@@ -120,11 +157,6 @@ impl fmt::Display for Fallback {
 /// Why types could not be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error(
-        "tensor {tensor} would become {ty}, which is garbage without an importance matrix; \
-         give one, or choose a format with more bits than {mix}"
-    )]
-    NeedsImportance { tensor: String, ty: GgmlType, mix: Mix },
     #[error("tensor {tensor} names no layer below {layers}; expected blk.N. with N < {layers}")]
     BadLayer { tensor: String, layers: usize },
 }
@@ -135,8 +167,7 @@ impl Policy<'_> {
     ///
     /// # Errors
     ///
-    /// A type that needs an importance matrix where there is none, and a tensor of a mixture of
-    /// experts whose layer cannot be told from its name.
+    /// A tensor of a mixture of experts whose layer cannot be told from its name.
     pub fn choose(&self, model: &Model, tensors: &[Tensor]) -> Result<Vec<Choice>, PolicyError> {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         // The mixes count tensors of a role, so the order matters.
@@ -150,26 +181,56 @@ impl Policy<'_> {
     }
 
     fn choose_one(&self, chooser: &mut Chooser, tensor: &Tensor) -> Result<Choice, PolicyError> {
+        let kept =
+            |reason| Choice { ty: tensor.ty, reason, fallback: None, needs_importance: false };
         if let Some(what) = role::never_quantized(tensor.name, tensor.shape) {
-            return Ok(Choice { ty: tensor.ty, reason: Reason::Never(what), fallback: None });
+            return Ok(kept(Reason::Never(what)));
+        }
+        let role = Role::of(tensor.name);
+        if self.leave_output && role == Role::Output {
+            return Ok(kept(Reason::Never("the output tensor")));
         }
         let rule = self.rules.iter().position(|r| r.pattern.is_match(tensor.name));
-        let (wanted, reason) = if let Some(index) = rule {
+        let (wanted, reason) = if let Some(asked) = self.asked(role, tensor.name, rule.is_some()) {
+            asked
+        } else if let Some(index) = rule {
             (self.rules[index].ty, Reason::Rule(index))
         } else if self.keep_native_mxfp4 && tensor.ty == GgmlType::MXFP4 {
-            return Ok(Choice { ty: tensor.ty, reason: Reason::NativeMxfp4, fallback: None });
+            return Ok(kept(Reason::NativeMxfp4));
+        } else if self.pure {
+            (self.mix.base(), Reason::Pure(self.mix))
+        } else if let Some(ty) = self.output.filter(|_| chooser.is_output(role)) {
+            (ty, Reason::Output)
         } else {
             (chooser.choose(tensor)?, Reason::Mix(self.mix))
         };
         let columns = tensor.shape[0];
         let ty = fit(wanted, columns);
-        if !self.has_importance && needs_importance(tensor.name, ty, self.mix) {
-            let (tensor, mix) = (tensor.name.to_owned(), self.mix);
-            return Err(PolicyError::NeedsImportance { tensor, ty, mix });
-        }
         let fallback = (ty != wanted).then_some(Fallback { from: wanted, columns });
-        Ok(Choice { ty, reason, fallback })
+        let needs_importance = needs_importance(tensor.name, ty, self.mix);
+        Ok(Choice { ty, reason, fallback, needs_importance })
     }
+
+    /// The type that the user asks for, for a tensor of this role whatever the rules say.
+    fn asked(&self, role: Role, name: &str, has_rule: bool) -> Option<(GgmlType, Reason)> {
+        match role {
+            // The embedding per layer is large and a tensor of its own, so a rule may name it.
+            Role::TokenEmbedding if has_rule && name == role::PER_LAYER_EMBEDDING => None,
+            Role::TokenEmbedding => self.token_embedding.map(|ty| (ty, Reason::TokenEmbedding)),
+            Role::Output => self.output.map(|ty| (ty, Reason::Output)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `name` is of a table that tokens are looked up in.
+pub fn is_token_embedding(name: &str) -> bool {
+    Role::of(name) == Role::TokenEmbedding
+}
+
+/// Whether `name` is of the token embedding or the output projection.
+pub fn is_embedding_or_output(name: &str) -> bool {
+    is_token_embedding(name) || Role::of(name) == Role::Output
 }
 
 /// The order in which llama-quantize chooses types and writes tensors: those outside of layers,
@@ -204,7 +265,7 @@ fn fit(wanted: GgmlType, columns: u64) -> GgmlType {
 /// Whether the result would be garbage without importance: llama.cpp refuses it too.
 fn needs_importance(name: &str, ty: GgmlType, mix: Mix) -> bool {
     use GgmlType::*;
-    if matches!(Role::of(name), Role::TokenEmbedding | Role::Output) {
+    if is_embedding_or_output(name) {
         return false;
     }
     match ty {

@@ -1,5 +1,8 @@
 //! What a tensor is, told from its name.
 
+/// The token embedding that some models have for each layer beside the one at their front.
+pub(super) const PER_LAYER_EMBEDDING: &str = "per_layer_token_embd.weight";
+
 /// The part a tensor plays, as far as mixes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -34,7 +37,7 @@ impl Role {
         ];
         match name {
             "output.weight" => Role::Output,
-            "token_embd.weight" | "per_layer_token_embd.weight" => Role::TokenEmbedding,
+            "token_embd.weight" | PER_LAYER_EMBEDDING => Role::TokenEmbedding,
             _ => {
                 PARTS.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, r)| *r)
             }

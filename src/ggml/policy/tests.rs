@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod snapshot;
+
 /// Tensors by name, of each format.
 type Formats<T> = BTreeMap<String, BTreeMap<String, T>>;
 
@@ -34,7 +36,7 @@ fn agrees(
         source.iter().map(|(name, (ty, shape, _))| Tensor { name, ty: *ty, shape }).collect();
     for (format, expected) in formats {
         let mix: Mix = format.parse().unwrap();
-        let policy = Policy { mix, rules: &[], keep_native_mxfp4, has_importance };
+        let policy = Policy { keep_native_mxfp4, has_importance, ..Policy::of(mix) };
         let choices = policy.choose(&NANO, &tensors).unwrap();
         for (tensor, choice) in tensors.iter().zip(&choices) {
             let expected = expected.get(tensor.name).map_or(tensor.ty, |(ty, _)| *ty);
@@ -73,7 +75,7 @@ fn one(policy: Policy, name: &str, ty: GgmlType, shape: &[u64]) -> Choice {
 }
 
 fn plain(mix: Mix) -> Policy<'static> {
-    Policy { mix, rules: &[], keep_native_mxfp4: true, has_importance: false }
+    Policy { keep_native_mxfp4: true, ..Policy::of(mix) }
 }
 
 #[test]
@@ -150,13 +152,67 @@ fn the_order_of_tensors_does_not_matter() {
 }
 
 #[test]
-fn garbage_without_importance_is_refused() {
-    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8 };
-    let name = "blk.5.attn_output.weight";
-    let tensors = [Tensor { name, ty: GgmlType::F32, shape: &[4096, 2880] }];
-    let error = plain(Mix::Q2_K_S).choose(&model, &tensors).unwrap_err();
-    let (tensor, ty, mix) = (name.to_owned(), GgmlType::Q2_K, Mix::Q2_K_S);
-    assert_eq!(error, PolicyError::NeedsImportance { tensor, ty, mix });
+fn what_is_garbage_without_importance_says_so() {
+    let attention: (&str, &[u64]) = ("blk.5.attn_output.weight", &[4096, 2880]);
+    let output: (&str, &[u64]) = ("output.weight", &[4096, 2048]);
+    for (mix, (name, shape), needs) in [
+        (Mix::Q2_K_S, attention, true),
+        (Mix::Q2_K, attention, false),
+        (Mix::IQ2_XXS, attention, true),
+        (Mix::IQ3_S, attention, false),
+        (Mix::IQ2_XXS, output, false),
+    ] {
+        let policy = Policy { output: Some(GgmlType::IQ2_XXS), ..plain(mix) };
+        let choice = one(policy, name, GgmlType::F32, shape);
+        assert_eq!(choice.needs_importance, needs, "{mix} {name}");
+    }
+}
+
+#[test]
+fn what_is_asked_of_embedding_and_output_wins_over_rules_and_pure() {
+    let rules = [Rule { pattern: Regex::new("embd|output").unwrap(), ty: GgmlType::Q4_0 }];
+    let policy = Policy {
+        rules: &rules,
+        pure: true,
+        output: Some(GgmlType::Q6_K),
+        token_embedding: Some(GgmlType::Q5_K),
+        ..plain(Mix::Q4_K_M)
+    };
+    let cases: [(&str, u64, GgmlType, &str); 6] = [
+        ("token_embd.weight", 4096, GgmlType::Q5_K, "token embedding type"),
+        ("per_layer_token_embd.weight", 4096, GgmlType::Q4_0, "rule embd|output"),
+        ("output.weight", 4096, GgmlType::Q6_K, "output tensor type"),
+        (
+            "output.weight",
+            2880,
+            GgmlType::Q8_0,
+            "output tensor type; 2880 columns are no multiple of 256: q6_K falls back to q8_0",
+        ),
+        ("blk.0.attn_output.weight", 4096, GgmlType::Q4_0, "rule embd|output"),
+        ("blk.0.attn_v.weight", 4096, GgmlType::Q4_K, "pure q4_K_M"),
+    ];
+    for (name, columns, ty, why) in cases {
+        let choice = one(policy, name, GgmlType::F32, &[columns, 512]);
+        assert_eq!((choice.ty, choice.why(&rules).as_str()), (ty, why), "{name}");
+    }
+    let leave = Policy { leave_output: true, ..policy };
+    let choice = one(leave, "output.weight", GgmlType::BF16, &[4096, 512]);
+    assert_eq!(
+        (choice.ty, choice.why(&rules).as_str()),
+        (GgmlType::BF16, "kept: the output tensor")
+    );
+}
+
+#[test]
+fn an_embedding_that_is_the_output_too_gets_the_output_type() {
+    let model = Model { layers: 1, experts: 0, heads: 4, kv_heads: 2 };
+    let tensor = Tensor { name: "token_embd.weight", ty: GgmlType::F32, shape: &[4096, 512] };
+    let policy = Policy { output: Some(GgmlType::Q5_1), ..plain(Mix::Q4_K_M) };
+    let choice = policy.choose(&model, &[tensor]).unwrap()[0];
+    assert_eq!((choice.ty, choice.reason), (GgmlType::Q5_1, Reason::Output));
+    // As llama-quantize does: without mixtures it is a tensor like any other.
+    let pure = Policy { pure: true, ..policy };
+    assert_eq!(pure.choose(&model, &[tensor]).unwrap()[0].ty, GgmlType::Q4_K);
 }
 
 #[test]

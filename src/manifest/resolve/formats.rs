@@ -7,10 +7,15 @@ use super::Resolver;
 use crate::ggml::{GgmlType, Mix};
 use crate::manifest::diagnostic::did_you_mean;
 use crate::manifest::{job, raw};
-use crate::steps::{FormatSpec, TensorRule};
+use crate::steps::{FormatSpec, ImatrixFile, TensorRule};
 
 impl Resolver<'_> {
-    pub(super) fn formats(&mut self, formats: &[raw::Format]) -> Vec<job::Format> {
+    /// The formats; `imatrix` is for those that name none of their own.
+    pub(super) fn formats(
+        &mut self,
+        formats: &[raw::Format],
+        imatrix: Option<&ImatrixFile>,
+    ) -> Vec<job::Format> {
         if formats.is_empty() {
             let help = "add a `[[format]]` with `name = \"q4_K_M\"` and `role = \"baseline\"`";
             self.problems.add(0..0, "no formats to make", "", Some(help.to_owned()));
@@ -38,7 +43,7 @@ impl Resolver<'_> {
                 let help = "keep one: the others are compared with it".to_owned();
                 self.problems.add(role.span(), message, "a second one", Some(help));
             }
-            let spec = self.format_spec(format);
+            let spec = self.format_spec(format, imatrix);
             resolved.push(job::Format { spec, baseline: is_baseline });
         }
         let role_given = formats.iter().any(|format| format.role.is_some());
@@ -55,16 +60,42 @@ impl Resolver<'_> {
         resolved
     }
 
-    fn format_spec(&mut self, format: &raw::Format) -> FormatSpec {
+    fn format_spec(&mut self, format: &raw::Format, imatrix: Option<&ImatrixFile>) -> FormatSpec {
         let base = format.base.as_ref().unwrap_or(&format.name);
         let help = format.base.is_none().then(|| {
             "a name that is no mix needs a `base`, for example `base = \"q4_K_S\"`".to_owned()
         });
+        let name = format.name.get_ref();
+        let own = self.imatrix(format.imatrix.as_ref(), &format!("format.imatrix ({name})"));
+        let leave = format.leave_output_tensor.as_ref().filter(|leave| *leave.get_ref());
+        if let (Some(leave), Some(_)) = (leave, &format.output_tensor_type) {
+            let message = "`output.weight` cannot be left as it is and get a type";
+            let help = "leave out `leave_output_tensor`, or `output_tensor_type`".to_owned();
+            self.problems.add(leave.span(), message, "not with a type", Some(help));
+        }
+        let mut asked = |ty: &Option<Spanned<String>>| self.ggml_type(ty.as_ref()?);
         FormatSpec {
-            name: format.name.get_ref().clone(),
+            output_tensor_type: asked(&format.output_tensor_type),
+            token_embedding_type: asked(&format.token_embedding_type),
+            name: name.clone(),
             base: self.mix(base, help),
             tensors: format.tensors.iter().filter_map(|rule| self.rule(rule)).collect(),
+            pure: format.pure,
+            leave_output_tensor: leave.is_some(),
+            imatrix: own.or_else(|| imatrix.cloned()),
         }
+    }
+
+    /// An importance matrix that `key` names.
+    pub(super) fn imatrix(
+        &mut self,
+        path: Option<&Spanned<String>>,
+        key: &str,
+    ) -> Option<ImatrixFile> {
+        let named = path?;
+        let path = self.path(named);
+        self.files.input(&path, key, named.span());
+        Some(ImatrixFile { path, name: named.get_ref().clone() })
     }
 
     /// The canonical spelling of a mix.
@@ -94,22 +125,35 @@ impl Resolver<'_> {
             let help = "in TOML, 'single quotes' keep backslashes as they are".to_owned();
             self.problems.add(rule.pattern.span(), message, "here", Some(help));
         }
-        let ggml_type = rule.ggml_type.get_ref().parse::<GgmlType>();
-        if ggml_type.is_err() {
-            let known = GgmlType::ALL.iter().map(|ty| ty.name());
-            let name = rule.ggml_type.get_ref();
-            let help = match name.parse::<Mix>() {
-                Ok(mix) => Some(format!("{mix} is a mix; a tensor's type is `{}`", mix.base())),
-                Err(_) => did_you_mean(name, known),
-            };
-            let message = format!("unknown tensor type {name:?}");
-            self.problems.add(rule.ggml_type.span(), message, "not a ggml type", help);
-        }
+        let ggml_type = self.ggml_type(&rule.ggml_type);
         regex.ok()?;
-        Some(TensorRule { pattern: rule.pattern.get_ref().clone(), ggml_type: ggml_type.ok()? })
+        Some(TensorRule { pattern: rule.pattern.get_ref().clone(), ggml_type: ggml_type? })
     }
 
-    pub(super) fn references(&mut self, references: &[raw::Reference]) -> Vec<job::Reference> {
+    /// The type of this name, if there is one.
+    fn ggml_type(&mut self, named: &Spanned<String>) -> Option<GgmlType> {
+        let name = named.get_ref();
+        match name.parse::<GgmlType>() {
+            Ok(ty) => Some(ty),
+            Err(_) => {
+                let known = GgmlType::ALL.iter().map(|ty| ty.name());
+                let help = match name.parse::<Mix>() {
+                    Ok(mix) => Some(format!("{mix} is a mix; a tensor's type is `{}`", mix.base())),
+                    Err(_) => did_you_mean(name, known),
+                };
+                let message = format!("unknown tensor type {name:?}");
+                self.problems.add(named.span(), message, "not a ggml type", help);
+                None
+            }
+        }
+    }
+
+    /// The references; `imatrix` is for those that the job makes.
+    pub(super) fn references(
+        &mut self,
+        references: &[raw::Reference],
+        imatrix: Option<&ImatrixFile>,
+    ) -> Vec<job::Reference> {
         let mut resolved: Vec<job::Reference> = Vec::new();
         for reference in references {
             let name = reference.name.get_ref();
@@ -141,7 +185,12 @@ impl Resolver<'_> {
                         );
                     }
                     let base = self.mix(format, None);
-                    let spec = FormatSpec { name: name.clone(), base, tensors: Vec::new() };
+                    let spec = FormatSpec {
+                        name: name.clone(),
+                        base,
+                        imatrix: imatrix.cloned(),
+                        ..FormatSpec::default()
+                    };
                     let gguf = self.output(&reference.gguf, key);
                     (gguf, job::ReferenceOrigin::Made(spec))
                 }

@@ -60,7 +60,8 @@ impl Resolver<'_> {
         self.files.input(&lock, "the lock file", 0..0);
         let input = self.input(manifest.input);
         let convert = self.convert(manifest.convert);
-        let formats = self.formats(&manifest.format);
+        let imatrix = self.imatrix(manifest.quantize.imatrix.as_ref(), "quantize.imatrix");
+        let formats = self.formats(&manifest.format, imatrix.as_ref());
         let quantize = self.quantize(manifest.quantize, &formats);
         let job = job::Job {
             name: self.name.clone(),
@@ -72,7 +73,7 @@ impl Resolver<'_> {
             convert,
             quantize,
             formats,
-            references: self.references(&manifest.reference),
+            references: self.references(&manifest.reference, imatrix.as_ref()),
             load_check: job::LoadCheck { timeout: self.timeout(&manifest.load_check.timeout) },
             bench: self.bench(manifest.bench),
             evaluate: manifest.evaluate.map(|evaluate| self.evaluate(evaluate)),

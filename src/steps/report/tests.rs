@@ -109,7 +109,7 @@ fn candidate(name: &str, ms: f64, kl: f64) -> ReportCandidate {
         format: FormatSpec {
             name: name.to_owned(),
             base: "q4_K_S".to_owned(),
-            tensors: Vec::new(),
+            ..FormatSpec::default()
         },
         baseline: name == "q4_K_M",
         quantize: Some(

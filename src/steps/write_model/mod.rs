@@ -17,7 +17,7 @@ use super::journal::{Entry, Journal};
 use super::output::Output;
 use super::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
 use crate::ggml::{self, GgmlType};
-use crate::gguf::{Layout, Metadata, TensorInfo, TensorSource};
+use crate::gguf::{Imatrix, Importance, Layout, Metadata, TensorInfo, TensorSource};
 use rows::Producer;
 use writer::Writer;
 
@@ -47,6 +47,8 @@ pub(super) struct ModelFile<'a> {
     pub replace: bool,
     /// What the source is, so that a journal of another one does not count.
     pub identity: &'a str,
+    /// How much the columns weigh where a tensor is quantized, for those tensors that it holds.
+    pub importance: Option<&'a Imatrix>,
     /// See [`FLUSH_BYTES`].
     pub flush_bytes: u64,
 }
@@ -55,6 +57,13 @@ impl ModelFile<'_> {
     /// Name, type and shape of the tensors as they will be.
     pub fn infos(&self) -> Vec<TensorInfo> {
         infos(self.source, self.targets)
+    }
+
+    /// How much the columns of a tensor weigh; `None` too where the matrix is not of its size, as
+    /// may be for the token embedding.
+    fn importance(&self, info: &TensorInfo) -> Option<Importance<'_>> {
+        let importance = self.importance?.get(&info.name)?;
+        (importance.len() == info.columns() * matrices(info)).then_some(importance)
     }
 
     /// Writes the file.
@@ -138,7 +147,10 @@ impl ModelFile<'_> {
     fn check_types(&self) -> Result<(), StepError> {
         for target in self.targets {
             let info = &self.source.tensors()[target.source];
-            if info.ggml_type != target.ggml_type && ggml::needs_importance(target.ggml_type) {
+            if info.ggml_type != target.ggml_type
+                && ggml::needs_importance(target.ggml_type)
+                && self.importance(info).is_none()
+            {
                 let error = ggml::QuantizeError::NeedsImportance(target.ggml_type);
                 let message = format!("tensor {}: {error}", info.name);
                 return Err(StepError::new(ErrorClass::Step, message));
@@ -218,6 +230,16 @@ pub(super) fn infos(source: &dyn TensorSource, targets: &[Target]) -> Vec<Tensor
         .iter()
         .map(|t| TensorInfo { ggml_type: t.ggml_type, ..source.tensors()[t.source].clone() })
         .collect()
+}
+
+/// Matrices that a tensor is made of: one, or one for each expert.
+pub(super) fn matrices(info: &TensorInfo) -> usize {
+    info.rows() / matrix_rows(info)
+}
+
+/// Rows of each of its matrices.
+fn matrix_rows(info: &TensorInfo) -> usize {
+    info.shape.get(1).map_or(1, |&rows| rows as usize)
 }
 
 /// Bytes of data and number of weights.

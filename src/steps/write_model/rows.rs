@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use rayon::prelude::*;
 
 use super::writer::Batch;
-use super::{ModelFile, Target};
-use crate::ggml::{self, QuantizeError};
-use crate::gguf::{TensorInfo, TensorSource};
+use super::{ModelFile, Target, matrix_rows};
+use crate::ggml::{self, GgmlType, QuantizeError};
+use crate::gguf::{Importance, TensorInfo, TensorSource};
 use crate::steps::{Context, ErrorClass, StepError};
 
 /// Weights that one thread makes at a time; their floats fit into a core's cache.
@@ -35,6 +35,7 @@ impl Producer<'_> {
     pub fn run(&mut self, first: usize) -> Result<(), StepError> {
         for (target, info) in self.file.targets.iter().zip(self.infos).skip(first) {
             let row_bytes = info.row_bytes();
+            let importance = self.file.importance(info);
             let piece_rows = (PIECE / info.columns()).max(1);
             let batch_rows = piece_rows * PIECES;
             for (number, start) in (0..info.rows()).step_by(batch_rows).enumerate() {
@@ -49,7 +50,8 @@ impl Producer<'_> {
                     .par_chunks_mut(piece_rows * row_bytes)
                     .enumerate()
                     .map_init(Scratch::default, |scratch, (i, out)| {
-                        scratch.make(self.file.source, *target, info, start + i * piece_rows, out)
+                        let first = start + i * piece_rows;
+                        scratch.make(self.file.source, *target, info, importance, first, out)
                     })
                     // The first in the file's order, whichever thread was faster.
                     .find_map_first(Result::err);
@@ -76,6 +78,7 @@ impl Producer<'_> {
 struct Scratch {
     stored: Vec<u8>,
     floats: Vec<f32>,
+    importance: Vec<f32>,
 }
 
 impl Scratch {
@@ -85,6 +88,7 @@ impl Scratch {
         source: &dyn TensorSource,
         target: Target,
         info: &TensorInfo,
+        importance: Option<Importance<'_>>,
         first: usize,
         out: &mut [u8],
     ) -> Result<(), StepError> {
@@ -110,8 +114,37 @@ impl Scratch {
         self.floats.resize(rows.len() * info.columns(), 0.0);
         ggml::dequantize(from.ggml_type, stored, &mut self.floats)
             .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", info.name)))?;
-        ggml::quantize(target.ggml_type, &self.floats, info.columns(), None, out)
-            .map_err(|e| quantize_error(info, first, e))
+        let Some(importance) = importance else {
+            return ggml::quantize(target.ggml_type, &self.floats, info.columns(), None, out)
+                .map_err(|e| quantize_error(info, first, e));
+        };
+        self.quantize_by_matrix(target.ggml_type, info, importance, first, out)
+    }
+
+    /// Quantizes the floats, rows from `first` on: those of one matrix at a time, because each
+    /// expert has an importance of its own.
+    fn quantize_by_matrix(
+        &mut self,
+        ty: GgmlType,
+        info: &TensorInfo,
+        importance: Importance<'_>,
+        first: usize,
+        out: &mut [u8],
+    ) -> Result<(), StepError> {
+        let (columns, row_bytes) = (info.columns(), info.row_bytes());
+        let end = first + out.len() / row_bytes;
+        let mut row = first;
+        while row < end {
+            let matrix = row / matrix_rows(info);
+            let next = end.min((matrix + 1) * matrix_rows(info));
+            importance.read(matrix, columns, &mut self.importance);
+            let floats = &self.floats[(row - first) * columns..(next - first) * columns];
+            let out = &mut out[(row - first) * row_bytes..(next - first) * row_bytes];
+            ggml::quantize(ty, floats, columns, Some(&self.importance), out)
+                .map_err(|e| quantize_error(info, row, e))?;
+            row = next;
+        }
+        Ok(())
     }
 }
 

@@ -109,6 +109,7 @@ impl Place {
             out: &self.out,
             replace: false,
             identity,
+            importance: None,
             flush_bytes: 0,
         };
         file.write(ctx)
@@ -300,6 +301,7 @@ fn a_type_without_its_importance_is_refused_before_anything_is_written() {
         out: &place.out,
         replace: false,
         identity: "",
+        importance: None,
         flush_bytes: 0,
     };
     let error = file.write(&context(&Recorder::new())).unwrap_err();
@@ -319,6 +321,7 @@ fn another_build_continues_nothing() {
         out: &place.out,
         replace: false,
         identity: "",
+        importance: None,
         flush_bytes: 0,
     };
     let layout = Layout::new(&model.metadata, &[]).unwrap();

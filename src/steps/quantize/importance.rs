@@ -1,0 +1,169 @@
+//! The importance matrix of a quantize step: whether it fits the model and the types that were
+//! chosen, and what the quantized file says of it. As llama-quantize has it.
+
+use crate::ggml::{
+    self,
+    policy::{self, Choice},
+};
+use crate::gguf::{Imatrix, Metadata, TensorInfo, Value};
+use crate::steps::write_model::matrices;
+use crate::steps::{FormatSpec, ImatrixFile};
+
+/// Bytes that llama-quantize keeps of a text which it sets in the metadata.
+const LONGEST_TEXT: usize = 127;
+
+/// What there is of importance for one tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Importance {
+    /// The tensor is copied, or its type has no use for importance.
+    NotUsed,
+    Used,
+    /// There is none; the tensor is quantized without.
+    Missing,
+    /// There is none, and without it the tensor would be garbage.
+    MissingAndNeeded,
+    /// As many values as these, which is not what the tensor has.
+    WrongSize(usize),
+}
+
+impl Importance {
+    /// Of the tensor `from`, for which `choice` was made.
+    pub fn of(matrix: Option<&Imatrix>, from: &TensorInfo, choice: &Choice) -> Self {
+        let copied = from.ggml_type == choice.ty;
+        // Some quantizers cannot do without it, whatever the tensor.
+        let needed = choice.needs_importance || !copied && ggml::needs_importance(choice.ty);
+        let found = match matrix {
+            // Copied or not: nobody knows whether it had importance when it got its type.
+            None if needed => return Importance::MissingAndNeeded,
+            None => return Importance::NotUsed,
+            Some(_) if copied => return Importance::NotUsed,
+            Some(matrix) => matrix.get(&from.name).map(|importance| importance.len()),
+        };
+        match found {
+            // A matrix may have any number of values for the embedding: it is no matrix product.
+            Some(n) if n != values(from) && !policy::is_token_embedding(&from.name) => {
+                Importance::WrongSize(n)
+            }
+            _ if !choice.ty.uses_importance() => Importance::NotUsed,
+            Some(n) if n == values(from) => Importance::Used,
+            _ if needed => Importance::MissingAndNeeded,
+            _ => Importance::Missing,
+        }
+    }
+
+    /// What there is to say of it beside the reason for a type.
+    pub fn why(self) -> Option<&'static str> {
+        match self {
+            Importance::NotUsed => None,
+            Importance::Used => Some("weighed by importance"),
+            Importance::Missing => Some("no importance is known"),
+            Importance::MissingAndNeeded => Some("needs importance"),
+            Importance::WrongSize(_) => Some("its importance is of another size"),
+        }
+    }
+}
+
+/// Values that a matrix should have for a tensor.
+fn values(info: &TensorInfo) -> usize {
+    info.columns() * matrices(info)
+}
+
+/// Why the step has to be refused, with an example; `None` where it need not be.
+pub(super) fn problem(
+    format: &FormatSpec,
+    tensors: &[TensorInfo],
+    choices: &[Choice],
+    importance: &[Importance],
+) -> Option<String> {
+    let name = &format.name;
+    let of_which = |which: fn(&Importance) -> bool| {
+        let mut found = (0..tensors.len()).filter(|&i| which(&importance[i]));
+        found.next().map(|first| (first, 1 + found.count()))
+    };
+    let file = format.imatrix.as_ref().map(|file| &file.path);
+    if let Some((first, _)) = of_which(|i| matches!(i, Importance::WrongSize(_)))
+        && let (Importance::WrongSize(found), Some(file)) = (importance[first], file)
+    {
+        let info = &tensors[first];
+        return Some(format!(
+            "format {name}: the importance matrix {file} has {found} values for tensor {}, expected \
+             {} ({} columns, {} matrices); use one that was measured on this very model",
+            info.name,
+            values(info),
+            info.columns(),
+            matrices(info)
+        ));
+    }
+    let (first, count) = of_which(|i| *i == Importance::MissingAndNeeded)?;
+    let (tensor, ty) = (&tensors[first].name, choices[first].ty);
+    let what = match count {
+        1 => format!("tensor {tensor} would be garbage as {ty} without importance"),
+        n => format!("{n} tensors would be garbage without importance, such as {tensor} as {ty}"),
+    };
+    Some(match file {
+        None => format!(
+            "format {name} needs an importance matrix: {what}; give one that llama-imatrix made \
+             (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits"
+        ),
+        Some(file) => format!(
+            "format {name}: {what}, and the importance matrix {file} has no entry for it; use one \
+             that was measured on this very model, or give the tensor a type of more bits"
+        ),
+    })
+}
+
+/// What is odd about the matrix and no reason to stop.
+pub(super) fn warnings(
+    matrix: &Imatrix,
+    tensors: &[TensorInfo],
+    importance: &[Importance],
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let names: std::collections::HashSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+    let mut unknown = matrix.names().filter(|name| !names.contains(name));
+    if let Some(example) = unknown.next() {
+        warnings.push(format!(
+            "{} of the {} entries of the importance matrix {} are of no tensor of the model, such \
+             as {example}",
+            1 + unknown.count(),
+            matrix.names().len(),
+            matrix.path()
+        ));
+    }
+    // llama-imatrix measures neither the embedding nor, unless it is told to, the output.
+    let mut without = tensors.iter().zip(importance).filter(|(info, importance)| {
+        **importance == Importance::Missing && !policy::is_embedding_or_output(&info.name)
+    });
+    if let Some((example, _)) = without.next() {
+        warnings.push(format!(
+            "the importance matrix {} has no entry for {} tensors, which are quantized without, \
+             such as {}",
+            matrix.path(),
+            1 + without.count(),
+            example.name
+        ));
+    }
+    warnings
+}
+
+/// Says in `metadata` which matrix it was; what it says of an earlier one and this one does not
+/// know stays.
+pub(super) fn set_metadata(metadata: &mut Metadata, file: &ImatrixFile, matrix: &Imatrix) {
+    let text =
+        |text: &str| Value::String(text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned());
+    let values = [
+        ("quantize.imatrix.file", Some(text(&file.name))),
+        ("quantize.imatrix.dataset", matrix.dataset().map(text)),
+        (
+            "quantize.imatrix.entries_count",
+            u32::try_from(matrix.names().len()).ok().map(Value::U32),
+        ),
+        ("quantize.imatrix.chunks_count", matrix.chunks().map(Value::U32)),
+    ];
+    for (key, value) in values {
+        if let Some(value) = value {
+            metadata.remove(key);
+            metadata.set(key, value);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What `qrun quantize` makes of its options, as a user runs it: importance matrices that are
+//! missing, damaged or of another model, and the types that llama-quantize gives for the same
+//! options (`oracle/options.json`).
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use qrun::gguf::Imatrix;
+use serde::Deserialize;
+use serde_json::Value;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
+/// A directory with the matrix `nano.imatrix.gguf`, and others made from it.
+struct Place(tempfile::TempDir);
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let matrix = format!("{FIXTURES}/oracle/nano.imatrix.gguf");
+        fs::copy(matrix, place.0.path().join("nano.imatrix.gguf")).unwrap();
+        place
+    }
+
+    /// `qrun quantize` of the nano checkpoint with its experts requantized.
+    fn quantize(&self, options: &[&str]) -> Ran {
+        let checkpoint = format!("{FIXTURES}/gpt-oss-nano");
+        let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
+            .current_dir(&self.0)
+            .env("NO_COLOR", "1")
+            .args(["quantize", &checkpoint, "out.gguf", "--native-mxfp4", "requantize"])
+            .args(options)
+            .output()
+            .unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    fn fails(&self, options: &[&str], code: i32, parts: &[&str]) {
+        let ran = self.quantize(options);
+        assert_eq!(ran.code, code, "{options:?}: {}", ran.err);
+        for part in parts {
+            assert!(ran.err.contains(part), "{part:?} is not in: {}", ran.err);
+        }
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+        assert!(!self.0.path().join("out.gguf").exists());
+    }
+
+    /// Writes a matrix in the older format: what `edit` makes of each entry of llama-imatrix's.
+    fn matrix(&self, file: &str, edit: impl Fn(String, Vec<f32>) -> Option<(String, Vec<f32>)>) {
+        let source = self.0.path().join("nano.imatrix.gguf");
+        let matrix = Imatrix::open(camino::Utf8Path::from_path(&source).unwrap()).unwrap();
+        let mut entries = Vec::new();
+        let mut count = 0i32;
+        for name in matrix.names() {
+            let importance = matrix.get(name).unwrap();
+            let mut values = Vec::new();
+            importance.read(0, importance.len(), &mut values);
+            let Some((name, values)) = edit(name.to_owned(), values) else { continue };
+            count += 1;
+            entries.extend((name.len() as i32).to_le_bytes());
+            entries.extend(name.as_bytes());
+            entries.extend(1i32.to_le_bytes());
+            entries.extend((values.len() as i32).to_le_bytes());
+            entries.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        }
+        fs::write(self.0.path().join(file), [&count.to_le_bytes()[..], &entries].concat()).unwrap();
+    }
+}
+
+#[test]
+fn a_format_that_needs_importance_says_so_of_every_tensor() {
+    let place = Place::new();
+    let needs = [
+        "format q2_K_S needs an importance matrix: 4 tensors would be garbage",
+        "blk.0.attn_output.weight as q2_K",
+        "--imatrix FILE",
+    ];
+    place.fails(&["--format", "q2_K_S"], 2, &needs);
+
+    let dry = place.quantize(&["--format", "q2_K_S", "--dry-run"]);
+    assert_eq!(dry.code, 2);
+    assert!(dry.err.contains(needs[0]), "{}", dry.err);
+    let lines = dry.out.lines().filter(|l| l.ends_with("q2_K_S mix; needs importance"));
+    assert_eq!(lines.count(), 4, "{}", dry.out);
+    assert!(dry.out.contains("\n\nwould write "), "{}", dry.out);
+    let dry = place.quantize(&["--format", "q2_K_S", "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_str(&dry.out).unwrap();
+    let lacking = |plan: &Value, key: &str| {
+        let tensors = plan["tensors"].as_array().unwrap().iter();
+        tensors.filter(|t| t[key] == true).count()
+    };
+    assert_eq!((dry.code, lacking(&plan, "lacks_importance")), (2, 4));
+    assert!(plan["problem"].as_str().unwrap().starts_with(needs[0]), "{plan}");
+
+    let with = ["--format", "q2_K_S", "--imatrix", "nano.imatrix.gguf"];
+    let dry = place.quantize(&[&with[..], &["--dry-run", "--json"]].concat());
+    let plan: Value = serde_json::from_str(&dry.out).unwrap();
+    assert_eq!((dry.code, &plan["problem"]), (0, &Value::Null));
+    assert_eq!((lacking(&plan, "lacks_importance"), lacking(&plan, "uses_importance")), (0, 28));
+    let dry = place.quantize(&[&with[..], &["--dry-run"]].concat());
+    let weighed = dry.out.lines().filter(|line| line.ends_with("; weighed by importance"));
+    assert_eq!(weighed.count(), 28, "{}", dry.out);
+    let made = place.quantize(&with);
+    assert!(made.code == 0 && !made.err.contains("importance"), "{}", made.err);
+}
+
+#[test]
+fn a_matrix_of_another_model_is_refused_or_told_of() {
+    let place = Place::new();
+    let output = "blk.2.attn_output.weight";
+    place.matrix("gap.dat", |name, values| (name != output).then_some((name, values)));
+    place.fails(
+        &["--format", "q2_K_S", "--imatrix", "gap.dat"],
+        2,
+        &[&format!("tensor {output} would be garbage as q2_K"), "gap.dat has no entry for it"],
+    );
+    place.matrix("short.dat", |name, mut values| {
+        values.truncate(if name == "blk.1.ffn_down_exps.weight" { 192 } else { usize::MAX });
+        Some((name, values))
+    });
+    place.fails(
+        &["--format", "q4_0", "--imatrix", "short.dat"],
+        2,
+        &["short.dat has 192 values for tensor blk.1.ffn_down_exps.weight, expected 2304"],
+    );
+
+    // Where nothing depends on it, what does not match is a warning.
+    let renamed = |name: String, values| match name.strip_prefix("blk.3.") {
+        Some(rest) => Some((format!("blk.9.{rest}"), values)),
+        None => Some((name, values)),
+    };
+    place.matrix("renamed.dat", renamed);
+    let made = place.quantize(&["--format", "q4_0", "--imatrix", "renamed.dat"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    for part in [
+        "8 of the 32 entries of the importance matrix renamed.dat are of no tensor of the model",
+        "such as blk.9.attn_k.weight",
+        "renamed.dat has no entry for 7 tensors, which are quantized without",
+    ] {
+        assert!(made.err.contains(part), "{part:?} is not in: {}", made.err);
+    }
+    // Nobody reads the embedding's, and the router is never quantized.
+    place.matrix("odd.dat", |name, values| {
+        let odd = name.replace("blk.0.ffn_gate_inp.weight", "token_embd.weight");
+        Some((odd, values))
+    });
+    let made = place.quantize(&["--format", "q4_0", "--imatrix", "odd.dat", "--force"]);
+    assert!(made.code == 0 && !made.err.contains("importance"), "{}", made.err);
+}
+
+#[test]
+fn a_matrix_that_is_missing_or_damaged_is_a_bad_input() {
+    let place = Place::new();
+    let with = |file| ["--format", "q4_0", "--imatrix", file];
+    place.fails(&with("none.gguf"), 3, &["cannot open none.gguf"]);
+    let checkpoint = format!("{FIXTURES}/gpt-oss-nano/config.json");
+    place.fails(&with(&checkpoint), 3, &["config.json is damaged", "importance matrix"]);
+    place.matrix("nan.dat", |name, mut values| {
+        values[3] = if name == "blk.0.attn_q.weight" { f32::NAN } else { values[3] };
+        Some((name, values))
+    });
+    place.fails(&with("nan.dat"), 3, &["tensor blk.0.attn_q.weight", "found NaN as value 3"]);
+    let bytes = fs::read(place.0.path().join("nano.imatrix.gguf")).unwrap();
+    fs::write(place.0.path().join("cut.gguf"), &bytes[..bytes.len() / 2]).unwrap();
+    place.fails(&with("cut.gguf"), 3, &["cut.gguf is truncated"]);
+
+    fs::copy(place.0.path().join("nano.imatrix.gguf"), place.0.path().join("out.gguf")).unwrap();
+    let ran = place.quantize(&["--format", "q4_0", "--imatrix", "out.gguf", "--force"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("is the input out.gguf itself"), "{}", ran.err);
+}
+
+/// One case of `oracle/options.json`.
+#[derive(Deserialize)]
+struct Case {
+    format: String,
+    /// Options of `qrun quantize`.
+    qrun: Vec<String>,
+    /// Types of the tensors that are not f32 in llama-quantize's file.
+    types: BTreeMap<String, String>,
+}
+
+#[test]
+fn options_give_the_types_of_llama_quantize() {
+    let place = Place::new();
+    let text = fs::read_to_string(format!("{FIXTURES}/oracle/options.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() >= 10);
+    for case in cases {
+        let mut options = vec!["--format", &case.format, "--dry-run", "--json"];
+        options.extend(case.qrun.iter().map(String::as_str));
+        let dry = place.quantize(&options);
+        assert_eq!(dry.code, 0, "{options:?}: {}", dry.err);
+        let plan: Value = serde_json::from_str(&dry.out).unwrap();
+        for tensor in plan["tensors"].as_array().unwrap() {
+            let (name, why) = (tensor["name"].as_str().unwrap(), &tensor["why"]);
+            let expected = case.types.get(name).map_or("f32", String::as_str);
+            assert_eq!(tensor["type"], expected, "{options:?}: {name}: {why}");
+        }
+    }
+}
