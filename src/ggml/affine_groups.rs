@@ -3,11 +3,8 @@
 
 use super::le::F16Le;
 use super::rounding::nearest_int;
+use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Affine, AffineSearch, Search, Weights};
-
-/// Super-blocks that are searched together: enough groups for all lanes of the widest vectors, few
-/// enough that all of it stays in the nearest cache.
-const RUN: usize = 16;
 
 /// How the `G` groups of `N` weights of a super-block are searched.
 #[derive(Clone, Copy)]
@@ -45,16 +42,12 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         blocks: &mut [B],
         pack: impl Fn(&[f32; 256], &Scales<G>, [u8; 256]) -> B,
     ) {
-        let row = row.as_chunks::<256>().0;
-        for (run, (x, blocks)) in row.chunks(RUN).zip(blocks.chunks_mut(RUN)).enumerate() {
+        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
             let mut levels = [[0; 256]; RUN];
             let levels = &mut levels[..x.len()];
             let scales = match importance {
                 None => self.search(search, x, levels),
-                Some(all) => {
-                    let importance = &all.as_chunks().0[run * RUN..][..x.len()];
-                    self.search_weighted(search, x, importance, levels)
-                }
+                Some(importance) => self.search_weighted(search, x, importance, levels),
             };
             for (((x, levels), scales), block) in x.iter().zip(levels).zip(&scales).zip(blocks) {
                 *block = pack(x, scales, *levels);
@@ -100,7 +93,7 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
     ) -> [Scales<G>; RUN] {
         let mut weights = [[0.0; 256]; RUN];
         let weights = &mut weights[..x.len()];
-        search::weigh_super_blocks(x, importance, self.blur, weights);
+        search::weigh_blocks(x, importance, self.blur, weights);
         let mut fits = [[Affine::default(); G]; RUN];
         let all = fits[..x.len()].as_flattened_mut();
         let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);

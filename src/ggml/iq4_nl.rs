@@ -10,6 +10,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
+use super::runs::{BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
 
 /// 32 weights: `VALUES[level] * d`.
@@ -34,17 +35,32 @@ impl Block for BlockIq4Nl {
     type Activation = BlockQ8_0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<32>().0.iter().zip(blocks).enumerate() {
-            let sigma2 = search::sum_of_squares(x) * (2.0 / 32.0);
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, importance, blocks) in runs::<RUN, 32, _>(row, importance, blocks) {
+            let (mut weights, mut scales, mut levels) =
+                ([[0.0; 32]; RUN], [0.0; RUN], [[0; 32]; RUN]);
+            let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);
             let weights = match importance {
-                None => x.map(|v| v * v),
-                Some(all) => search::weigh(x, &all[32 * i..][..32], sigma2),
+                None => None,
+                Some(importance) => {
+                    search::weigh_blocks(x, importance, 2.0, weights);
+                    Some(&*weights)
+                }
             };
-            let d = codebook::fit(x, &weights);
-            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-            let levels = x.map(|v| codebook::nearest(inverse * v));
-            *block = Self { d: F16Le::new(d), qs: pack_nibbles(&levels) };
+            search.codebook(x, weights, scales);
+            let mut inverses = [0.0; RUN];
+            for (inverse, &d) in inverses.iter_mut().zip(&*scales) {
+                *inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+            }
+            search.codebook_levels(x, &inverses, &mut levels);
+            for ((levels, &d), block) in levels.iter().zip(&*scales).zip(blocks) {
+                *block = Self { d: F16Le::new(d), qs: pack_nibbles(levels) };
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
+use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
 
 /// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of group `j`
@@ -28,30 +29,23 @@ pub struct BlockIq4Xs {
 assert_layout!(BlockIq4Xs);
 
 impl BlockIq4Xs {
-    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
-        let x = x.as_chunks::<32>().0;
-        let sigma2 = search::sum_of_squares(x.as_flattened()) * (2.0 / 256.0);
-        let mut scales = [0.0f32; 8];
-        for (j, (x, scale)) in x.iter().zip(&mut scales).enumerate() {
-            let weights = match importance {
-                None => x.map(|v| v * v),
-                Some(all) => search::weigh(x, &all[32 * j..][..32], sigma2),
-            };
-            *scale = codebook::fit(x, &weights);
-        }
-        let d = -search::largest(&scales) / 32.0;
+    /// Packs the scales; gives the block without its levels, and by what to multiply each group's
+    /// weights for them.
+    #[inline(always)]
+    fn new(scales: &[f32; 8]) -> (Self, [f32; 8]) {
+        let d = -search::largest(scales) / 32.0;
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
         let mut block = Self { d: F16Le::new(d), ..Self::zeroed() };
-        for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
+        let mut inverses = [0.0; 8];
+        for (j, scale) in scales.iter().enumerate() {
             let level = nearest_int(inverse * scale).clamp(-32, 31);
             let scale = d * level as f32;
-            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-            block.qs[j] = pack_nibbles(&x.map(|v| codebook::nearest(inverse * v)));
+            inverses[j] = if scale == 0.0 { 0.0 } else { 1.0 / scale };
             let level = (level + 32) as u8;
             block.scales_l[j / 2] |= (level & 15) << (j % 2 * 4);
             block.scales_h[j / 4] |= (level >> 4) << (j % 4 * 2);
         }
-        block
+        (block, inverses)
     }
 
     #[inline(always)]
@@ -67,15 +61,43 @@ impl BlockIq4Xs {
     }
 }
 
+/// The groups of super-blocks.
+fn groups(x: &[[f32; 256]]) -> &[[f32; 32]] {
+    x.as_flattened().as_chunks().0
+}
+
 impl Block for BlockIq4Xs {
     const TYPE: GgmlType = GgmlType::IQ4_XS;
     const LARGEST: f32 = F16_MAX * 32.0 * 127.0;
     type Activation = BlockQ8K;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
+            let (mut weights, mut scales) = ([[0.0; 256]; RUN], [[0.0; 8]; RUN]);
+            let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);
+            let weights = match importance {
+                None => None,
+                Some(importance) => {
+                    search::weigh_blocks(x, importance, 2.0, weights);
+                    Some(groups(weights))
+                }
+            };
+            search.codebook(groups(x), weights, scales.as_flattened_mut());
+            for ((x, scales), block) in x.iter().zip(scales).zip(blocks) {
+                let (found, inverses) = Self::new(scales);
+                *block = found;
+                let mut levels = [[0; 32]; 8];
+                search.codebook_levels(x.as_chunks().0, &inverses, &mut levels);
+                for (qs, levels) in block.qs.iter_mut().zip(&levels) {
+                    *qs = pack_nibbles(levels);
+                }
+            }
         }
     }
 

@@ -39,9 +39,11 @@ mod q8_1;
 mod q8_k;
 mod quantize;
 mod rounding;
+mod runs;
 mod search;
 mod simd;
 mod super_block;
+mod symmetric_groups;
 #[cfg(test)]
 mod tests;
 mod tq1_0;

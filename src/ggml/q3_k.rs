@@ -12,7 +12,9 @@ use super::le::F16Le;
 use super::packing::{dot_i8, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
+use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search};
+use super::symmetric_groups::{groups, groups_mut, requantize};
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -47,50 +49,60 @@ fn unpack_scales(packed: &[u8; 12]) -> [i8; 16] {
 }
 
 impl BlockQ3K {
-    fn quantize(x: &[f32; 256]) -> Self {
-        let mut levels = [0; 256];
-        let mut scales = [0.0f32; 16];
-        for ((x, levels), scale) in groups(x, &mut levels).zip(&mut scales) {
-            *scale = search::symmetric_refined(x, 4, levels);
+    /// Quantizes super-blocks of which nothing but the weights is known.
+    #[inline(always)]
+    fn quantize<S: Search>(search: S, x: &[[f32; 256]], blocks: &mut [Self]) {
+        let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+        let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
+        search.symmetric_refined(groups(x), 4, groups_mut(levels), scales.as_flattened_mut());
+        for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
+            let extreme = search::largest(scales);
+            *block = if extreme == 0.0 {
+                Self::new(x, 0.0, &[0; 16], *levels)
+            } else {
+                let inverse = -32.0 / extreme;
+                let level = |s: f32| (nearest_int(inverse * s).clamp(-32, 31) + 32) as u8;
+                Self::new(x, 1.0 / inverse, &scales.map(level), *levels)
+            };
         }
-        let extreme = search::largest(&scales);
-        if extreme == 0.0 {
-            return Self::requantize(x, 0.0, [0; 16], levels);
-        }
-        let inverse = -32.0 / extreme;
-        let scales = scales.map(|s| (nearest_int(inverse * s).clamp(-32, 31) + 32) as u8);
-        Self::requantize(x, 1.0 / inverse, scales, levels)
     }
 
-    fn quantize_weighted(x: &[f32; 256], importance: &[f32]) -> Self {
-        let mut levels = [0; 256];
-        let (mut scales, mut sums) = ([0.0; 16], [0.0; 16]);
-        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
-        let importance = importance.chunks_exact(16);
-        for (j, ((x, levels), importance)) in groups(x, &mut levels).zip(importance).enumerate() {
-            let weights = search::weigh(x, importance, sigma2);
-            sums[j] = search::sum(&weights);
-            scales[j] = search::symmetric(x, 4, Some(&weights), levels);
+    #[inline(always)]
+    fn quantize_weighted<S: Search>(
+        search: S,
+        x: &[[f32; 256]],
+        importance: &[[f32; 256]],
+        blocks: &mut [Self],
+    ) {
+        let n = x.len();
+        let mut weights = [[0.0; 256]; RUN];
+        let weights = &mut weights[..n];
+        search::weigh_blocks(x, importance, 2.0, weights);
+        let weights = groups(weights);
+        let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+        let all = scales[..n].as_flattened_mut();
+        search.symmetric(groups(x), 4, Some(weights), groups_mut(&mut levels[..n]), all);
+
+        let mut sums = [[0.0; 16]; RUN];
+        for (sum, weights) in sums.as_flattened_mut().iter_mut().zip(weights) {
+            *sum = search::sum(weights);
         }
-        let mut scale_levels = [0; 16];
-        let d = search::symmetric(&scales, 32, Some(&sums), &mut scale_levels);
-        Self::requantize(x, d, scale_levels.map(|s| s as u8), levels)
+        let (mut scale_levels, mut d) = ([[0; 16]; RUN], [0.0; RUN]);
+        let found = &mut scale_levels[..n];
+        search.symmetric(&scales[..n], 32, Some(&sums[..n]), found, &mut d[..n]);
+        for (((x, block), (scales, d)), levels) in
+            x.iter().zip(blocks).zip(scale_levels.iter().zip(d)).zip(levels)
+        {
+            *block = Self::new(x, d, scales, levels);
+        }
     }
 
-    /// Rounds the weights once more, to the scales as they are stored.
-    fn requantize(x: &[f32; 256], d: f32, scales: [u8; 16], mut levels: [i8; 256]) -> Self {
+    /// Packs the scales, and rounds the weights once more, to the scales as they are stored.
+    #[inline(always)]
+    fn new(x: &[f32; 256], d: f32, scales: &[u8; 16], mut levels: [u8; 256]) -> Self {
         let d = F16Le::new(d);
-        let scales = pack_scales(&scales);
-        for ((x, levels), scale) in groups(x, &mut levels).zip(unpack_scales(&scales)) {
-            let scale = d.get() * f32::from(scale);
-            if scale == 0.0 {
-                continue;
-            }
-            for (level, v) in levels.iter_mut().zip(x) {
-                *level = (nearest_int(v / scale).clamp(-4, 3) + 4) as i8;
-            }
-        }
-        let levels = levels.map(|level| level as u8);
+        let scales = pack_scales(scales);
+        requantize(x, 4, d.get(), unpack_scales(&scales), &mut levels);
         Self { hmask: pack_bit::<2>(&levels), qs: pack_two_bits(&levels), scales, d }
     }
 
@@ -102,26 +114,23 @@ impl BlockQ3K {
     }
 }
 
-/// Groups of 16 weights with their levels.
-fn groups<'a>(
-    x: &'a [f32; 256],
-    levels: &'a mut [i8; 256],
-) -> impl Iterator<Item = (&'a [f32; 16], &'a mut [i8; 16])> {
-    x.as_chunks::<16>().0.iter().zip(levels.as_chunks_mut::<16>().0)
-}
-
 impl Block for BlockQ3K {
     const TYPE: GgmlType = GgmlType::Q3_K;
     const LARGEST: f32 = F16_MAX * 32.0 * 4.0;
     type Activation = BlockQ8K;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = match importance {
-                None => Self::quantize(x),
-                Some(all) => Self::quantize_weighted(x, &all[256 * i..][..256]),
-            };
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
+            match importance {
+                None => Self::quantize(search, x, blocks),
+                Some(importance) => Self::quantize_weighted(search, x, importance, blocks),
+            }
         }
     }
 

@@ -7,10 +7,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::blocks32::{mean_square, weigh_run};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_0::BlockQ8_0;
 use super::rounding::truncate;
+use super::runs::{BLOCKS as RUN, runs};
 use super::search::{self, Search};
 
 /// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
@@ -40,7 +42,12 @@ impl Block for BlockQ5_0 {
     type Activation = BlockQ8_0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
             for (x, block) in x.iter().zip(blocks) {
@@ -51,12 +58,15 @@ impl Block for BlockQ5_0 {
             }
             return;
         };
-        let sigma2 = search::sum_of_squares(row) / row.len() as f32;
-        for ((x, block), importance) in x.iter().zip(blocks).zip(importance.chunks_exact(32)) {
-            let weights = search::weigh(x, importance, sigma2);
-            let mut levels = [0; 32];
-            let d = search::symmetric(x, 16, Some(&weights), &mut levels);
-            *block = Self::new(d, &levels.map(|l| l as u8));
+        let sigma2 = mean_square(row);
+        for (x, importance, blocks) in runs::<RUN, 32, _>(row, Some(importance), blocks) {
+            let weights = &weigh_run(x, importance, sigma2)[..x.len()];
+            let (mut levels, mut scales) = ([[0; 32]; RUN], [0.0; RUN]);
+            let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
+            search.symmetric(x, 16, Some(weights), levels, scales);
+            for ((levels, &d), block) in levels.iter().zip(&*scales).zip(blocks) {
+                *block = Self::new(d, levels);
+            }
         }
     }
 

@@ -7,11 +7,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::blocks32::{RUN, for_weighted_runs};
+use super::blocks32::{mean_square, weigh_run};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_1::BlockQ8_1;
 use super::rounding::truncate;
+use super::runs::{BLOCKS as RUN, runs};
 use super::search::{Affine, AffineSearch, Search, Weights, range};
 
 /// 32 weights: `level * d + m`; `qh` holds the fifth bits.
@@ -54,7 +55,9 @@ impl Block for BlockQ5_1 {
             }
             return;
         };
-        for_weighted_runs(row, importance, blocks, |x, weights, blocks| {
+        let sigma2 = mean_square(row);
+        for (x, importance, blocks) in runs::<RUN, 32, _>(row, Some(importance), blocks) {
+            let weights = &weigh_run(x, importance, sigma2)[..x.len()];
             let (mut levels, mut fits) = ([[0; 32]; RUN], [Affine::default(); RUN]);
             let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);
             let weights = Weights::Given(weights);
@@ -62,7 +65,7 @@ impl Block for BlockQ5_1 {
             for ((levels, fit), block) in levels.iter().zip(fits).zip(blocks) {
                 *block = Self::new(fit.scale, -fit.min, levels);
             }
-        });
+        }
     }
 
     #[inline(always)]

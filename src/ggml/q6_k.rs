@@ -12,7 +12,9 @@ use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
+use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search};
+use super::symmetric_groups::{groups, groups_mut, requantize};
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
 /// four bits of levels `j` and `j + 64` of the half in byte `j`, and 32 bytes of `qh`, with the
@@ -28,29 +30,17 @@ pub struct BlockQ6K {
 assert_layout!(BlockQ6K);
 
 impl BlockQ6K {
-    fn quantize(x: &[f32; 256], importance: Option<&[[f32; 16]]>) -> Self {
-        let mut levels = [0i8; 256];
-        let mut scales = [0.0f32; 16];
-        for (j, (x, levels)) in groups(x, &mut levels).enumerate() {
-            scales[j] = search::symmetric(x, 32, importance.map(|w| &w[j]), levels);
-        }
-        let extreme = search::largest(&scales);
+    #[inline(always)]
+    fn new(x: &[f32; 256], scales: &[f32; 16], mut levels: [u8; 256]) -> Self {
+        let extreme = search::largest(scales);
         if extreme.abs() < search::EPSILON {
             return Self::zeroed();
         }
         let inverse = -128.0 / extreme;
         let d = F16Le::new(1.0 / inverse);
         let scales = scales.map(|s| nearest_int(inverse * s).min(127) as i8);
-        for ((x, levels), scale) in groups(x, &mut levels).zip(scales) {
-            let scale = d.get() * f32::from(scale);
-            if scale == 0.0 {
-                continue;
-            }
-            for (level, v) in levels.iter_mut().zip(x) {
-                *level = (nearest_int(v / scale).clamp(-32, 31) + 32) as i8;
-            }
-        }
-        let (ql, qh) = pack(&levels.map(|level| level as u8));
+        requantize(x, 32, d.get(), scales, &mut levels);
+        let (ql, qh) = pack(&levels);
         Self { ql, qh, scales, d }
     }
 
@@ -71,24 +61,21 @@ impl BlockQ6K {
 }
 
 /// The fields `ql` and `qh` of 256 levels.
+#[inline(always)]
 fn pack(levels: &[u8; 256]) -> ([u8; 128], [u8; 64]) {
-    let ql = std::array::from_fn(|i| {
-        let first = i / 64 * 128 + i % 64;
-        levels[first] & 15 | levels[first + 64] << 4
-    });
-    let qh = std::array::from_fn(|i| {
-        let first = i / 32 * 128 + i % 32;
-        (0..4).fold(0, |byte, k| byte | (levels[first + 32 * k] >> 4) << (2 * k))
-    });
+    let (mut ql, mut qh) = ([0; 128], [0; 64]);
+    let parts = ql.as_chunks_mut::<64>().0.iter_mut().zip(qh.as_chunks_mut::<32>().0);
+    for (half, (ql, qh)) in levels.as_chunks::<128>().0.iter().zip(parts) {
+        for j in 0..64 {
+            ql[j] = half[j] & 15 | half[j + 64] << 4;
+        }
+        for (k, group) in half.as_chunks::<32>().0.iter().enumerate() {
+            for (byte, level) in qh.iter_mut().zip(group) {
+                *byte |= (level >> 4) << (2 * k);
+            }
+        }
+    }
     (ql, qh)
-}
-
-/// Groups of 16 weights with their levels.
-fn groups<'a>(
-    x: &'a [f32; 256],
-    levels: &'a mut [i8; 256],
-) -> impl Iterator<Item = (&'a [f32; 16], &'a mut [i8; 16])> {
-    x.as_chunks::<16>().0.iter().zip(levels.as_chunks_mut::<16>().0)
 }
 
 impl Block for BlockQ6K {
@@ -97,10 +84,20 @@ impl Block for BlockQ6K {
     type Activation = BlockQ8K;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        let importance = importance.map(|all| all.as_chunks::<16>().0);
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[16 * i..][..16]));
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
+            let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+            let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
+            let all = scales.as_flattened_mut();
+            search.symmetric(groups(x), 32, importance.map(groups), groups_mut(levels), all);
+            for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
+                *block = Self::new(x, scales, *levels);
+            }
         }
     }
 

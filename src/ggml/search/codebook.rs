@@ -29,17 +29,18 @@ pub(in crate::ggml) fn nearest(x: f32) -> u8 {
 }
 
 /// Fits `x[i] ~ scale * VALUES[level]` for 32 weights, weighing the square of each error by
-/// `weights`; gives the scale. The search of the reference's `quantize_row_iq4_nl_impl`, with its
+/// `weights`, or by the weight's own square; gives the scale. The search of the reference's `quantize_row_iq4_nl_impl`, with its
 /// `ntry` of 7.
-pub(in crate::ggml) fn fit(x: &[f32; 32], weights: &[f32; 32]) -> f32 {
+pub(in crate::ggml) fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         return 0.0;
     }
+    let weights = weights.copied().unwrap_or_else(|| x.map(|v| v * v));
     let first = f32::from(VALUES[0]);
     let sums = |inverse: f32| {
         let (mut with_x, mut squares) = (0.0f32, 0.0f32);
-        for (&v, &w) in x.iter().zip(weights) {
+        for (&v, &w) in x.iter().zip(&weights) {
             let q = f32::from(VALUES[usize::from(nearest(inverse * v))]);
             with_x += w * q * v;
             squares += w * q * q;
@@ -57,6 +58,11 @@ pub(in crate::ggml) fn fit(x: &[f32; 32], weights: &[f32; 32]) -> f32 {
         }
     }
     scale
+}
+
+/// The levels that an inverse scale gives.
+pub(in crate::ggml) fn levels(x: &[f32; 32], inverse: f32) -> [u8; 32] {
+    x.map(|v| nearest(inverse * v))
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ pub(super) mod ternary;
 
 use super::simd::Simd;
 pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};
-pub(super) use symmetric::{fit as symmetric, refine as symmetric_refined};
 
 /// The searches over any number of groups: `x`, `weights`, `levels` and what is returned by group
 /// are as many.
@@ -41,6 +40,31 @@ pub(super) trait Search: Copy {
         levels: &mut [[u8; N]],
         scales: &mut [f32],
     );
+
+    /// [`symmetric::fit`] for each group.
+    fn symmetric<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: Option<&[[f32; N]]>,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    );
+
+    /// [`symmetric::refine`] for each group.
+    fn symmetric_refined<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    );
+
+    /// [`codebook::fit`] for each group.
+    fn codebook(self, x: &[[f32; 32]], weights: Option<&[[f32; 32]]>, scales: &mut [f32]);
+
+    /// [`codebook::levels`] for each group.
+    fn codebook_levels(self, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]);
 }
 
 /// One group after the other, without vector instructions.
@@ -73,6 +97,43 @@ impl Search for Scalar {
             *scale = positive::fit(x, max, weights, levels);
         }
     }
+
+    fn symmetric<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: Option<&[[f32; N]]>,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        for (j, ((x, levels), scale)) in x.iter().zip(levels).zip(scales).enumerate() {
+            *scale = symmetric::fit(x, max, weights.map(|all| &all[j]), levels);
+        }
+    }
+
+    fn symmetric_refined<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        for ((x, levels), scale) in x.iter().zip(levels).zip(scales) {
+            *scale = symmetric::refine(x, max, levels);
+        }
+    }
+
+    fn codebook(self, x: &[[f32; 32]], weights: Option<&[[f32; 32]]>, scales: &mut [f32]) {
+        for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
+            *scale = codebook::fit(x, weights.map(|all| &all[j]));
+        }
+    }
+
+    fn codebook_levels(self, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]) {
+        for ((x, &inverse), levels) in x.iter().zip(inverses).zip(levels) {
+            *levels = codebook::levels(x, inverse);
+        }
+    }
 }
 
 impl<S: Simd> Search for S {
@@ -99,12 +160,46 @@ impl<S: Simd> Search for S {
     ) {
         lanes::positive(self, x, max, weights, levels, scales);
     }
+
+    #[inline(always)]
+    fn symmetric<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        weights: Option<&[[f32; N]]>,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        lanes::symmetric(self, x, max, weights, levels, scales);
+    }
+
+    #[inline(always)]
+    fn symmetric_refined<const N: usize>(
+        self,
+        x: &[[f32; N]],
+        max: i32,
+        levels: &mut [[u8; N]],
+        scales: &mut [f32],
+    ) {
+        lanes::symmetric_refined(self, x, max, levels, scales);
+    }
+
+    #[inline(always)]
+    fn codebook(self, x: &[[f32; 32]], weights: Option<&[[f32; 32]]>, scales: &mut [f32]) {
+        lanes::codebook::fit(self, x, weights, scales);
+    }
+
+    #[inline(always)]
+    fn codebook_levels(self, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]) {
+        lanes::codebook::levels(self, x, inverses, levels);
+    }
 }
 
 /// Groups whose largest magnitude is below this are taken for zero.
 pub(super) const EPSILON: f32 = 1e-15;
 
 /// The value of the largest magnitude, the first of equals; zero where all are zero.
+#[inline(always)]
 pub(super) fn largest(x: &[f32]) -> f32 {
     let (mut amax, mut max) = (0.0f32, 0.0f32);
     for &v in x {
@@ -136,6 +231,7 @@ pub(super) fn sum_of_squares(x: &[f32]) -> f32 {
 }
 
 /// Sum, in order.
+#[inline(always)]
 pub(super) fn sum(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |sum, v| sum + v)
 }
@@ -147,21 +243,21 @@ pub(super) fn weigh<const N: usize>(x: &[f32; N], importance: &[f32], sigma2: f3
     std::array::from_fn(|i| importance[i] * (sigma2 + x[i] * x[i]).sqrt())
 }
 
-/// [`weigh`] for super-blocks, each with `factor` times its own mean square.
+/// [`weigh`] for blocks, each with `factor` times its own mean square.
 ///
 /// The sums of squares of all are made side by side: one alone waits for each of its additions.
 #[inline(always)]
-pub(super) fn weigh_super_blocks(
-    x: &[[f32; 256]],
-    importance: &[[f32; 256]],
+pub(super) fn weigh_blocks<const N: usize>(
+    x: &[[f32; N]],
+    importance: &[[f32; N]],
     factor: f32,
-    weights: &mut [[f32; 256]],
+    weights: &mut [[f32; N]],
 ) {
     const ABREAST: usize = 8;
     let batches = x.chunks(ABREAST).zip(importance.chunks(ABREAST));
     for ((x, importance), weights) in batches.zip(weights.chunks_mut(ABREAST)) {
         let mut squares = [0.0f32; ABREAST];
-        for i in 0..256 {
+        for i in 0..N {
             for (sum, x) in squares.iter_mut().zip(x) {
                 *sum += x[i] * x[i];
             }
@@ -169,8 +265,8 @@ pub(super) fn weigh_super_blocks(
         for (((x, importance), weights), squares) in
             x.iter().zip(importance).zip(weights).zip(squares)
         {
-            let sigma2 = factor * squares / 256.0;
-            for i in 0..256 {
+            let sigma2 = factor * squares / N as f32;
+            for i in 0..N {
                 weights[i] = importance[i] * (sigma2 + x[i] * x[i]).sqrt();
             }
         }

@@ -10,7 +10,7 @@ pub(in crate::ggml) fn fit<const N: usize>(
     x: &[f32; N],
     max: i32,
     weights: Option<&[f32; N]>,
-    levels: &mut [i8; N],
+    levels: &mut [u8; N],
 ) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
@@ -41,16 +41,27 @@ pub(in crate::ggml) fn fit<const N: usize>(
             best = scale * with_x;
         }
     }
-    for (i, l) in levels.iter_mut().enumerate() {
-        *l = (max + level(inverse, i)) as i8;
-    }
+    self::levels(x, inverse, max, levels);
     scale
+}
+
+/// The levels that an inverse scale gives.
+#[inline(always)]
+pub(in crate::ggml) fn levels<const N: usize>(
+    x: &[f32; N],
+    inverse: f32,
+    max: i32,
+    levels: &mut [u8; N],
+) {
+    for (level, v) in levels.iter_mut().zip(x) {
+        *level = (max + nearest_int(inverse * v).clamp(-max, max - 1)) as u8;
+    }
 }
 
 /// As [`fit`], for few levels: starts from the largest value and moves one level at a time while
 /// that lessens the error, each weighed by the square of its weight. The reference's
 /// `make_q3_quants`.
-pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [i8; N]) -> f32 {
+pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [u8; N]) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         *levels = [0; N];
@@ -58,9 +69,10 @@ pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &m
     }
     let inverse = -max as f32 / extreme;
     let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+    let mut signed = [0i32; N];
     for i in 0..N {
         let l = nearest_int(inverse * x[i]).clamp(-max, max - 1);
-        levels[i] = l as i8;
+        signed[i] = l;
         let w = x[i] * x[i];
         with_x += w * x[i] * l as f32;
         squares += w * l as f32 * l as f32;
@@ -68,21 +80,21 @@ pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &m
     for _ in 0..5 {
         let mut changed = false;
         for i in 0..N {
-            let (w, l) = (x[i] * x[i], f32::from(levels[i]));
+            let (w, l) = (x[i] * x[i], signed[i] as f32);
             let mut other_x = with_x - w * x[i] * l;
             if other_x <= 0.0 || other_x.is_nan() {
                 continue;
             }
             let mut other_squares = squares - w * l * l;
             let new = nearest_int(x[i] * other_squares / other_x).clamp(-max, max - 1);
-            if new == i32::from(levels[i]) {
+            if new == signed[i] {
                 continue;
             }
             other_x += w * x[i] * new as f32;
             other_squares += w * new as f32 * new as f32;
             let lessens = other_x * other_x * squares > with_x * with_x * other_squares;
             if other_squares > 0.0 && lessens {
-                levels[i] = new as i8;
+                signed[i] = new;
                 (with_x, squares) = (other_x, other_squares);
                 changed = true;
             }
@@ -91,8 +103,6 @@ pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &m
             break;
         }
     }
-    for l in levels {
-        *l += max as i8;
-    }
+    *levels = signed.map(|l| (l + max) as u8);
     if squares > 0.0 { with_x / squares } else { 0.0 }
 }

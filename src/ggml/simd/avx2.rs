@@ -61,6 +61,7 @@ impl Simd for Avx2 {
         and_i32(a: I32, b: I32) -> I32 = _mm256_and_si256(a, b);
         min_i32(a: I32, b: I32) -> I32 = _mm256_min_epi32(a, b);
         max_i32(a: I32, b: I32) -> I32 = _mm256_max_epi32(a, b);
+        keep_i32(mask: Mask, a: I32) -> I32 = _mm256_and_si256(_mm256_castps_si256(mask), a);
         to_bits(a: F32) -> I32 = _mm256_castps_si256(a);
         to_f32(a: I32) -> F32 = _mm256_cvtepi32_ps(a);
         truncate(a: F32) -> I32 = _mm256_cvttps_epi32(a);
@@ -96,6 +97,18 @@ impl Simd for Avx2 {
     fn splat_i32(self, x: i32) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
+        let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
+        // SAFETY: as above.
+        unsafe {
+            // The permutations look at three bits; the fourth chooses, as the sign.
+            let fourth = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+            let low = _mm256_permutevar8x32_ps(low, index);
+            _mm256_blendv_ps(low, _mm256_permutevar8x32_ps(high, index), fourth)
+        }
     }
 
     #[inline(always)]

@@ -65,6 +65,7 @@ impl Simd for Avx512 {
         and_i32(a: I32, b: I32) -> I32 = _mm512_and_si512(a, b);
         min_i32(a: I32, b: I32) -> I32 = _mm512_min_epi32(a, b);
         max_i32(a: I32, b: I32) -> I32 = _mm512_max_epi32(a, b);
+        keep_i32(mask: Mask, a: I32) -> I32 = _mm512_maskz_mov_epi32(mask, a);
         to_bits(a: F32) -> I32 = _mm512_castps_si512(a);
         to_f32(a: I32) -> F32 = _mm512_cvtepi32_ps(a);
         truncate(a: F32) -> I32 = _mm512_cvttps_epi32(a);
@@ -99,6 +100,12 @@ impl Simd for Avx512 {
     fn splat_i32(self, x: i32) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_permutexvar_ps(index, self.load(table)) }
     }
 
     #[inline(always)]

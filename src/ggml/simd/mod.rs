@@ -71,6 +71,10 @@ pub(in crate::ggml) trait Simd: Copy {
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a` where the mask is true, zero elsewhere.
+    fn keep_i32(self, mask: Self::Mask, a: Self::I32) -> Self::I32;
+    /// The entry of the table at each index, all from 0 to 15.
+    fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
     /// The bits of floats.
     fn to_bits(self, a: Self::F32) -> Self::I32;
     /// The nearest float.

@@ -48,6 +48,7 @@ impl<const N: usize> Simd for Portable<N> {
         and_i32(a: I32, b: I32) -> I32 = a & b;
         min_i32(a: I32, b: I32) -> I32 = a.min(b);
         max_i32(a: I32, b: I32) -> I32 = a.max(b);
+        keep_i32(mask: Mask, a: I32) -> I32 = if mask { a } else { 0 };
         to_bits(a: F32) -> I32 = a.to_bits() as i32;
         to_f32(a: I32) -> F32 = a as f32;
         truncate(a: F32) -> I32 = truncate(a);
@@ -71,6 +72,10 @@ impl<const N: usize> Simd for Portable<N> {
 
     fn splat_i32(self, x: i32) -> [i32; N] {
         [x; N]
+    }
+
+    fn lookup(self, table: &[f32; 16], index: [i32; N]) -> [f32; N] {
+        index.map(|i| table[i as usize])
     }
 
     fn store_i32(self, x: [i32; N], out: &mut [i32]) {

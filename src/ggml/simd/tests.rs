@@ -51,12 +51,15 @@ fn results<S: Simd>(s: S) -> Results {
                 s.select(both, a, b),
                 s.select(s.and_not(s.le(a, b), s.eq(a, b)), a, b),
                 s.to_f32(j),
+                s.lookup(&VALUES, s.and_i32(i, s.splat_i32(15))),
+                s.lookup(&VALUES, s.and_i32(j, s.splat_i32(15))),
             ];
             let integers = [
                 s.sub_i32(i, j),
                 s.and_i32(i, j),
                 s.min_i32(i, j),
                 s.max_i32(i, j),
+                s.keep_i32(s.lt(a, b), i),
                 s.nearest_int(a),
                 s.splat_i32(i32::from(s.any(s.lt(a, b)))),
             ];
@@ -95,6 +98,28 @@ fn every_set_computes_what_arrays_do() {
         }
         if let Some(set) = avx512 {
             assert_eq!(results(set), results(Portable::<16>));
+        }
+    }
+}
+
+#[test]
+fn lookups_find_every_entry() {
+    let table: [f32; 16] = std::array::from_fn(|i| i as f32 * 1.5);
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::{avx2::Avx2, avx512::Avx512};
+        fn check<S: Simd>(s: S, table: &[f32; 16]) {
+            for (i, entry) in table.iter().enumerate() {
+                let mut found = [0.0; MAX_LANES];
+                s.store(s.lookup(table, s.splat_i32(i as i32)), &mut found);
+                assert_eq!(found[..S::LANES], vec![*entry; S::LANES]);
+            }
+        }
+        if let Some(set) = Avx2::detect() {
+            check(set, &table);
+        }
+        if let Some(set) = Avx512::detect() {
+            check(set, &table);
         }
     }
 }

@@ -1,0 +1,28 @@
+//! Rows in runs of blocks that are searched together: enough groups for all lanes of the widest
+//! vectors, few enough that what is kept of them stays in the nearest cache.
+
+/// Super-blocks of 256 weights in a run.
+pub(super) const SUPER_BLOCKS: usize = 16;
+
+/// Blocks of 32 weights in a run.
+pub(super) const BLOCKS: usize = 64;
+
+/// Weights of a run, their importance where it is known, and the blocks.
+pub(super) type Run<'a, const N: usize, B> = (&'a [[f32; N]], Option<&'a [[f32; N]]>, &'a mut [B]);
+
+/// Runs of at most `RUN` blocks of `N` weights.
+///
+/// An iterator, for the bodies of loops are compiled for the instructions of the function around
+/// them. Tried a closure that is called for every run: it is not, unless it happens to be inlined.
+#[inline(always)]
+pub(super) fn runs<'a, const RUN: usize, const N: usize, B>(
+    row: &'a [f32],
+    importance: Option<&'a [f32]>,
+    blocks: &'a mut [B],
+) -> impl Iterator<Item = Run<'a, N, B>> {
+    let importance = importance.map(|all| all.as_chunks().0);
+    let row = row.as_chunks().0.chunks(RUN);
+    row.zip(blocks.chunks_mut(RUN)).enumerate().map(move |(run, (x, blocks))| {
+        (x, importance.map(|all| &all[run * RUN..][..x.len()]), blocks)
+    })
+}
