@@ -200,6 +200,46 @@ fn the_thread_count_changes_nothing() {
 }
 
 #[test]
+fn several_formats_in_one_pass_are_those_that_come_one_by_one() {
+    let place = Place::new();
+    place.done(&["convert", nano().as_str(), "f32.gguf"]);
+    let names = ["q4_K_M", "q8_0", "q4_0", "f32"];
+    let formats: Vec<&str> = names.iter().flat_map(|name| ["--format", *name]).collect();
+    let checkpoint = nano();
+    let matrix = checkpoint.with_file_name("oracle/nano.imatrix.gguf");
+    let weighed = ["--imatrix", matrix.as_str()];
+    let cases = [
+        ("f32.gguf", "a", &[][..]),
+        (checkpoint.as_str(), "b", &[][..]),
+        ("f32.gguf", "c", &weighed[..]),
+    ];
+    for (source, prefix, rest) in cases {
+        let out = format!("{prefix}-{{format}}.gguf");
+        let all = place.json(&[&["quantize", source, &out][..], &formats, rest].concat());
+        for (name, result) in names.iter().zip(all.as_array().unwrap()) {
+            let one = format!("{prefix}-one.gguf");
+            let args = ["quantize", source, &one, "--format", name, "--force"];
+            let alone = place.json(&[&args[..], rest].concat());
+            assert_eq!(result["output"]["path"], format!("{prefix}-{name}.gguf"));
+            assert_eq!(result["output"]["sha256"], alone["output"]["sha256"], "{name}");
+            assert_eq!(result["tensors"], alone["tensors"], "{name}");
+            let bytes = |file: &str| fs::read(place.directory.join(file)).unwrap();
+            assert!(bytes(&format!("{prefix}-{name}.gguf")) == bytes(&one), "{name}");
+        }
+    }
+
+    let twice = ["quantize", "f32.gguf", "x.gguf", "--format", "q8_0", "--format", "q4_0"];
+    place.fails(&twice, 2, &["x.gguf would be written twice", "model-{format}.gguf"]);
+    // One that is there already stops all of them before anything is written.
+    let again = ["quantize", "f32.gguf", "a-{format}.gguf", "--format", "q5_0", "--format", "q8_0"];
+    place.fails(&again, 2, &["a-q8_0.gguf exists already"]);
+    assert!(!place.names().iter().any(|name| name.contains("q5_0")), "{:?}", place.names());
+    let dry =
+        place.done(&["quantize", "f32.gguf", "--dry-run", "--format", "q8_0", "--format", "q4_0"]);
+    assert_eq!(dry.matches("would write").count(), 2, "{dry}");
+}
+
+#[test]
 fn a_command_line_that_is_wrong() {
     let place = Place::new();
     let nano = nano();

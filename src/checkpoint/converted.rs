@@ -1,6 +1,7 @@
 //! A checkpoint seen through its architecture's tensor map: the GGUF file that a conversion would
 //! write, without writing it. Convert stores this; quantize reads it; so both give the same bytes.
 
+use std::fs::File;
 use std::ops::Range;
 
 use super::check::check;
@@ -85,6 +86,34 @@ impl Converted {
         let float = Float::of(found.entry.dtype)
             .ok_or_else(|| format!("{} is {:?}, not a float", stored.name, found.entry.dtype))?;
         Ok((found, float))
+    }
+
+    /// The stored tensors that rows are made of, and which of their bytes.
+    fn parts(&self, tensor: usize, rows: Range<usize>) -> Vec<(&str, Range<usize>)> {
+        let info = &self.tensors[tensor];
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let mapped = &self.mapped[tensor];
+        let stored_rows = |layout: Rows| layout.stored(rows.start)..layout.stored(rows.end - 1) + 1;
+        let lines = match &mapped.source {
+            Source::Mxfp4 { first, step, .. } => stored_rows(layout_of(info, *first, *step)),
+            Source::Rows { tensor, first, step } => {
+                stored_rows(stored_layout(info, tensor, *first, *step))
+            }
+            Source::Columns { .. } => rows,
+            // Every line of a matrix has a value of each row.
+            Source::Transposed { first, step, .. } => {
+                let (layout, lines) = (layout_of(info, *first, *step), info.columns());
+                rows.start / layout.rows * lines..(rows.end - 1) / layout.rows * lines + lines
+            }
+        };
+        let part = |stored: &'_ Stored| {
+            let data = self.checkpoint.find(&stored.name)?.bytes.len();
+            let line = data / stored_lines(stored, mapped.is_mxfp4());
+            Some(lines.start * line..lines.end * line)
+        };
+        mapped.stored().filter_map(|s| Some((s.name.as_str(), part(s)?))).collect()
     }
 
     fn read(&self, tensor: usize, rows: Range<usize>, out: &mut [u8]) -> Result<(), String> {
@@ -177,9 +206,26 @@ impl TensorSource for Converted {
         found.bytes.get(start..start + info.bytes() as usize)
     }
 
-    fn release(&self, tensor: usize) {
-        for stored in self.mapped[tensor].stored() {
-            self.checkpoint.release(&stored.name);
+    fn place(&self, tensor: usize) -> Option<(&File, u64)> {
+        let bytes = self.bytes(tensor)?.len();
+        let (name, part) = self.parts(tensor, 0..self.tensors[tensor].rows()).pop()?;
+        let (map, range) = self.checkpoint.place(name, part)?;
+        (range.len() == bytes).then(|| (map.file(), range.start as u64))
+    }
+
+    fn prefetch(&self, tensor: usize, rows: Range<usize>) {
+        for (name, part) in self.parts(tensor, rows) {
+            if let Some((map, range)) = self.checkpoint.place(name, part) {
+                map.prefetch(range);
+            }
+        }
+    }
+
+    fn release(&self, tensor: usize, rows: Range<usize>) {
+        for (name, part) in self.parts(tensor, rows) {
+            if let Some((map, range)) = self.checkpoint.place(name, part) {
+                map.release(range);
+            }
         }
     }
 }
@@ -227,6 +273,16 @@ impl Narrow<'_> {
             }
         }
     }
+}
+
+/// Lines of a stored tensor: what its fastest dimension runs along, or its blocks of codes do.
+fn stored_lines(stored: &Stored, mxfp4: bool) -> usize {
+    let lines = match stored.shape.as_slice() {
+        [experts, rows, ..] if mxfp4 => experts * rows,
+        [] | [_] => 1,
+        [lines @ .., _] => lines.iter().product(),
+    };
+    lines.max(1) as usize
 }
 
 /// Rows of matrices that are stored `step` times as long.

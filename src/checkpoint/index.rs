@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
-use crate::gguf::open_regular;
+use crate::gguf::{Map, open_regular};
 use crate::model::gpt_oss::{Config, Layout};
 
 /// Names the file of each tensor, where a checkpoint has several.
@@ -127,11 +128,12 @@ impl Checkpoint {
         self.files.iter().flat_map(|f| f.tensors.iter().map(|t| t.name.as_str()))
     }
 
-    /// Hint that a tensor's pages will not be read again soon.
-    pub fn release(&self, name: &str) {
-        if let Some(found) = self.find(name) {
-            self.files[found.file].map.release(found.entry.range.clone());
-        }
+    /// The file that holds a tensor, and where in it the bytes `part` of the tensor's data are.
+    pub fn place(&self, name: &str, part: Range<usize>) -> Option<(&Map, Range<usize>)> {
+        let &(file, number) = self.by_name.get(name)?;
+        let data = &self.files[file].tensors[number].range;
+        let at = |offset: usize| data.end.min(data.start.saturating_add(offset));
+        Some((&self.files[file].map, at(part.start)..at(part.end)))
     }
 
     /// Holds the index against what the files hold.

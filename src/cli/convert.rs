@@ -42,5 +42,5 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
         convert::run(&spec, &ctx.with_journals(beside(&spec.out)))
     })?;
-    print_written(&result, args.json)
+    print_written(&[result], args.json)
 }

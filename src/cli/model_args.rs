@@ -74,17 +74,19 @@ fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
 ///
 /// # Errors
 /// If standard output cannot be written.
-pub fn print_written(result: &WriteResult, json: bool) -> Result<ExitCode, CliError> {
+pub fn print_written(results: &[WriteResult], json: bool) -> Result<ExitCode, CliError> {
     if json {
-        return output::print_json(result);
+        return output::print_one_or_all(results);
     }
-    output::print(&format!(
-        "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
-        result.output.path,
-        ByteSize(result.output.bytes).display().si(),
-        result.tensors.len(),
-        result.bits_per_weight,
-        result.output.sha256
-    ))?;
+    for result in results {
+        output::print(&format!(
+            "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
+            result.output.path,
+            ByteSize(result.output.bytes).display().si(),
+            result.tensors.len(),
+            result.bits_per_weight,
+            result.output.sha256
+        ))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -38,6 +38,17 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Writes what came of one or several of the same: an object for one, a list for several.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_one_or_all(values: &[impl Serialize]) -> Result<ExitCode, CliError> {
+    match values {
+        [one] => print_json(one),
+        all => print_json(&all),
+    }
+}
+
 /// Writes `value` as indented JSON to standard output.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `qrun quantize`: a GGUF file or a checkpoint in another format.
+//! `qrun quantize`: a GGUF file or a checkpoint in another format, or in several.
 
 use std::process::ExitCode;
 
@@ -14,18 +14,19 @@ use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
 use crate::steps::{FormatSpec, ImatrixFile, NativeMxfp4, QuantizeSpec, TensorRule};
 
-/// Write a model in another format
+/// Write a model in another format, or in several in one pass
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// GGUF file, or directory of a checkpoint
     #[arg(value_name = "IN")]
     input: Utf8PathBuf,
-    /// File to write
+    /// File to write; {format} in it stands for the format's name
     #[arg(value_name = "OUT.gguf", required_unless_present = "dry_run")]
     out: Option<Utf8PathBuf>,
-    /// Mix of types, such as q4_K_M, q8_0 or bf16, in any case
-    #[arg(long, value_name = "FORMAT", value_parser = mix)]
-    format: Mix,
+    /// Mix of types, such as q4_K_M, q8_0 or bf16, in any case; repeat it to write several files
+    /// in one pass over IN, with {format} in OUT.gguf
+    #[arg(long = "format", value_name = "FORMAT", required = true, value_parser = mix)]
+    formats: Vec<Mix>,
     /// What to do with tensors that are MXFP4 already: keep or requantize
     #[arg(long, value_name = "CHOICE", default_value = "keep", value_parser = native_mxfp4)]
     native_mxfp4: NativeMxfp4,
@@ -65,44 +66,69 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
-    let spec = QuantizeSpec {
-        source: args.how.source(&args.input),
-        format: FormatSpec {
-            name: args.format.name().to_owned(),
-            base: args.format.name().to_owned(),
-            tensors: args.tensor_types.clone(),
-            pure: args.pure,
-            output_tensor_type: args.output_tensor_type,
-            token_embedding_type: args.token_embedding_type,
-            leave_output_tensor: args.leave_output_tensor,
-            imatrix: args
-                .imatrix
-                .as_ref()
-                .map(|path| ImatrixFile { path: path.clone(), name: path.to_string() }),
-        },
-        native_mxfp4: args.native_mxfp4,
-        // Without a file to write to this is a dry run, which writes none.
-        out: args.out.clone().unwrap_or_default(),
-        force: args.force,
-    };
+    let specs = args.specs()?;
     if args.dry_run {
-        return dry_run(&quantize::plan(&spec)?, args.json);
+        return dry_run(&specs, args.json);
     }
     let label = format!("quantize {}", args.input);
-    let result = run_step(globals, args.threads, &label, |ctx| {
-        quantize::run(&spec, &ctx.with_journals(beside(&spec.out)))
+    let results = run_step(globals, args.threads, &label, |ctx| {
+        quantize::run_all(&specs, &ctx.with_journals(beside(&specs[0].out)))
     })?;
-    print_written(&result, args.json)
+    print_written(&results, args.json)
+}
+
+impl Args {
+    /// What each format asks for.
+    fn specs(&self) -> Result<Vec<QuantizeSpec>, CliError> {
+        // Without a file to write to this is a dry run, which writes none.
+        let pattern = self.out.clone().unwrap_or_default();
+        let mut specs: Vec<QuantizeSpec> = Vec::with_capacity(self.formats.len());
+        for format in &self.formats {
+            let name = format.name().to_owned();
+            let out = Utf8PathBuf::from(pattern.as_str().replace("{format}", &name));
+            if self.out.is_some() && specs.iter().any(|s| s.out == out) {
+                return Err(CliError::usage(format!(
+                    "{out} would be written twice; with several formats, each given once, \
+                     OUT.gguf needs {{format}} in it, such as model-{{format}}.gguf"
+                )));
+            }
+            specs.push(QuantizeSpec {
+                source: self.how.source(&self.input),
+                format: FormatSpec {
+                    name: name.clone(),
+                    base: name,
+                    tensors: self.tensor_types.clone(),
+                    pure: self.pure,
+                    output_tensor_type: self.output_tensor_type,
+                    token_embedding_type: self.token_embedding_type,
+                    leave_output_tensor: self.leave_output_tensor,
+                    imatrix: self
+                        .imatrix
+                        .as_ref()
+                        .map(|path| ImatrixFile { path: path.clone(), name: path.to_string() }),
+                },
+                native_mxfp4: self.native_mxfp4,
+                out,
+                force: self.force,
+            });
+        }
+        Ok(specs)
+    }
 }
 
 /// Prints what would be written, also where it would be refused: the table says of each tensor why.
-fn dry_run(plan: &QuantizePlan, json: bool) -> Result<ExitCode, CliError> {
+fn dry_run(specs: &[QuantizeSpec], json: bool) -> Result<ExitCode, CliError> {
+    let plans = specs.iter().map(quantize::plan).collect::<Result<Vec<_>, _>>()?;
     if json {
-        output::print_json(plan)?;
+        output::print_one_or_all(&plans)?;
     } else {
-        output::print(&describe(plan))?;
+        for (spec, plan) in specs.iter().zip(&plans) {
+            let title =
+                if specs.len() > 1 { format!("{}\n\n", spec.format.name) } else { String::new() };
+            output::print(&format!("{title}{}", describe(plan)))?;
+        }
     }
-    match &plan.problem {
+    match plans.iter().find_map(|plan| plan.problem.as_ref()) {
         Some(problem) => Err(CliError::usage(problem)),
         None => Ok(ExitCode::SUCCESS),
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use camino::Utf8Path;
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 /// A whole file, mapped read-only. Dereferences to its bytes.
 ///
@@ -16,6 +16,7 @@ use memmap2::{Mmap, UncheckedAdvice};
 pub struct Map {
     /// `None` for an empty file, which cannot be mapped.
     map: Option<Mmap>,
+    file: File,
 }
 
 impl Map {
@@ -26,30 +27,46 @@ impl Map {
     pub fn open(path: &Utf8Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         if file.metadata()?.len() == 0 {
-            return Ok(Self { map: None });
+            return Ok(Self { map: None, file });
         }
         // SAFETY: the map is private to this process and read-only. Bytes that another process
         // changes underneath are read as plain integers, every value of which is valid, and are
         // checked before they are used as lengths or offsets.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self { map: Some(map) })
+        Ok(Self { map: Some(map), file })
     }
 
-    /// Gives the pages that lie wholly in `range` back to the kernel; the next access reads them
-    /// from the file again. A refusal changes nothing but memory use, so it is not reported.
+    /// The file itself, for the kernel to copy from.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the pages of `range` back to the kernel; the next access maps them again, as it does
+    /// those of a neighbour that go with them. A refusal changes nothing but memory use, so it is
+    /// not reported.
     pub fn release(&self, range: Range<usize>) {
-        /// At least as large as any page; rounding to it leaves neighbours' pages alone.
-        const PAGE: usize = 1 << 16;
-        let Some(map) = &self.map else { return };
-        let start = range.start.next_multiple_of(PAGE);
-        let end = if range.end >= map.len() { map.len() } else { range.end / PAGE * PAGE };
-        if start < end {
+        if let Some((map, start, length)) = self.pages(range) {
             // SAFETY: on a read-only file map MADV_DONTNEED loses nothing: there are no dirty
             // pages, and later reads fault the same bytes in from the file.
-            let _ = unsafe {
-                map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
-            };
+            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, length) };
         }
+    }
+
+    /// Has the kernel begin to read the pages of `range`. A refusal costs time only.
+    pub fn prefetch(&self, range: Range<usize>) {
+        if let Some((map, start, length)) = self.pages(range) {
+            let _ = map.advise_range(Advice::WillNeed, start, length);
+        }
+    }
+
+    /// The pages that `range` touches: the map, where in it they start, and their bytes.
+    fn pages(&self, range: Range<usize>) -> Option<(&Mmap, usize, usize)> {
+        /// A multiple of the size of any page.
+        const PAGE: usize = 1 << 16;
+        let map = self.map.as_ref()?;
+        let start = range.start / PAGE * PAGE;
+        let end = range.end.next_multiple_of(PAGE).min(map.len());
+        (start < end).then(|| (map, start, end - start))
     }
 }
 

@@ -80,6 +80,14 @@ impl File {
         self.ranges[tensor].clone()
     }
 
+    /// Where rows of tensor number `tensor` are in the file; at most the whole tensor.
+    fn row_range(&self, tensor: usize, rows: Range<usize>) -> Range<usize> {
+        let (data, row_bytes) = (self.range(tensor), self.tensors[tensor].row_bytes());
+        let at =
+            |row: usize| data.end.min(data.start.saturating_add(row.saturating_mul(row_bytes)));
+        at(rows.start)..at(rows.end)
+    }
+
     /// The bytes of tensor number `tensor`, in place, aligned to [`File::alignment`].
     pub fn data(&self, tensor: usize) -> &[u8] {
         &self.map[self.ranges[tensor].clone()]
@@ -122,8 +130,16 @@ impl TensorSource for File {
         Some(self.data(tensor))
     }
 
-    fn release(&self, tensor: usize) {
-        self.map.release(self.range(tensor));
+    fn place(&self, tensor: usize) -> Option<(&std::fs::File, u64)> {
+        Some((self.map.file(), self.range(tensor).start as u64))
+    }
+
+    fn prefetch(&self, tensor: usize, rows: Range<usize>) {
+        self.map.prefetch(self.row_range(tensor, rows));
+    }
+
+    fn release(&self, tensor: usize, rows: Range<usize>) {
+        self.map.release(self.row_range(tensor, rows));
     }
 
     fn find(&self, name: &str) -> Option<usize> {

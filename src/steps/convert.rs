@@ -31,7 +31,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         targets: &targets,
         out: &spec.out,
         replace: spec.force,
-        identity: &identity(&files)?,
+        identity: &|| identity(&files),
         importance: None,
         flush_bytes: FLUSH_BYTES,
     };

@@ -3,10 +3,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, RenameFlags, copy_file_range};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -22,6 +24,8 @@ pub struct Output {
     file: File,
     hasher: Sha256,
     written: u64,
+    /// Whether the kernel has not yet refused to copy into it.
+    kernel_copies: bool,
     replace: bool,
     keep: bool,
     finished: bool,
@@ -62,6 +66,7 @@ impl Output {
             file,
             hasher: Sha256::new(),
             written: 0,
+            kernel_copies: true,
             replace,
             keep: false,
             finished: false,
@@ -110,10 +115,60 @@ impl Output {
     /// # Errors
     /// [`ErrorClass::Host`] if they cannot be written, for example because the disk is full.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StepError> {
-        self.file.write_all(bytes).map_err(|e| self.write_error(&e))?;
+        self.append(bytes)?;
         self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Appends `bytes`, which the caller hashes: see [`Output::take_hasher`].
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StepError> {
+        self.file.write_all(bytes).map_err(|e| self.write_error(&e))?;
         self.written += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Appends `bytes`, which are those of `from` from `offset` on, as [`Output::append`] does; the
+    /// kernel copies them where it can.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn append_copy(&mut self, bytes: &[u8], from: &File, offset: u64) -> Result<(), StepError> {
+        let mut done = 0;
+        while self.kernel_copies && done < bytes.len() {
+            let mut at = offset + done as u64;
+            match copy_file_range(from, Some(&mut at), &self.file, None, bytes.len() - done) {
+                Ok(0) => break,
+                Ok(n) => {
+                    done += n;
+                    self.written += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => {
+                    return Err(self.write_error(&e.into()));
+                }
+                // Another file system, or one that cannot: nothing is lost but time.
+                Err(_) => self.kernel_copies = false,
+            }
+        }
+        self.append(&bytes[done..])
+    }
+
+    /// The hash of what has been written so far, for a caller that goes on hashing in a thread of
+    /// its own while it appends, and ends with [`Output::finish_hashed`].
+    pub fn take_hasher(&mut self) -> Sha256 {
+        std::mem::take(&mut self.hasher)
+    }
+
+    /// Flushes the file, for another thread than the one that writes it.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if there are no more file descriptors.
+    pub fn flusher(&self) -> Result<Flusher, StepError> {
+        let file = self.file.try_clone().map_err(|e| self.write_error(&e))?;
+        Ok(Flusher { file, partial: self.partial.clone() })
     }
 
     /// Bytes in the file so far, those kept by [`Output::resume`] included.
@@ -124,14 +179,6 @@ impl Output {
     /// Lower-case hexadecimal SHA-256 of what has been written so far.
     pub fn sha256(&self) -> String {
         hex::encode(self.hasher.clone().finalize())
-    }
-
-    /// Waits until what has been written is on the disk.
-    ///
-    /// # Errors
-    /// [`ErrorClass::Host`] if the disk reports an error.
-    pub fn sync(&self) -> Result<(), StepError> {
-        self.file.sync_data().map_err(|e| self.write_error(&e))
     }
 
     /// From here on a failure leaves `NAME.partial` for the next run to continue.
@@ -145,6 +192,15 @@ impl Output {
     /// [`ErrorClass::Usage`] if the name has been taken since; [`ErrorClass::Host`] if the file
     /// cannot be flushed or renamed.
     pub fn finish(mut self) -> Result<FileDigest, StepError> {
+        let hasher = self.take_hasher();
+        self.finish_hashed(hasher)
+    }
+
+    /// [`Output::finish`] where `hasher` has been fed all that was appended.
+    ///
+    /// # Errors
+    /// As [`Output::finish`].
+    pub fn finish_hashed(mut self, hasher: Sha256) -> Result<FileDigest, StepError> {
         self.file.sync_all().map_err(|e| self.write_error(&e))?;
         self.rename()?;
         self.finished = true;
@@ -152,7 +208,8 @@ impl Output {
         File::open(directory)
             .and_then(|d| d.sync_all())
             .map_err(|e| host(format!("cannot flush the directory {directory}: {e}")))?;
-        Ok(FileDigest { path: self.path.clone(), bytes: self.written, sha256: self.sha256() })
+        let sha256 = hex::encode(hasher.finalize());
+        Ok(FileDigest { path: self.path.clone(), bytes: self.written, sha256 })
     }
 
     fn rename(&self) -> Result<(), StepError> {
@@ -174,14 +231,46 @@ impl Output {
     }
 
     fn write_error(&self, error: &io::Error) -> StepError {
-        let what = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "the disk is full; free some space and run again"
-            }
-            _ => "the file system refuses",
-        };
-        host(format!("cannot write {} beyond byte {}: {what}: {error}", self.partial, self.written))
+        write_error(&format!("{} beyond byte {}", self.partial, self.written), error)
     }
+}
+
+/// Sends what has been written of an [`Output`] to the disk. Knows nothing of what is to come.
+#[derive(Debug)]
+pub struct Flusher {
+    file: File,
+    partial: Utf8PathBuf,
+}
+
+impl Flusher {
+    /// Has the kernel begin to write these bytes of the file, so that nobody waits for all of them
+    /// at the end. What it cannot begin is written when the file is flushed.
+    pub fn begin(&self, bytes: Range<u64>) {
+        // DONTNEED starts the writing of pages that are dirty, as sync_file_range does, and frees
+        // only those that are not.
+        if let Some(length) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            let _ = rustix::fs::fadvise(&self.file, bytes.start, Some(length), Advice::DontNeed);
+        }
+    }
+
+    /// Waits until what has been written is on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if the disk reports an error.
+    pub fn sync(&self) -> Result<(), StepError> {
+        self.file.sync_data().map_err(|e| write_error(self.partial.as_str(), &e))
+    }
+}
+
+/// What to say of a write that failed `at` a file or a place in it.
+fn write_error(at: &str, error: &io::Error) -> StepError {
+    let what = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full; free some space and run again"
+        }
+        _ => "the file system refuses",
+    };
+    host(format!("cannot write {at}: {what}: {error}"))
 }
 
 impl Drop for Output {
@@ -355,6 +444,34 @@ mod tests {
         output.write(b"c").unwrap();
         assert_eq!(output.finish().unwrap().sha256, ABC);
         assert_eq!(fs::read(&path).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn what_is_copied_counts_as_what_is_written() {
+        let (_guard, dir) = directory();
+        fs::write(dir.join("from"), b"xxabcyy").unwrap();
+        let from = File::open(dir.join("from")).unwrap();
+        for kernel_copies in [true, false] {
+            let mut output = Output::create(&dir.join("x"), 3, true).unwrap();
+            output.kernel_copies = kernel_copies;
+            output.append(b"a").unwrap();
+            output.append_copy(b"bc", &from, 3).unwrap();
+            assert_eq!(output.written(), 3);
+            let mut hasher = output.take_hasher();
+            hasher.update(b"abc");
+            let flusher = output.flusher().unwrap();
+            flusher.begin(0..3);
+            flusher.sync().unwrap();
+            assert_eq!(output.finish_hashed(hasher).unwrap().sha256, ABC);
+            assert_eq!(fs::read(dir.join("x")).unwrap(), b"abc");
+        }
+        // A descriptor that cannot be copied from is written from memory.
+        let mut output = Output::create(&dir.join("y"), 3, false).unwrap();
+        output.append_copy(b"abc", &File::open(&dir).unwrap(), 0).unwrap();
+        assert!(!output.kernel_copies);
+        drop(output.flusher().unwrap());
+        output.finish().unwrap();
+        assert_eq!(fs::read(dir.join("y")).unwrap(), b"abc");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod rules;
 use serde::Serialize;
 
 use super::model_source::{identity, open_source, refuse_own_input, weight_files};
-use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals};
+use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals, write_all};
 use super::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError, WriteResult};
 use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::policy::{self, Policy};
@@ -56,37 +56,53 @@ pub struct PlannedTensor {
 /// the matrix is not what it should be or has values that are not finite;
 /// [`ErrorClass::Host`] if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
-    let source = open_source(&spec.source)?;
-    let mut inputs = weight_files(&spec.source)?;
-    inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
-    refuse_own_input(&inputs, &spec.out)?;
-    let chosen = Chosen::new(spec, &*source)?;
-    if let Some(problem) = chosen.problem {
-        return Err(StepError::new(ErrorClass::Usage, problem));
+    // One file in, one result out.
+    run_all(std::slice::from_ref(spec), ctx).map(|mut results| results.remove(0))
+}
+
+/// Writes several formats, at least one, in one pass over the source, which is the first's: it is
+/// read and dequantized once, and what two formats want in the same type, weighed by the same
+/// matrix, is quantized once. The files are those that [`run`] writes one by one.
+///
+/// # Errors
+/// As [`run`]; no file is finished then.
+pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteResult>, StepError> {
+    let from = &specs[0].source;
+    let source = open_source(from)?;
+    let (mut chosen, mut identities) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let mut inputs = weight_files(from)?;
+        inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
+        refuse_own_input(&inputs, &spec.out)?;
+        let next = Chosen::new(spec, &*source)?;
+        if let Some(problem) = next.problem {
+            return Err(StepError::new(ErrorClass::Usage, problem));
+        }
+        if let Some(matrix) = &next.matrix {
+            matrix.check_values()?;
+        }
+        next.tell(&*source, ctx);
+        chosen.push(next);
+        identities.push(move || identity(&inputs));
     }
-    if let Some(matrix) = &chosen.matrix {
-        matrix.check_values()?;
-    }
-    for warning in &chosen.warnings {
-        ctx.log(Level::Warn, warning.as_str());
-    }
-    warn_about_losses(&*source, &chosen.targets, ctx);
-    for target in &chosen.targets {
-        let info = &source.tensors()[target.source];
-        let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
-        ctx.log(Level::Debug, format!("{name}: {from} to {to}: {}", chosen.why[target.source]));
-    }
-    let file = ModelFile {
+    // Formats with the same matrix have to have the same reference to it.
+    let matrix = |number: usize| {
+        let file = &specs[number].format.imatrix;
+        let first = specs.iter().position(|s| s.format.imatrix == *file).unwrap_or(number);
+        chosen[first].matrix.as_ref()
+    };
+    let files = specs.iter().zip(&chosen).zip(&identities).enumerate();
+    let files = files.map(|(number, ((spec, chosen), identity))| ModelFile {
         source: &*source,
         metadata: &chosen.metadata,
         targets: &chosen.targets,
         out: &spec.out,
         replace: spec.force,
-        identity: &identity(&inputs)?,
-        importance: chosen.matrix.as_ref(),
+        identity,
+        importance: matrix(number),
         flush_bytes: FLUSH_BYTES,
-    };
-    file.write(ctx)
+    });
+    write_all(&files.collect::<Vec<_>>(), ctx)
 }
 
 /// What the step would write; reads headers only.
@@ -198,6 +214,20 @@ impl Chosen {
             importance,
             warnings,
         })
+    }
+
+    /// Says what is worth knowing before the step begins.
+    fn tell(&self, source: &dyn TensorSource, ctx: &Context<'_>) {
+        for warning in &self.warnings {
+            ctx.log(Level::Warn, warning.as_str());
+        }
+        warn_about_losses(source, &self.targets, ctx);
+        for target in &self.targets {
+            let info = &source.tensors()[target.source];
+            let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
+            let why = &self.why[target.source];
+            ctx.log(Level::Debug, format!("{name}: {from} to {to}: {why}"));
+        }
     }
 }
 

@@ -116,8 +116,8 @@ pub fn compare(
             },
             mean_abs: sums.sum_abs / info.elements() as f64,
         });
-        file.release(number);
-        reference.release(at);
+        file.release(number, 0..info.rows());
+        reference.release(at, 0..other.rows());
         done += info.bytes();
         ctx.progress(done, total, Unit::Bytes);
     }

@@ -1,28 +1,27 @@
-//! Writes a model as a GGUF file: each tensor of a source in the type that was chosen for it.
-//! Convert and quantize are both this, so a file is the same whichever way it was made. Rows are
-//! made in parallel in bounded pieces and written in order; a killed run is continued through its
-//! journal. Knows nothing of how types are chosen.
+//! Writes models as GGUF files: each tensor of a source in the type that was chosen for it. Convert
+//! and quantize are both this, so a file is the same whichever way it was made, and alone or in one
+//! pass with others. Reading, making, hashing, writing and flushing overlap, in bounded memory; a
+//! killed run is continued through its journal. Knows nothing of how types are chosen.
 
+mod digests;
+mod keeper;
+mod pass;
+mod prepared;
+mod queue;
 mod rows;
+mod span;
+mod threads;
 mod writer;
 
 use std::os::unix::fs::MetadataExt;
-use std::sync::mpsc;
-use std::thread;
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
-use super::journal::{Entry, Journal};
-use super::output::Output;
-use super::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
+use super::{Context, ErrorClass, StepError, WriteResult};
 use crate::ggml::{self, GgmlType};
 use crate::gguf::{Imatrix, Importance, Layout, Metadata, TensorInfo, TensorSource};
-use rows::Producer;
-use writer::Writer;
-
-/// Batches that may wait for the writer.
-const QUEUE: usize = 2;
+use prepared::Prepared;
 
 /// Bytes after which finished tensors are flushed to the disk and noted in the journal.
 pub(super) const FLUSH_BYTES: u64 = 64 << 20;
@@ -45,15 +44,16 @@ pub(super) struct ModelFile<'a> {
     pub out: &'a Utf8Path,
     /// Replace `out` if it is there.
     pub replace: bool,
-    /// What the source is, so that a journal of another one does not count.
-    pub identity: &'a str,
+    /// What the source is: a journal of another one does not count, and it must be the same after
+    /// the run as before.
+    pub identity: &'a (dyn Fn() -> Result<String, StepError> + Sync),
     /// How much the columns weigh where a tensor is quantized, for those tensors that it holds.
     pub importance: Option<&'a Imatrix>,
     /// See [`FLUSH_BYTES`].
     pub flush_bytes: u64,
 }
 
-impl ModelFile<'_> {
+impl<'a> ModelFile<'a> {
     /// Name, type and shape of the tensors as they will be.
     pub fn infos(&self) -> Vec<TensorInfo> {
         infos(self.source, self.targets)
@@ -61,7 +61,7 @@ impl ModelFile<'_> {
 
     /// How much the columns of a tensor weigh; `None` too where the matrix is not of its size, as
     /// may be for the token embedding.
-    fn importance(&self, info: &TensorInfo) -> Option<Importance<'_>> {
+    fn importance(&self, info: &TensorInfo) -> Option<Importance<'a>> {
         let importance = self.importance?.get(&info.name)?;
         (importance.len() == info.columns() * matrices(info)).then_some(importance)
     }
@@ -69,78 +69,10 @@ impl ModelFile<'_> {
     /// Writes the file.
     ///
     /// # Errors
-    /// [`ErrorClass::Input`] if a tensor cannot be read or has weights that are not finite;
-    /// [`ErrorClass::Host`] if the file cannot be written; [`ErrorClass::Usage`] if it is there and
-    /// not to be replaced; [`ErrorClass::Step`] if the types cannot be made of these tensors.
+    /// As [`write_all`].
     pub fn write(&self, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
-        let infos = self.infos();
-        self.check_types()?;
-        let layout = Layout::new(self.metadata, &infos)
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", self.out)))?;
-        let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
-
-        let mut journal = ctx
-            .journals
-            .as_ref()
-            .map(|d| Journal::new(d, self.out, self.digest(&layout, &program())));
-        let mut kept = Vec::new();
-        let output = Output::resume(self.out, layout.file_bytes(), self.replace, |partial| {
-            if let Some(journal) = &journal {
-                kept = journal.vouched(partial, &layout, &sizes);
-            }
-            match kept.last() {
-                Some(last) => last.offset + last.bytes + layout.padding(last.bytes) as u64,
-                None => 0,
-            }
-        })?;
-        if let Some(j) = &mut journal
-            && let Err(e) = j.start(&kept)
-        {
-            let message = format!("cannot write the journal: {e}; if killed, this starts anew");
-            ctx.log(Level::Warn, message);
-            journal = None;
-        }
-        if !kept.is_empty() {
-            let message = format!("continuing {} behind {} tensors", self.out, kept.len());
-            ctx.log(Level::Info, message);
-        }
-
-        let writer = Writer {
-            ctx,
-            output,
-            journal,
-            layout: &layout,
-            sizes: &sizes,
-            done: Vec::new(),
-            noted: 0,
-            flushed: 0,
-            flush_bytes: self.flush_bytes,
-        };
-        let resumed_tensors = kept.len();
-        let (output, done, journal) = self.run(writer, kept, &infos, ctx)?;
-        let output = output.finish()?;
-        if let Some(journal) = journal {
-            journal.remove();
-        }
-        let (bytes, elements) = totals(&infos);
-        let bits_per_weight = bytes as f64 * 8.0 / elements as f64;
-        ctx.log(
-            Level::Info,
-            format!(
-                "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
-                output.path,
-                infos.len(),
-                output.bytes,
-                output.sha256
-            ),
-        );
-        let tensors = infos.iter().zip(done).map(|(info, entry)| WrittenTensor {
-            name: info.name.clone(),
-            ggml_type: info.ggml_type,
-            bytes: entry.bytes,
-            sha256: entry.sha256,
-        });
-        Ok(WriteResult { output, tensors: tensors.collect(), resumed_tensors, bits_per_weight })
+        // One file in, one result out.
+        write_all(std::slice::from_ref(self), ctx).map(|mut results| results.remove(0))
     }
 
     /// Refuses types that need an importance matrix, before anything is written.
@@ -160,59 +92,62 @@ impl ModelFile<'_> {
     }
 
     /// What the file is made from and how, as one digest.
-    fn digest(&self, layout: &Layout, program: &str) -> String {
+    fn digest(&self, identity: &str, layout: &Layout, program: &str) -> String {
         let mut hasher = Sha256::new();
         hasher.update(program);
         hasher.update([0]);
-        hasher.update(self.identity);
+        hasher.update(identity);
         hasher.update([0]);
         // Metadata, names, shapes and types.
         hasher.update(layout.header());
         hex::encode(hasher.finalize())
     }
+}
 
-    /// Makes tensors on the pool while a thread of its own writes and hashes them.
-    fn run<'w>(
-        &self,
-        mut writer: Writer<'w>,
-        kept: Vec<Entry>,
-        infos: &[TensorInfo],
-        ctx: &Context<'_>,
-    ) -> Result<(Output, Vec<Entry>, Option<Journal>), StepError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(ctx.threads)
-            .build()
-            .map_err(|e| StepError::new(ErrorClass::Host, format!("cannot start threads: {e}")))?;
-        let first = kept.len();
-        writer.begin(kept)?;
-        let (batches, received) = mpsc::sync_channel(QUEUE);
-        let (emptied, empty) = mpsc::channel();
-        let (produced, (mut writer, written)) = thread::scope(|scope| {
-            let writing = scope.spawn(move || writer.drain(received, emptied));
-            let mut producer = Producer { file: self, infos, ctx, batches, empty };
-            let produced = pool.install(|| producer.run(first));
-            drop(producer);
-            let drained = match writing.join() {
-                Ok(drained) => drained,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            (produced, drained)
-        });
-        // Where the writer failed, the producer only says that nobody listens.
-        let result = written.and(produced);
-        let result = result.and_then(|()| writer.note());
-        if let Err(error) = result {
-            let again = matches!(error.class, ErrorClass::Interrupted | ErrorClass::Host);
-            if writer.journal.is_some() && again {
-                // The next run continues; a flush that fails now only means less to continue from.
-                let _ = writer.note();
-                writer.output.keep_partial();
-            } else if let Some(journal) = writer.journal.take() {
-                journal.remove();
+/// Writes files, at least one, that are made of one source, with the same tensors in the same order, in one pass
+/// over it: what two of them want in the same type is made once.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if a tensor cannot be read, has weights that are not finite or the source
+/// was changed meanwhile; [`ErrorClass::Host`] if a file cannot be written; [`ErrorClass::Usage`]
+/// if one is there and not to be replaced; [`ErrorClass::Step`] if the types cannot be made of
+/// these tensors. With any of them no file is finished.
+pub(super) fn write_all(
+    files: &[ModelFile<'_>],
+    ctx: &Context<'_>,
+) -> Result<Vec<WriteResult>, StepError> {
+    for file in files {
+        file.check_types()?;
+    }
+    let mut prepared = Vec::with_capacity(files.len());
+    let mut promised = 0u64;
+    for file in files {
+        match Prepared::new(file, promised, ctx) {
+            Ok(next) => {
+                promised += next.missing_bytes();
+                prepared.push(next);
             }
-            return Err(error);
+            Err(error) => {
+                prepared.into_iter().for_each(Prepared::step_back);
+                return Err(error);
+            }
         }
-        Ok((writer.output, writer.done, writer.journal))
+    }
+    let result = threads::run(files, &mut prepared, ctx).and_then(|hashers| {
+        prepared.iter().try_for_each(Prepared::check_unchanged)?;
+        Ok(hashers)
+    });
+    match result {
+        Ok(hashers) => {
+            let finish = |(prepared, hasher): (Prepared<'_>, _)| prepared.finish(hasher, ctx);
+            prepared.into_iter().zip(hashers).map(finish).collect()
+        }
+        Err(error) => {
+            for prepared in prepared {
+                prepared.give_up(&error);
+            }
+            Err(error)
+        }
     }
 }
 

@@ -1,181 +1,238 @@
-//! Makes the rows of a model file, in parallel and in bounded pieces: copied where the type stays,
-//! else dequantized and quantized. Knows nothing of files.
+//! Makes rows of model files in bounded pieces: left in place where the type stays, else
+//! dequantized once and quantized to each type that is wanted. Knows nothing of files.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::fs::File;
+use std::sync::mpsc::Sender;
 
-use rayon::prelude::*;
-
-use super::writer::Batch;
-use super::{ModelFile, Target, matrix_rows};
+use super::matrix_rows;
+use super::pass::{Form, Pass};
+use super::queue::{Buffers, Part};
+use super::span::Span;
 use crate::ggml::{self, GgmlType, QuantizeError};
 use crate::gguf::{Importance, TensorInfo, TensorSource};
 use crate::steps::{Context, ErrorClass, StepError};
 
-/// Weights that one thread makes at a time; their floats fit into a core's cache.
+/// Weights that are made at a time; their floats fit into a core's cache.
 const PIECE: usize = 1 << 17;
 
-/// Pieces that are made before they are handed to the writer together.
-const PIECES: usize = 32;
-
-/// Batches after which the source's pages are given back: a tensor may be larger than the memory.
-const RELEASE_BATCHES: usize = 8;
-
-/// Makes the rows.
-pub struct Producer<'a> {
-    pub file: &'a ModelFile<'a>,
-    pub infos: &'a [TensorInfo],
-    pub ctx: &'a Context<'a>,
-    pub batches: SyncSender<Batch>,
-    /// Buffers that the writer is done with.
-    pub empty: Receiver<Vec<u8>>,
+/// A part of a tensor in every type that it is wanted in. Dropped, it gives its buffers back, and
+/// the pages of the source that it was made of.
+pub struct Made<'a> {
+    pub part: Part,
+    /// The types with their bytes.
+    pub forms: Vec<(Form, Data<'a>)>,
+    pass: &'a Pass<'a>,
+    home: Sender<Buffers>,
 }
 
-impl Producer<'_> {
-    /// Makes every target from number `first` on.
-    pub fn run(&mut self, first: usize) -> Result<(), StepError> {
-        for (target, info) in self.file.targets.iter().zip(self.infos).skip(first) {
-            let row_bytes = info.row_bytes();
-            let importance = self.file.importance(info);
-            let piece_rows = (PIECE / info.columns()).max(1);
-            let batch_rows = piece_rows * PIECES;
-            for (number, start) in (0..info.rows()).step_by(batch_rows).enumerate() {
-                self.ctx.check_cancelled()?;
-                if number % RELEASE_BATCHES == RELEASE_BATCHES - 1 {
-                    self.file.source.release(target.source);
-                }
-                let rows = batch_rows.min(info.rows() - start);
-                let mut batch = self.empty.try_recv().unwrap_or_default();
-                batch.resize(rows * row_bytes, 0);
-                let failed = batch
-                    .par_chunks_mut(piece_rows * row_bytes)
-                    .enumerate()
-                    .map_init(Scratch::default, |scratch, (i, out)| {
-                        let first = start + i * piece_rows;
-                        scratch.make(self.file.source, *target, info, importance, first, out)
-                    })
-                    // The first in the file's order, whichever thread was faster.
-                    .find_map_first(Result::err);
-                if let Some(error) = failed {
-                    return Err(error);
-                }
-                self.send(Batch::Rows(batch))?;
-            }
-            self.send(Batch::End)?;
-            self.file.source.release(target.source);
+/// Bytes of a tensor.
+pub enum Data<'a> {
+    /// In memory.
+    Made(Vec<u8>),
+    /// In the source as they are wanted, and where its file has them.
+    InPlace(&'a [u8], Option<(&'a File, u64)>),
+}
+
+impl Data<'_> {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Data::Made(bytes) => bytes,
+            Data::InPlace(bytes, _) => bytes,
         }
-        Ok(())
-    }
-
-    fn send(&self, batch: Batch) -> Result<(), StepError> {
-        self.batches
-            .send(batch)
-            .map_err(|_| StepError::new(ErrorClass::Host, "the writer of the file has stopped"))
     }
 }
 
-/// A thread's own buffers.
-#[derive(Default)]
-struct Scratch {
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        let buffers = self.forms.drain(..).map(|(_, data)| match data {
+            Data::Made(buffer) => buffer,
+            Data::InPlace(..) => Vec::new(),
+        });
+        // With nobody left to make anything, nobody needs them.
+        let _ = self.home.send(buffers.collect());
+        let tensor = self.part.tensor;
+        self.pass.source().release(self.pass.source_tensor(tensor), self.part.span.rows.clone());
+    }
+}
+
+/// Makes parts, one after the other: what a thread keeps from one to the next.
+pub struct Maker<'a> {
+    pass: &'a Pass<'a>,
+    ctx: &'a Context<'a>,
+    home: Sender<Buffers>,
     stored: Vec<u8>,
     floats: Vec<f32>,
     importance: Vec<f32>,
 }
 
-impl Scratch {
-    /// Makes rows from `first` on, as many as `out` takes.
-    fn make(
-        &mut self,
-        source: &dyn TensorSource,
-        target: Target,
-        info: &TensorInfo,
-        importance: Option<Importance<'_>>,
-        first: usize,
-        out: &mut [u8],
-    ) -> Result<(), StepError> {
-        let from = &source.tensors()[target.source];
-        let rows = first..first + out.len() / info.row_bytes();
-        let input = |e: String| StepError::new(ErrorClass::Input, e);
-        if from.ggml_type == target.ggml_type {
-            source.read_rows(target.source, rows, out).map_err(|e| input(e.to_string()))?;
-            return check_finite(info, first, out);
-        }
-
-        let (size, whole) = (from.row_bytes(), source.bytes(target.source));
-        let stored = match whole {
-            Some(bytes) => &bytes[rows.start * size..rows.end * size],
-            None => {
-                self.stored.resize(rows.len() * size, 0);
-                source
-                    .read_rows(target.source, rows.clone(), &mut self.stored)
-                    .map_err(|e| input(e.to_string()))?;
-                &self.stored
-            }
-        };
-        self.floats.resize(rows.len() * info.columns(), 0.0);
-        ggml::dequantize(from.ggml_type, stored, &mut self.floats)
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", info.name)))?;
-        let Some(importance) = importance else {
-            return ggml::quantize(target.ggml_type, &self.floats, info.columns(), None, out)
-                .map_err(|e| quantize_error(info, first, e));
-        };
-        self.quantize_by_matrix(target.ggml_type, info, importance, first, out)
+impl<'a> Maker<'a> {
+    /// A maker whose buffers go back to `home`.
+    pub fn new(pass: &'a Pass<'a>, ctx: &'a Context<'a>, home: Sender<Buffers>) -> Self {
+        let (stored, floats, importance) = (Vec::new(), Vec::new(), Vec::new());
+        Self { pass, ctx, home, stored, floats, importance }
     }
 
-    /// Quantizes the floats, rows from `first` on: those of one matrix at a time, because each
-    /// expert has an importance of its own.
+    /// Makes `part` in `buffers`.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Input`] if it cannot be read or has weights that are not finite;
+    /// [`ErrorClass::Step`] if a type cannot be made of it; [`ErrorClass::Interrupted`].
+    pub fn make(&mut self, part: Part, buffers: Buffers) -> Result<Made<'a>, StepError> {
+        let mut forms = self.begin(&part, buffers);
+        let start = |ty| part.span.bytes(ty, self.pass.from(part.tensor).columns()).start;
+        let starts: Vec<usize> = forms.iter().map(|(form, _)| start(form.ggml_type)).collect();
+        for piece in part.span.clone().split(PIECE, self.pass.can_cut_rows(part.tensor)) {
+            self.ctx.check_cancelled()?;
+            let mut widened = false;
+            for ((form, data), start) in forms.iter_mut().zip(&starts) {
+                self.piece(part.tensor, &piece, form, *start, data, &mut widened)?;
+            }
+        }
+        Ok(Made { part, forms, pass: self.pass, home: self.home.clone() })
+    }
+
+    /// The types that the part is wanted in, each with room for its bytes.
+    fn begin(&self, part: &Part, buffers: Buffers) -> Vec<(Form, Data<'a>)> {
+        let (source, number) = (self.pass.source(), self.pass.source_tensor(part.tensor));
+        let from = self.pass.from(part.tensor);
+        let mut buffers = buffers.into_iter();
+        let room = |form: Form| {
+            let mut buffer = buffers.next().unwrap_or_default();
+            let range = part.span.bytes(form.ggml_type, from.columns());
+            let data = match source.bytes(number) {
+                Some(bytes) if form.ggml_type == from.ggml_type => {
+                    let place = source.place(number);
+                    let place = place.map(|(file, offset)| (file, offset + range.start as u64));
+                    Data::InPlace(&bytes[range], place)
+                }
+                _ => {
+                    buffer.resize(range.len(), 0);
+                    Data::Made(buffer)
+                }
+            };
+            (form, data)
+        };
+        self.pass.forms(part.tensor).into_iter().map(room).collect()
+    }
+
+    /// Makes one piece in one type; `start` is where `data` starts in the tensor, `widened` says
+    /// whether the floats of the piece are there.
+    fn piece(
+        &mut self,
+        tensor: usize,
+        piece: &Span,
+        form: &Form,
+        start: usize,
+        data: &mut Data<'_>,
+        widened: &mut bool,
+    ) -> Result<(), StepError> {
+        let (from, ty) = (self.pass.from(tensor), form.ggml_type);
+        let range = piece.bytes(ty, from.columns());
+        let range = range.start - start..range.end - start;
+        let out = match data {
+            Data::InPlace(bytes, _) => return check_finite(from, piece, &bytes[range]),
+            Data::Made(buffer) => &mut buffer[range],
+        };
+        let (source, number) = (self.pass.source(), self.pass.source_tensor(tensor));
+        if ty == from.ggml_type {
+            source.read_rows(number, piece.rows.clone(), out).map_err(input)?;
+            return check_finite(from, piece, out);
+        }
+        if !*widened {
+            self.widen(source, number, from, piece)?;
+            *widened = true;
+        }
+        match self.pass.importance(tensor, form) {
+            Some(importance) => self.quantize_by_matrix(ty, from, importance, piece, out),
+            None => ggml::quantize(ty, &self.floats, piece.columns.len(), None, out)
+                .map_err(|e| quantize_error(from, piece, e)),
+        }
+    }
+
+    /// Quantizes the floats, those of one matrix at a time, because each expert has an importance
+    /// of its own.
     fn quantize_by_matrix(
         &mut self,
         ty: GgmlType,
         info: &TensorInfo,
         importance: Importance<'_>,
-        first: usize,
+        piece: &Span,
         out: &mut [u8],
     ) -> Result<(), StepError> {
-        let (columns, row_bytes) = (info.columns(), info.row_bytes());
-        let end = first + out.len() / row_bytes;
-        let mut row = first;
-        while row < end {
+        let (columns, row_bytes) = (info.columns(), out.len() / piece.rows.len());
+        let mut row = piece.rows.start;
+        while row < piece.rows.end {
             let matrix = row / matrix_rows(info);
-            let next = end.min((matrix + 1) * matrix_rows(info));
+            let next = piece.rows.end.min((matrix + 1) * matrix_rows(info));
             importance.read(matrix, columns, &mut self.importance);
-            let floats = &self.floats[(row - first) * columns..(next - first) * columns];
-            let out = &mut out[(row - first) * row_bytes..(next - first) * row_bytes];
+            let at = row - piece.rows.start..next - piece.rows.start;
+            let floats = &self.floats[at.start * columns..at.end * columns];
+            let out = &mut out[at.start * row_bytes..at.end * row_bytes];
+            let rows = Span { rows: row..next, columns: piece.columns.clone() };
             ggml::quantize(ty, floats, columns, Some(&self.importance), out)
-                .map_err(|e| quantize_error(info, row, e))?;
+                .map_err(|e| quantize_error(info, &rows, e))?;
             row = next;
         }
         Ok(())
     }
+
+    /// Fills the floats with a piece's.
+    fn widen(
+        &mut self,
+        source: &dyn TensorSource,
+        number: usize,
+        from: &TensorInfo,
+        piece: &Span,
+    ) -> Result<(), StepError> {
+        let range = piece.bytes(from.ggml_type, from.columns());
+        let stored = match source.bytes(number) {
+            Some(bytes) => &bytes[range],
+            None => {
+                self.stored.resize(range.len(), 0);
+                source.read_rows(number, piece.rows.clone(), &mut self.stored).map_err(input)?;
+                &self.stored
+            }
+        };
+        self.floats.resize(piece.weights(), 0.0);
+        ggml::dequantize(from.ggml_type, stored, &mut self.floats)
+            .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", from.name)))
+    }
 }
 
-/// An error whose rows count from the tensor's first.
-fn quantize_error(info: &TensorInfo, first: usize, error: QuantizeError) -> StepError {
+fn input(error: crate::gguf::SourceError) -> StepError {
+    StepError::new(ErrorClass::Input, error.to_string())
+}
+
+/// An error whose rows and columns count from the tensor's first.
+fn quantize_error(info: &TensorInfo, piece: &Span, error: QuantizeError) -> StepError {
     let name = &info.name;
     match error {
         QuantizeError::NotFinite { row, column, value } => StepError::new(
             ErrorClass::Input,
             format!(
-                "tensor {name}: row {}, column {column} is {value}; expected finite weights: the \
-                 input is damaged or its training failed",
-                first + row
+                "tensor {name}: row {}, column {} is {value}; expected finite weights: the input \
+                 is damaged or its training failed",
+                piece.rows.start + row,
+                piece.columns.start + column
             ),
         ),
         QuantizeError::OutOfRange { ty, row, largest } => {
-            let error = QuantizeError::OutOfRange { ty, row: first + row, largest };
+            let error = QuantizeError::OutOfRange { ty, row: piece.rows.start + row, largest };
             StepError::new(ErrorClass::Step, format!("tensor {name}: {error}"))
         }
         other => StepError::new(ErrorClass::Step, format!("tensor {name}: {other}")),
     }
 }
 
-/// Refuses NaN and infinity in rows that are copied.
-fn check_finite(info: &TensorInfo, first: usize, rows: &[u8]) -> Result<(), StepError> {
-    let Some(block) = ggml::first_non_finite_block(info.ggml_type, rows) else {
+/// Refuses NaN and infinity in a piece that is copied.
+fn check_finite(info: &TensorInfo, piece: &Span, bytes: &[u8]) -> Result<(), StepError> {
+    let Some(block) = ggml::first_non_finite_block(info.ggml_type, bytes) else {
         return Ok(());
     };
-    let blocks_per_row = info.columns() / info.ggml_type.block_size();
-    let row = first + block / blocks_per_row;
-    let column = block % blocks_per_row * info.ggml_type.block_size();
+    let weight = block * info.ggml_type.block_size();
+    let row = piece.rows.start + weight / piece.columns.len();
+    let column = piece.columns.start + weight % piece.columns.len();
     Err(StepError::new(
         ErrorClass::Input,
         format!(

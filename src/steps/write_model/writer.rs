@@ -1,104 +1,86 @@
-//! Writes and hashes the rows of a model file in order, and notes finished tensors in its journal.
+//! Writes parts to their files in order, whichever thread was faster, and hands them on to those
+//! that hash and keep account.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
 
-use sha2::{Digest, Sha256};
-
+use super::keeper::Note;
+use super::rows::{Data, Made};
 use crate::gguf::Layout;
-use crate::steps::journal::{Entry, Journal};
 use crate::steps::output::Output;
-use crate::steps::{Context, Level, StepError, Unit};
+use crate::steps::{Context, ErrorClass, StepError, Unit};
 
-/// What the writer is told.
-pub enum Batch {
-    /// The next rows of the current tensor.
-    Rows(Vec<u8>),
-    /// The current tensor is complete.
-    End,
-}
+/// A part by its number, or why there is none: an error, or the panic of its maker.
+pub type Numbered<'a> = (usize, thread::Result<Result<Made<'a>, StepError>>);
 
-/// Writes and hashes what is made, in order.
-pub struct Writer<'a> {
-    pub ctx: &'a Context<'a>,
-    pub output: Output,
-    pub journal: Option<Journal>,
+/// One file as the writer sees it.
+pub struct Sink<'a> {
+    pub output: &'a mut Output,
     pub layout: &'a Layout,
+    /// Bytes of each tensor, without padding.
     pub sizes: &'a [u64],
-    /// Finished tensors.
-    pub done: Vec<Entry>,
-    /// How many of them are on the disk and in the journal.
-    pub noted: usize,
-    /// Bytes that were written when they were.
-    pub flushed: u64,
-    pub flush_bytes: u64,
+    pub keeper: Sender<Note>,
 }
 
-impl Writer<'_> {
-    /// Writes the header, unless the file was continued.
-    pub fn begin(&mut self, kept: Vec<Entry>) -> Result<(), StepError> {
-        self.noted = kept.len();
-        self.done = kept;
-        if self.output.written() == 0 {
-            self.output.write(self.layout.header())?;
-        }
-        self.flushed = self.output.written();
-        Ok(())
-    }
+/// Writes one or more files.
+pub struct Writer<'a, 'm> {
+    pub ctx: &'a Context<'a>,
+    pub sinks: Vec<Sink<'a>>,
+    /// Threads that hash.
+    pub digests: Vec<Sender<Arc<Made<'m>>>>,
+}
 
-    /// Takes batches until there are no more; gives itself back with how it went.
-    pub fn drain(
-        mut self,
-        batches: Receiver<Batch>,
-        emptied: Sender<Vec<u8>>,
-    ) -> (Self, Result<(), StepError>) {
-        let mut hasher = Sha256::new();
-        for batch in batches {
-            let result = match batch {
-                Batch::Rows(rows) => {
-                    hasher.update(&rows);
-                    let result = self.output.write(&rows);
-                    self.ctx.progress(self.output.written(), self.layout.file_bytes(), Unit::Bytes);
-                    // With the producer gone nobody needs the buffer.
-                    let _ = emptied.send(rows);
-                    result
+impl<'m> Writer<'_, 'm> {
+    /// Writes what is made, until there is no more.
+    ///
+    /// # Errors
+    /// What the first part in order failed with; [`ErrorClass::Host`] if a file cannot be written;
+    /// [`ErrorClass::Interrupted`].
+    pub fn run(mut self, parts: Receiver<Numbered<'m>>) -> Result<(), StepError> {
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        for (number, part) in parts {
+            early.insert(number, part);
+            while let Some(part) = early.remove(&next) {
+                match part {
+                    Ok(made) => self.write(made?)?,
+                    Err(panic) => std::panic::resume_unwind(panic),
                 }
-                Batch::End => self.end(std::mem::take(&mut hasher)),
-            };
-            if result.is_err() {
-                return (self, result);
+                next += 1;
             }
         }
-        (self, Ok(()))
-    }
-
-    /// Pads the current tensor.
-    fn end(&mut self, hasher: Sha256) -> Result<(), StepError> {
-        let tensor = self.done.len();
-        let bytes = self.sizes[tensor];
-        self.output.write(&vec![0; self.layout.padding(bytes)])?;
-        self.done.push(Entry {
-            tensor,
-            offset: self.layout.offset(tensor),
-            bytes,
-            sha256: hex::encode(hasher.finalize()),
-        });
-        if self.output.written() - self.flushed >= self.flush_bytes {
-            self.note()?;
-        }
         Ok(())
     }
 
-    /// Flushes finished tensors to the disk, then notes them in the journal.
-    pub fn note(&mut self) -> Result<(), StepError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        self.output.sync()?;
-        if let Err(e) = journal.append(&self.done[self.noted..]) {
-            let message = format!("cannot write the journal: {e}; if killed, this starts anew");
-            self.ctx.log(Level::Warn, message);
-            self.journal = None;
+    fn write(&mut self, made: Made<'m>) -> Result<(), StepError> {
+        self.ctx.check_cancelled()?;
+        for (form, data) in &made.forms {
+            for &file in &form.files {
+                let sink = &mut self.sinks[file];
+                match data {
+                    Data::InPlace(bytes, Some((from, offset))) => {
+                        sink.output.append_copy(bytes, from, *offset)?;
+                    }
+                    data => sink.output.append(data.bytes())?,
+                }
+                if made.part.last {
+                    let padding = sink.layout.padding(sink.sizes[made.part.tensor]);
+                    sink.output.append(&vec![0; padding])?;
+                }
+                let stopped = |_| StepError::new(ErrorClass::Host, "the flushing has stopped");
+                sink.keeper.send(Note::Written(sink.output.written())).map_err(stopped)?;
+            }
         }
-        self.noted = self.done.len();
-        self.flushed = self.output.written();
+        let made = Arc::new(made);
+        for digest in &self.digests {
+            // It listens as long as there is something to hash.
+            let _ = digest.send(Arc::clone(&made));
+        }
+        let done = self.sinks.iter().map(|s| s.output.written()).sum();
+        let total = self.sinks.iter().map(|s| s.layout.file_bytes()).sum();
+        self.ctx.progress(done, total, Unit::Bytes);
         Ok(())
     }
 }

@@ -1,0 +1,92 @@
+//! One pass over a source: the files that are made in it, and which types each tensor is wanted in.
+
+use std::ops::Range;
+
+use super::ModelFile;
+use crate::ggml::GgmlType;
+use crate::gguf::{Importance, TensorInfo, TensorSource};
+
+/// One or more files with the same tensors in the same order, made of the same source.
+pub struct Pass<'a> {
+    files: &'a [ModelFile<'a>],
+    /// For each file the first tensor that it lacks.
+    first: Vec<usize>,
+}
+
+/// A type that a tensor is wanted in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    pub ggml_type: GgmlType,
+    /// Numbers of the files that want it.
+    pub files: Vec<usize>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass that makes of each of `files` what follows its tensor number `first`.
+    pub fn new(files: &'a [ModelFile<'a>], first: Vec<usize>) -> Self {
+        debug_assert!(files.iter().all(|f| {
+            let sources =
+                |f: &ModelFile<'_>| f.targets.iter().map(|t| t.source).collect::<Vec<_>>();
+            sources(f) == sources(&files[0])
+        }));
+        Self { files, first }
+    }
+
+    /// What is read.
+    pub fn source(&self) -> &'a dyn TensorSource {
+        self.files[0].source
+    }
+
+    /// The tensors that any file lacks.
+    pub fn tensors(&self) -> Range<usize> {
+        self.first.iter().copied().min().unwrap_or(0)..self.files[0].targets.len()
+    }
+
+    /// The number in the source of tensor number `tensor` of the files.
+    pub fn source_tensor(&self, tensor: usize) -> usize {
+        self.files[0].targets[tensor].source
+    }
+
+    /// Tensor number `tensor` of the files as the source has it.
+    pub fn from(&self, tensor: usize) -> &'a TensorInfo {
+        &self.source().tensors()[self.source_tensor(tensor)]
+    }
+
+    /// Whether parts of a row can be made by themselves: only by importance do some types look
+    /// beyond a block.
+    pub fn can_cut_rows(&self, tensor: usize) -> bool {
+        let from = self.from(tensor);
+        self.source().bytes(self.source_tensor(tensor)).is_some()
+            && self.files.iter().all(|file| file.importance(from).is_none())
+    }
+
+    /// How much the columns of a tensor weigh in one of its forms.
+    pub fn importance(&self, tensor: usize, form: &Form) -> Option<Importance<'a>> {
+        self.files[form.files[0]].importance(self.from(tensor))
+    }
+
+    /// The types that tensor number `tensor` is wanted in, each once, or once for each matrix that
+    /// weighs its columns.
+    pub fn forms(&self, tensor: usize) -> Vec<Form> {
+        let mut forms: Vec<Form> = Vec::new();
+        for (number, file) in self.files.iter().enumerate() {
+            if tensor < self.first[number] {
+                continue;
+            }
+            let ggml_type = file.targets[tensor].ggml_type;
+            let same = |form: &&mut Form| {
+                let other = self.files[form.files[0]].importance;
+                form.ggml_type == ggml_type
+                    && match (file.importance, other) {
+                        (Some(one), Some(other)) => std::ptr::eq(one, other),
+                        (one, other) => one.is_none() && other.is_none(),
+                    }
+            };
+            match forms.iter_mut().find(same) {
+                Some(form) => form.files.push(number),
+                None => forms.push(Form { ggml_type, files: vec![number] }),
+            }
+        }
+        forms
+    }
+}

@@ -1,0 +1,157 @@
+//! One file of a pass from its first look at what a killed run left to its final name.
+
+use std::fs::File;
+
+use sha2::Sha256;
+
+use super::{ModelFile, program, totals};
+use crate::gguf::{Layout, TensorInfo};
+use crate::steps::journal::{Entry, Journal};
+use crate::steps::output::Output;
+use crate::steps::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
+
+/// A file whose place is taken and whose header is written.
+pub struct Prepared<'a> {
+    file: &'a ModelFile<'a>,
+    infos: Vec<TensorInfo>,
+    /// What the source was when this began.
+    identity: String,
+    /// Tensors taken over from a killed run.
+    resumed_tensors: usize,
+    pub layout: Layout,
+    /// Bytes of each tensor, without padding.
+    pub sizes: Vec<u64>,
+    pub output: Output,
+    pub journal: Option<Journal>,
+    /// Finished tensors.
+    pub done: Vec<Entry>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Opens the file and finds what is good of it. `promised` bytes of the disk are other files'.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if it cannot be written; [`ErrorClass::Usage`] if it is there and not
+    /// to be replaced; [`ErrorClass::Step`] if it would be no GGUF file; those of
+    /// [`ModelFile::identity`].
+    pub fn new(
+        file: &'a ModelFile<'a>,
+        promised: u64,
+        ctx: &Context<'_>,
+    ) -> Result<Self, StepError> {
+        let infos = file.infos();
+        let layout = Layout::new(file.metadata, &infos)
+            .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", file.out)))?;
+        let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
+        let identity = (file.identity)()?;
+
+        let digest = file.digest(&identity, &layout, &program());
+        let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, file.out, digest));
+        let mut done = Vec::new();
+        let vouched = |partial: &File| {
+            if let Some(journal) = &journal {
+                done = journal.vouched(partial, &layout, &sizes);
+            }
+            match done.last() {
+                Some(last) => last.offset + last.bytes + layout.padding(last.bytes) as u64,
+                None => 0,
+            }
+        };
+        let expected = layout.file_bytes().saturating_add(promised);
+        let mut output = Output::resume(file.out, expected, file.replace, vouched)?;
+        if let Some(j) = &mut journal
+            && let Err(e) = j.start(&done)
+        {
+            let message = format!("cannot write the journal: {e}; if killed, this starts anew");
+            ctx.log(Level::Warn, message);
+            journal = None;
+        }
+        if !done.is_empty() {
+            let message = format!("continuing {} behind {} tensors", file.out, done.len());
+            ctx.log(Level::Info, message);
+        }
+        if output.written() == 0 {
+            output.write(layout.header())?;
+        }
+        let resumed_tensors = done.len();
+        Ok(Self { file, infos, identity, resumed_tensors, layout, sizes, output, journal, done })
+    }
+
+    /// Bytes that are still to be written.
+    pub fn missing_bytes(&self) -> u64 {
+        self.layout.file_bytes() - self.output.written()
+    }
+
+    /// Whether the source is still what it was.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Input`] if it is not; those of [`ModelFile::identity`].
+    pub fn check_unchanged(&self) -> Result<(), StepError> {
+        if (self.file.identity)()? == self.identity {
+            return Ok(());
+        }
+        Err(StepError::new(
+            ErrorClass::Input,
+            format!(
+                "the input of {} was changed while it was read, so what was written is neither \
+                 the old nor the new; run again when nobody writes to it",
+                self.file.out
+            ),
+        ))
+    }
+
+    /// Gives the file its final name; `hasher` has been fed all of it.
+    ///
+    /// # Errors
+    /// Those of [`Output::finish`].
+    pub fn finish(self, hasher: Sha256, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
+        let output = self.output.finish_hashed(hasher)?;
+        if let Some(journal) = self.journal {
+            journal.remove();
+        }
+        let (bytes, elements) = totals(&self.infos);
+        let bits_per_weight = bytes as f64 * 8.0 / elements as f64;
+        ctx.log(
+            Level::Info,
+            format!(
+                "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
+                output.path,
+                self.infos.len(),
+                output.bytes,
+                output.sha256
+            ),
+        );
+        let tensors = self.infos.into_iter().zip(self.done).map(|(info, entry)| WrittenTensor {
+            name: info.name,
+            ggml_type: info.ggml_type,
+            bytes: entry.bytes,
+            sha256: entry.sha256,
+        });
+        let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
+        Ok(WriteResult { output, tensors, resumed_tensors, bits_per_weight })
+    }
+
+    /// Leaves what a killed run left, and nothing else: another file of the pass cannot be written.
+    pub fn step_back(mut self) {
+        if self.resumed_tensors > 0 {
+            self.output.keep_partial();
+        } else if let Some(journal) = self.journal {
+            journal.remove();
+        }
+    }
+
+    /// Leaves the unfinished file for the next run to continue if `error` is one that the next run
+    /// may not have, else nothing.
+    pub fn give_up(mut self, error: &StepError) {
+        if self.journal.is_some() && can_continue(error) {
+            self.output.keep_partial();
+        } else if let Some(journal) = self.journal {
+            journal.remove();
+        }
+    }
+}
+
+/// Whether another run may go on where this error came.
+pub fn can_continue(error: &StepError) -> bool {
+    matches!(error.class, ErrorClass::Interrupted | ErrorClass::Host)
+}

@@ -1,0 +1,141 @@
+//! The threads of a pass: as many as asked for make parts, the calling one writes them in order,
+//! and each file has one that hashes it, one that hashes tensors and one that flushes.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+use sha2::Sha256;
+
+use super::ModelFile;
+use super::digests::{hash_file, hash_tensors};
+use super::keeper::Keeper;
+use super::pass::Pass;
+use super::prepared::{Prepared, can_continue};
+use super::queue::{Buffers, Queue, largest_part};
+use super::rows::Maker;
+use super::writer::{Numbered, Sink, Writer};
+use crate::gguf::Layout;
+use crate::steps::{Context, ErrorClass, StepError};
+
+/// Bytes that the parts in memory may have together, unless two of them have more.
+const PARTS_BYTES: usize = 256 << 20;
+
+/// Makes and writes what the files lack; answers with the hash of each.
+///
+/// # Errors
+/// Those of [`super::write_all`], but for what comes before and after the writing.
+pub fn run(
+    files: &[ModelFile<'_>],
+    prepared: &mut [Prepared<'_>],
+    ctx: &Context<'_>,
+) -> Result<Vec<Sha256>, StepError> {
+    let pass = Pass::new(files, prepared.iter().map(|p| p.done.len()).collect());
+    let (home, free) = mpsc::channel();
+    // Two for each thread, one to make and one to be written, and some that are hashed.
+    let sets = PARTS_BYTES / largest_part(&pass).max(1);
+    for _ in 0..sets.clamp(2, 2 * ctx.threads + 6) {
+        // The receiver is two lines above.
+        let _ = home.send(Buffers::new());
+    }
+    let queue = Mutex::new(Queue::new(&pass, free));
+
+    let (accounts, result) = thread::scope(|scope| {
+        let (mut sinks, mut keepers, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut digests, mut hashes) = (Vec::new(), Vec::new());
+        for (number, (file, prepared)) in files.iter().zip(prepared.iter_mut()).enumerate() {
+            let Prepared { output, layout, sizes, journal, done, .. } = prepared;
+            let (layout, sizes): (&Layout, &[u64]) = (layout, sizes);
+            let keeper = Keeper::new(
+                ctx,
+                output.flusher()?,
+                journal.take(),
+                (layout, sizes),
+                std::mem::take(done),
+                output.written(),
+                file.flush_bytes,
+            );
+            let (note, heard) = mpsc::channel();
+            keepers.push(spawn(scope, move || keeper.keep(heard))?);
+            let (digest, parts) = mpsc::channel();
+            let hasher = output.take_hasher();
+            hashes.push(spawn(scope, move || hash_file(hasher, number, layout, sizes, parts))?);
+            digests.push(digest);
+            notes.push(note.clone());
+            sinks.push(Sink { output, layout, sizes, keeper: note });
+        }
+        for place in 0..sinks.len() {
+            let (digest, parts) = mpsc::channel();
+            let notes = notes.clone();
+            spawn(scope, move || hash_tensors(place, parts, &notes))?;
+            digests.push(digest);
+        }
+        drop(notes);
+        let (made, parts) = mpsc::channel();
+        for _ in 0..ctx.threads {
+            let (queue, home, made) = (&queue, home.clone(), made.clone());
+            let maker = Maker::new(&pass, ctx, home.clone());
+            spawn(scope, move || work(queue, maker, &home, &made))?;
+        }
+        drop(made);
+
+        let written = Writer { ctx, sinks, digests }.run(parts);
+        let hashers = hashes.into_iter().map(join).collect::<Vec<_>>();
+        let (mut keepers, kept): (Vec<_>, Vec<_>) = keepers.into_iter().map(join).unzip();
+        // Where a keeper failed, the writer only says that nobody listens.
+        let result = kept.into_iter().chain([written]).collect::<Result<(), StepError>>();
+        if let Err(error) = &result
+            && can_continue(error)
+        {
+            // What cannot be noted now is only less to continue from.
+            keepers.iter_mut().for_each(|keeper| drop(keeper.note()));
+        }
+        let accounts = keepers.into_iter().map(|k| (k.journal, k.done)).collect::<Vec<_>>();
+        Ok::<_, StepError>((accounts, result.map(|()| hashers)))
+    })?;
+    for (prepared, (journal, done)) in prepared.iter_mut().zip(accounts) {
+        (prepared.journal, prepared.done) = (journal, done);
+    }
+    result
+}
+
+/// Makes parts until there are no more, an error comes, or nobody takes them.
+fn work<'a>(
+    queue: &Mutex<Queue<'a>>,
+    mut maker: Maker<'a>,
+    home: &Sender<Buffers>,
+    made: &Sender<Numbered<'a>>,
+) {
+    loop {
+        let taken = queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((number, part, buffers)) = taken else { return };
+        // A panic goes where the part would have gone: the writer waits for it.
+        let part = catch_unwind(AssertUnwindSafe(|| maker.make(part, buffers)));
+        let failed = !matches!(part, Ok(Ok(_)));
+        if failed {
+            // The next in the queue waits for buffers with its hand on it.
+            let _ = home.send(Buffers::new());
+        }
+        if made.send((number, part)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    f: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, StepError> {
+    let host =
+        |e: io::Error| StepError::new(ErrorClass::Host, format!("cannot start a thread: {e}"));
+    thread::Builder::new().spawn_scoped(scope, f).map_err(host)
+}
+
+fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    match handle.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
