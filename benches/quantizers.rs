@@ -3,9 +3,11 @@
 //! Arguments: a file of rows of 32-bit floats, their columns, and a file of as many floats that
 //! weigh the columns. Every line of the input asks for one measurement, `quantize TYPE SET`,
 //! `weighted TYPE SET` or `dequantize TYPE SET`; the answer is the number of seconds that one pass
-//! over all rows took. `sets` answers with the instruction sets of this processor.
+//! over all rows took. `read` and `write` are answered with the seconds that it takes to do no more
+//! than that with the floats, `sets` with the instruction sets of this processor.
 
 use std::error::Error;
+use std::hint::black_box;
 use std::io::{self, BufRead};
 use std::time::Instant;
 
@@ -19,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         return Ok(());
     };
-    let (rows, columns, importance) = (floats(rows)?, columns.parse()?, floats(importance)?);
+    let mut bench = Bench::new(floats(rows)?, columns.parse()?, floats(importance)?);
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -28,9 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let names: Vec<_> = InstructionSet::available().iter().map(|s| s.name()).collect();
                 println!("{}", names.join(" "));
             }
+            ["read"] => println!("{:.9}", bench.read()),
+            ["write"] => println!("{:.9}", bench.write()),
             [what, ty, set] => {
-                let (ty, set) = (ty.parse()?, find_set(set)?);
-                println!("{:.9}", time(what, ty, set, &rows, columns, &importance)?);
+                println!("{:.9}", bench.time(what, ty.parse()?, find_set(set)?)?);
             }
             _ => return Err(format!("{line:?} asks for nothing that can be timed").into()),
         }
@@ -38,30 +41,60 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Seconds that one pass over the rows takes.
-fn time(
-    what: &str,
-    ty: GgmlType,
-    set: InstructionSet,
-    rows: &[f32],
+/// The rows, and memory for what comes of them. It is written before anything is timed: the first
+/// write to a page makes the kernel find one, which takes longer than to dequantize it.
+struct Bench {
+    rows: Vec<f32>,
     columns: usize,
-    importance: &[f32],
-) -> Result<f64, Box<dyn Error>> {
-    let importance = (what == "weighted").then_some(importance);
-    let row_bytes = ty.row_bytes(columns).ok_or("the columns are no whole number of blocks")?;
-    let mut bytes = vec![0; rows.len() / columns * row_bytes];
-    if what == "dequantize" {
-        // Any rows do.
-        let weights = vec![1.0; columns];
-        quantize_with(set, ty, rows, columns, Some(&weights), &mut bytes)?;
-        let mut back = vec![0.0; rows.len()];
-        let start = Instant::now();
-        dequantize_with(set, ty, &bytes, &mut back)?;
-        return Ok(start.elapsed().as_secs_f64());
+    importance: Vec<f32>,
+    bytes: Vec<u8>,
+    back: Vec<f32>,
+}
+
+impl Bench {
+    fn new(rows: Vec<f32>, columns: usize, importance: Vec<f32>) -> Self {
+        let (bytes, back) = (vec![1; rows.len() * size_of::<f32>()], vec![1.0; rows.len()]);
+        Self { rows, columns, importance, bytes, back }
     }
-    let start = Instant::now();
-    quantize_with(set, ty, rows, columns, importance, &mut bytes)?;
-    Ok(start.elapsed().as_secs_f64())
+
+    /// Seconds that one pass over the rows takes.
+    fn time(
+        &mut self,
+        what: &str,
+        ty: GgmlType,
+        set: InstructionSet,
+    ) -> Result<f64, Box<dyn Error>> {
+        let Self { rows, columns, importance, bytes, back } = self;
+        let importance = (what == "weighted").then_some(&importance[..]);
+        let row_bytes =
+            ty.row_bytes(*columns).ok_or("the columns are no whole number of blocks")?;
+        let bytes = &mut bytes[..rows.len() / *columns * row_bytes];
+        if what == "dequantize" {
+            // Any rows do.
+            let weights = vec![1.0; *columns];
+            quantize_with(set, ty, rows, *columns, Some(&weights), bytes)?;
+            let start = Instant::now();
+            dequantize_with(set, ty, bytes, back)?;
+            return Ok(start.elapsed().as_secs_f64());
+        }
+        let start = Instant::now();
+        quantize_with(set, ty, rows, *columns, importance, bytes)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds that it takes to read the rows, whatever is done with them.
+    fn read(&self) -> f64 {
+        let start = Instant::now();
+        black_box(self.rows.iter().fold(0u32, |sum, x| sum.wrapping_add(x.to_bits())));
+        start.elapsed().as_secs_f64()
+    }
+
+    /// Seconds that it takes to write as many floats.
+    fn write(&mut self) -> f64 {
+        let start = Instant::now();
+        black_box(&mut self.back).fill(black_box(1.0));
+        start.elapsed().as_secs_f64()
+    }
 }
 
 fn find_set(name: &str) -> Result<InstructionSet, String> {

@@ -3,8 +3,10 @@
 
 ggml's functions are those of the library that `scripts/build_llama_cpp.sh` builds. Both sides are
 asked in turns and the best of the rounds counts, so a busy moment of the machine hurts neither.
-Prints a table for BENCHMARKS.md: millions of weights per second, and the ratio for each
-instruction set.
+Prints a table for BENCHMARKS.md: millions of weights per second, the ratio for each instruction
+set, and the share of memory's rate that the best of them reaches, counting the floats that are
+read, or written by dequantizing. The rows of a pass of --weights 1048576 fit the processor's
+caches, those of 67108864 do not.
 
     scripts/build_llama_cpp.sh
     python3 scripts/bench_quantizers.py [--types q4_K,q6_K] [--rounds 5]
@@ -113,14 +115,23 @@ def main():
     args = parser.parse_args()
 
     rng = random.Random(1)
-    rows = array.array("f", (rng.gauss(0, 0.02) for _ in range(args.weights // COLUMNS * COLUMNS)))
+    # The same rows over and over: making up others would take minutes.
+    some = array.array("f", (rng.gauss(0, 0.02) for _ in range(min(args.weights, 1 << 20))))
+    rows = some * max(1, args.weights // len(some))
+    rows = rows[: len(rows) // COLUMNS * COLUMNS]
     importance = array.array("f", (rng.random() ** 2 + 1e-3 for _ in range(COLUMNS)))
     reference = Reference(args.library, rows, importance)
     with tempfile.TemporaryDirectory() as directory:
         ours = Ours(write(directory, "rows", rows), write(directory, "importance", importance))
         sets = ours.ask("sets").split()
-        print(f"| type | what | ggml | {' | '.join(f'{s} | ratio' for s in sets)} |")
-        print("|---|---|---:|" + "---:|---:|" * len(sets))
+        memory = {}
+        for way in ["read", "write"]:
+            seconds = min(float(ours.ask(way)) for _ in range(3 * args.rounds))
+            memory[way] = len(rows) / seconds / 1e6
+            print(f"one thread can {way} {4 * memory[way] / 1e3:.3g} GB/s of floats in memory")
+        print()
+        print(f"| type | what | ggml | {' | '.join(f'{s} | ratio' for s in sets)} | of memory |")
+        print("|---|---|---:|" + "---:|---:|" * len(sets) + "---:|")
         for name in args.types.split(","):
             for what in args.what.split(","):
                 if what == "quantize" and name in NEEDS_IMPORTANCE:
@@ -137,6 +148,8 @@ def main():
                         best[side] = min(seconds, best.get(side, seconds))
                 rate = {side: len(rows) / seconds / 1e6 for side, seconds in best.items()}
                 cells = [f"{rate[s]:.3g} | {rate[s] / rate['ggml']:.2f}" for s in sets]
+                limit = memory["write" if what == "dequantize" else "read"]
+                cells.append(f"{max(rate[s] for s in sets) / limit:.0%}")
                 print(f"| {name} | {what} | {rate['ggml']:.3g} | {' | '.join(cells)} |", flush=True)
 
 

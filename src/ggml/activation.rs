@@ -7,7 +7,8 @@ use super::le::F32Le;
 use super::q8_0::BlockQ8_0;
 use super::q8_1::BlockQ8_1;
 use super::q8_k::BlockQ8K;
-use super::search::Scalar;
+use super::search::Search;
+use super::simd::{InstructionSet, Work};
 
 /// The form in which a row of activations is multiplied with a row of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,18 +44,41 @@ impl Activation {
     ///
     /// If `dst` is not [`row_bytes`](Self::row_bytes) long.
     pub fn quantize(self, src: &[f32], dst: &mut [u8]) {
+        self.quantize_with(InstructionSet::best(), src, dst);
+    }
+
+    /// [`quantize`](Self::quantize) with one set of instructions: the bytes are the same, the speed
+    /// is not.
+    pub(super) fn quantize_with(self, set: InstructionSet, src: &[f32], dst: &mut [u8]) {
         assert_eq!(dst.len(), self.row_bytes(src.len()), "length of a row of activations");
         match self {
-            Activation::F32 => quantize_row::<F32Le>(src, dst),
-            Activation::Q8_0 => quantize_row::<BlockQ8_0>(src, dst),
-            Activation::Q8_1 => quantize_row::<BlockQ8_1>(src, dst),
-            Activation::Q8_K => quantize_row::<BlockQ8K>(src, dst),
+            Activation::F32 => set.run(Row::<F32Le>::new(src, dst)),
+            Activation::Q8_0 => set.run(Row::<BlockQ8_0>::new(src, dst)),
+            Activation::Q8_1 => set.run(Row::<BlockQ8_1>::new(src, dst)),
+            Activation::Q8_K => set.run(Row::<BlockQ8K>::new(src, dst)),
         }
     }
 }
 
-fn quantize_row<A: ActivationBlock>(src: &[f32], dst: &mut [u8]) {
-    A::quantize_activations(src, bytemuck::cast_slice_mut(dst));
+/// A row of activations to quantize.
+struct Row<'a, A> {
+    src: &'a [f32],
+    blocks: &'a mut [A],
+}
+
+impl<'a, A: ActivationBlock> Row<'a, A> {
+    fn new(src: &'a [f32], dst: &'a mut [u8]) -> Self {
+        Self { src, blocks: bytemuck::cast_slice_mut(dst) }
+    }
+}
+
+impl<A: ActivationBlock> Work for Row<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Search>(self, search: S) {
+        A::quantize_activations(search, self.src, self.blocks);
+    }
 }
 
 /// One block of quantized activations.
@@ -62,22 +86,25 @@ pub(super) trait ActivationBlock: Pod {
     /// The form this is a block of.
     const FORM: Activation;
 
-    /// Quantizes one row of whole blocks.
-    fn quantize_activations(row: &[f32], blocks: &mut [Self]);
+    /// Quantizes one row of whole blocks. Inlined always, so that it is compiled for the
+    /// instructions of `search`.
+    fn quantize_activations<S: Search>(search: S, row: &[f32], blocks: &mut [Self]);
 }
 
 impl ActivationBlock for F32Le {
     const FORM: Activation = Activation::F32;
 
-    fn quantize_activations(row: &[f32], blocks: &mut [Self]) {
-        Self::quantize_row(Scalar, row, None, blocks);
+    #[inline(always)]
+    fn quantize_activations<S: Search>(search: S, row: &[f32], blocks: &mut [Self]) {
+        Self::quantize_row(search, row, None, blocks);
     }
 }
 
 impl ActivationBlock for BlockQ8_0 {
     const FORM: Activation = Activation::Q8_0;
 
-    fn quantize_activations(row: &[f32], blocks: &mut [Self]) {
-        Self::quantize_row(Scalar, row, None, blocks);
+    #[inline(always)]
+    fn quantize_activations<S: Search>(search: S, row: &[f32], blocks: &mut [Self]) {
+        Self::quantize_row(search, row, None, blocks);
     }
 }

@@ -14,10 +14,8 @@ impl Block for F16Le {
     type Activation = F32Le;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (block, &x) in blocks.iter_mut().zip(row) {
-            *block = F16Le::new(x);
-        }
+    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+        search.narrow_all(row, blocks);
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rounding::{narrow_f16, widen_f16};
+use super::rounding::{narrow_bf16, narrow_f16, widen_f16};
 
 /// A half-precision float.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -14,7 +14,7 @@ impl F16Le {
     /// Rounds to nearest, ties to even.
     #[inline(always)]
     pub(super) fn new(x: f32) -> Self {
-        Self(narrow_f16(x).to_le_bytes())
+        Self::from_bits(narrow_f16(x))
     }
 
     #[inline(always)]
@@ -48,7 +48,7 @@ impl Bf16Le {
     /// Rounds to nearest, ties to even.
     #[inline(always)]
     pub(super) fn new(x: f32) -> Self {
-        Self(half::bf16::from_f32(x).to_bits().to_le_bytes())
+        Self(narrow_bf16(x).to_le_bytes())
     }
 
     #[inline(always)]

@@ -39,6 +39,7 @@ mod q8_1;
 mod q8_k;
 mod quantize;
 mod rounding;
+mod rules;
 mod runs;
 mod search;
 mod simd;

@@ -10,6 +10,7 @@ use super::GgmlType;
 use super::block::{Block, assert_layout};
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_0::BlockQ8_0;
+use super::rules::RUN;
 use super::search::Search;
 
 /// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
@@ -50,10 +51,32 @@ fn exponent(amax: f32) -> u8 {
         return 0;
     }
     // The reference takes a single-precision logarithm, which rounds up to the integer for values
-    // just below a power of two. Narrowed from double precision it does not depend on the
+    // at most 88 steps below a power of two: elsewhere it is the exponent of the float.
+    let bits = amax.to_bits();
+    if bits & 0x007f_ffff < 0x007f_ff00 {
+        return ((bits >> 23) as u8).saturating_sub(2);
+    }
+    // Narrowed from double precision it does not depend on the
     // platform's logf. Blocks of subnormals saturate at 0, where the reference is undefined.
     let log = f64::from(amax).log2() as f32;
     (log.floor() - 2.0 + 127.0) as u8
+}
+
+/// Where the nearest of the magnitudes changes, in units of four times the scale, whose inverse no
+/// scale takes out of the normal floats. In the middle between two the smaller magnitude counts,
+/// as it comes first in [`VALUES`].
+const BOUNDS: [f32; 7] = [0.125, 0.375, 0.625, 0.875, 1.25, 1.75, 2.5];
+
+/// The first of the nearest values to each weight, as indices into [`VALUES`].
+#[inline(always)]
+fn levels<S: Search>(search: S, x: &[f32; 32], e: u8) -> [u8; 32] {
+    if e < 253 {
+        // Differences of a weight and the values around it are exact, so the errors compare as the
+        // weight does with the middle.
+        return search.ranks(x, f32::from_bits((253 - u32::from(e)) << 23), &BOUNDS);
+    }
+    // The larger values are infinite.
+    x.map(|v| nearest(v, scale(e)))
 }
 
 /// The first of the nearest values, as an index into [`VALUES`].
@@ -76,21 +99,19 @@ impl Block for BlockMxfp4 {
     type Activation = BlockQ8_0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
-            let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            block.e = exponent(amax);
-            let d = scale(block.e);
-            block.qs = pack_nibbles(&x.map(|v| nearest(v, d)));
+    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+        for (x, blocks) in row.as_chunks::<32>().0.chunks(RUN).zip(blocks.chunks_mut(RUN)) {
+            let exponents = search.largest_magnitudes(x).map(exponent);
+            for ((x, block), e) in x.iter().zip(blocks).zip(exponents) {
+                *block = Self { e, qs: pack_nibbles(&levels(search, x, e)) };
+            }
         }
     }
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = scale(self.e);
-        for (y, value) in out.iter_mut().zip(values(unpack_nibbles(&self.qs))) {
-            *y = f32::from(value) * d;
-        }
+        out.copy_from_slice(&values(unpack_nibbles(&self.qs)).map(|value| f32::from(value) * d));
     }
 
     /// The exponent 255 stands for NaN; just below it the larger values exceed an `f32`.
@@ -117,15 +138,39 @@ impl Block for BlockMxfp4 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::search::Scalar;
+    use crate::ggml::simd::Portable;
 
     #[test]
     fn the_exponent_is_that_of_a_single_precision_logarithm() {
         for power in 1..=254u32 {
             // The ends of a binade, where a logarithm may round up.
-            for bits in (power << 23) - 64..(power << 23) + 64 {
+            for bits in (power << 23) - 600..(power << 23) + 64 {
                 let x = f32::from_bits(bits);
                 let expected = (x.log2().floor() - 2.0 + 127.0) as u8;
                 assert_eq!(exponent(x), expected, "{x:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn levels_are_the_first_of_the_nearest_values() {
+        let sets = |x: &[f32; 32], e| {
+            [levels(Scalar, x, e), levels(Portable::<8>, x, e), levels(Portable::<16>, x, e)]
+        };
+        for e in 0..=253u8 {
+            // What the middles and the values are, and the floats next to them.
+            for at in
+                BOUNDS.into_iter().chain(VALUES.map(|v| f32::from(v) / 4.0)).chain([0.06, 3.9])
+            {
+                let middle = (4.0 * at * scale(e)).min(f32::MAX).to_bits() as i32;
+                let x = std::array::from_fn(|i| {
+                    let step = i as i32 / 2 - 8;
+                    let bits = (middle & i32::MAX).saturating_add(step).clamp(0, 0x7f7f_ffff);
+                    f32::from_bits(bits as u32 | (i as u32 % 2) << 31)
+                });
+                let expected = x.map(|v| nearest(v, scale(e)));
+                assert_eq!(sets(&x, e), [expected; 3], "{e}: {at}");
             }
         }
     }

@@ -11,9 +11,9 @@ use super::blocks32::{mean_square, weigh_run};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
 use super::q8_1::BlockQ8_1;
-use super::rounding::truncate;
+use super::rules::{self, inverse};
 use super::runs::{BLOCKS as RUN, runs};
-use super::search::{Affine, AffineSearch, Search, Weights, range};
+use super::search::{Affine, AffineSearch, Search, Weights};
 
 /// 32 weights: `level * d + m`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -39,13 +39,16 @@ impl Block for BlockQ4_1 {
     ) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
-            for (x, block) in x.iter().zip(blocks) {
-                let (min, max) = range(x);
-                let d = (max - min) / 15.0;
-                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-                let levels = x.map(|v| truncate((v - min) * inverse + 0.5) as i8);
-                let qs = pack_nibbles(&levels.map(|l| l.min(15) as u8));
-                *block = Self { d: F16Le::new(d), m: F16Le::new(min), qs };
+            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
+                let (mins, maxs) = search.ranges(x);
+                let scales: [f32; rules::RUN] = std::array::from_fn(|i| (maxs[i] - mins[i]) / 15.0);
+                let (ds, ms) = (search.narrow(&scales), search.narrow(&mins));
+                let inverses = scales.map(inverse);
+                for (i, (x, block)) in x.iter().zip(blocks).enumerate() {
+                    let levels = search.levels(x, mins[i], inverses[i], 0.5, 15);
+                    let (d, m) = (ds[i], ms[i]);
+                    *block = Self { d, m, qs: pack_nibbles(&levels) };
+                }
             }
             return;
         };
@@ -66,9 +69,7 @@ impl Block for BlockQ4_1 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, m) = (self.d.get(), self.m.get());
-        for (y, level) in out.iter_mut().zip(unpack_nibbles(&self.qs)) {
-            *y = f32::from(level) * d + m;
-        }
+        out.copy_from_slice(&unpack_nibbles(&self.qs).map(|level| f32::from(level) * d + m));
     }
 
     fn is_finite(&self) -> bool {

@@ -11,9 +11,9 @@ use super::blocks32::{mean_square, weigh_run};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_0::BlockQ8_0;
-use super::rounding::truncate;
+use super::rules::{self, inverse};
 use super::runs::{BLOCKS as RUN, runs};
-use super::search::{self, Search};
+use super::search::Search;
 
 /// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -50,11 +50,14 @@ impl Block for BlockQ5_0 {
     ) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
-            for (x, block) in x.iter().zip(blocks) {
-                let d = search::largest(x) / -16.0;
-                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-                let levels = x.map(|v| truncate(v * inverse + 16.5) as i8);
-                *block = Self::new(d, &levels.map(|l| l.min(31) as u8));
+            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
+                let scales = search.largest(x).map(|v| v / -16.0);
+                let scales = scales.map(inverse).into_iter().zip(search.narrow(&scales));
+                for ((x, block), (inverse, d)) in x.iter().zip(blocks).zip(scales) {
+                    let levels = search.levels(x, 0.0, inverse, 16.5, 31);
+                    let (qh, qs) = (search.fifth_bits(&levels), pack_nibbles(&levels));
+                    *block = Self { d, qh, qs };
+                }
             }
             return;
         };
@@ -73,9 +76,7 @@ impl Block for BlockQ5_0 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (y, level) in out.iter_mut().zip(self.levels()) {
-            *y = f32::from(level) * d;
-        }
+        out.copy_from_slice(&self.levels().map(|level| f32::from(level) * d));
     }
 
     fn is_finite(&self) -> bool {

@@ -11,9 +11,9 @@ use super::blocks32::{mean_square, weigh_run};
 use super::le::F16Le;
 use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::q8_1::BlockQ8_1;
-use super::rounding::truncate;
+use super::rules::{self, inverse};
 use super::runs::{BLOCKS as RUN, runs};
-use super::search::{Affine, AffineSearch, Search, Weights, range};
+use super::search::{Affine, AffineSearch, Search, Weights};
 
 /// 32 weights: `level * d + m`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -47,11 +47,16 @@ impl Block for BlockQ5_1 {
     ) {
         let x = row.as_chunks::<32>().0;
         let Some(importance) = importance else {
-            for (x, block) in x.iter().zip(blocks) {
-                let (min, max) = range(x);
-                let d = (max - min) / 31.0;
-                let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-                *block = Self::new(d, min, &x.map(|v| truncate((v - min) * inverse + 0.5) as u8));
+            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
+                let (mins, maxs) = search.ranges(x);
+                let scales: [f32; rules::RUN] = std::array::from_fn(|i| (maxs[i] - mins[i]) / 31.0);
+                let (ds, ms) = (search.narrow(&scales), search.narrow(&mins));
+                let inverses = scales.map(inverse);
+                for (i, (x, block)) in x.iter().zip(blocks).enumerate() {
+                    let levels = search.levels(x, mins[i], inverses[i], 0.5, 31);
+                    let (qh, qs) = (search.fifth_bits(&levels), pack_nibbles(&levels));
+                    *block = Self { d: ds[i], m: ms[i], qh, qs };
+                }
             }
             return;
         };
@@ -71,9 +76,8 @@ impl Block for BlockQ5_1 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, m) = (self.d.get(), self.m.get());
-        for (y, level) in out.iter_mut().zip(unpack_five_bits(&self.qs, &self.qh)) {
-            *y = f32::from(level) * d + m;
-        }
+        let levels = unpack_five_bits(&self.qs, &self.qh);
+        out.copy_from_slice(&levels.map(|level| f32::from(level) * d + m));
     }
 
     fn is_finite(&self) -> bool {

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
-use super::rounding::round_away;
+use super::rules::{RUN, inverse};
 use super::search::Search;
 
 /// 32 weights: `qs[i] * d`.
@@ -26,14 +26,12 @@ impl Block for BlockQ8_0 {
     type Activation = BlockQ8_0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
-            let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            let d = amax / 127.0;
-            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-            block.d = F16Le::new(d);
-            for (q, v) in block.qs.iter_mut().zip(x) {
-                *q = round_away(v * inverse) as i8;
+    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
+        for (x, blocks) in row.as_chunks::<32>().0.chunks(RUN).zip(blocks.chunks_mut(RUN)) {
+            let scales = search.largest_magnitudes(x).map(|v| v / 127.0);
+            let scales = scales.map(inverse).into_iter().zip(search.narrow(&scales));
+            for ((x, block), (inverse, d)) in x.iter().zip(blocks).zip(scales) {
+                *block = Self { d, qs: search.rounded_away(x, inverse) };
             }
         }
     }
@@ -41,9 +39,9 @@ impl Block for BlockQ8_0 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (y, &q) in out.iter_mut().zip(&self.qs) {
-            *y = f32::from(q) * d;
-        }
+        // All before any is written: the compiler does not know that `out` is not the block, and
+        // takes weight after weight otherwise, at half the speed.
+        out.copy_from_slice(&self.qs.map(|q| f32::from(q) * d));
     }
 
     fn is_finite(&self) -> bool {

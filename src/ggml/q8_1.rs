@@ -6,7 +6,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::activation::{Activation, ActivationBlock};
 use super::le::F16Le;
-use super::rounding::round_away;
+use super::rules::{RUN, inverse};
+use super::search::Search;
 
 /// 32 activations: `qs[i] * d`; `s` is their sum.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -21,18 +22,20 @@ const _: () = assert!(size_of::<BlockQ8_1>() == 36 && align_of::<BlockQ8_1>() ==
 impl ActivationBlock for BlockQ8_1 {
     const FORM: Activation = Activation::Q8_1;
 
-    fn quantize_activations(row: &[f32], blocks: &mut [Self]) {
-        for (x, block) in row.as_chunks::<32>().0.iter().zip(blocks) {
-            let amax = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            let d = amax / 127.0;
-            let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-            let mut sum = 0;
-            for (q, v) in block.qs.iter_mut().zip(x) {
-                *q = round_away(v * inverse) as i8;
-                sum += i32::from(*q);
+    #[inline(always)]
+    fn quantize_activations<S: Search>(search: S, row: &[f32], blocks: &mut [Self]) {
+        for (x, blocks) in row.as_chunks::<32>().0.chunks(RUN).zip(blocks.chunks_mut(RUN)) {
+            let scales = search.largest_magnitudes(x).map(|v| v / 127.0);
+            let (ds, mut sums) = (search.narrow(&scales), [0.0; RUN]);
+            for (i, (x, block)) in x.iter().zip(&mut *blocks).enumerate() {
+                block.d = ds[i];
+                block.qs = search.rounded_away(x, inverse(scales[i]));
+                let sum: i32 = block.qs.iter().map(|&q| i32::from(q)).sum();
+                sums[i] = sum as f32 * scales[i];
             }
-            block.d = F16Le::new(d);
-            block.s = F16Le::new(sum as f32 * d);
+            for (block, s) in blocks.iter_mut().zip(search.narrow(&sums)) {
+                block.s = s;
+            }
         }
     }
 }

@@ -145,7 +145,8 @@ impl<B: Block> Work for Rows<'_, B> {
             }
             let fits = largest <= B::LARGEST && {
                 B::quantize_row(search, x, importance, y);
-                y.iter().all(B::is_finite)
+                // All of them, without a way out between: that vectorizes.
+                y.iter().fold(true, |all, block| all & block.is_finite())
             };
             if !fits {
                 return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });

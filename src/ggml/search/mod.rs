@@ -12,6 +12,7 @@ mod positive;
 mod symmetric;
 pub(super) mod ternary;
 
+use super::rules::Rules;
 use super::simd::Simd;
 pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};
 
@@ -20,7 +21,7 @@ pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};
 ///
 /// [`Scalar`] does one group after the other, a [`Simd`] as many at a time as it has lanes; the
 /// results are the same to the bit.
-pub(super) trait Search: Copy {
+pub(super) trait Search: Rules {
     /// [`AffineSearch::fit`] for each group.
     fn affine<const N: usize>(
         self,

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Simd;
+use crate::ggml::le::F16Le;
 
 /// AVX2, with what every processor that has it has too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,36 @@ macro_rules! instruction {
     };
 }
 
+/// A method for the extreme lane of each of eight vectors: pairs of halves, of quarters and of
+/// lanes are compared while the vectors are transposed.
+macro_rules! extremes {
+    ($name:ident, $extreme:ident) => {
+        #[inline(always)]
+        fn $name(self, vectors: &[__m256]) -> __m256 {
+            let &[a, b, c, d, e, f, g, h] = vectors.first_chunk().expect("eight vectors");
+            // SAFETY: `self` proves that the processor has AVX2.
+            unsafe {
+                let ab = $extreme(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let cd = $extreme(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                let ef = $extreme(_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
+                let gh = $extreme(_mm256_unpacklo_ps(g, h), _mm256_unpackhi_ps(g, h));
+                let low = $extreme(
+                    _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                );
+                let high = $extreme(
+                    _mm256_shuffle_ps::<0b01_00_01_00>(ef, gh),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(ef, gh),
+                );
+                $extreme(
+                    _mm256_permute2f128_ps::<0x20>(low, high),
+                    _mm256_permute2f128_ps::<0x31>(low, high),
+                )
+            }
+        }
+    };
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     type F32 = __m256;
@@ -65,6 +96,13 @@ impl Simd for Avx2 {
         to_bits(a: F32) -> I32 = _mm256_castps_si256(a);
         to_f32(a: I32) -> F32 = _mm256_cvtepi32_ps(a);
         truncate(a: F32) -> I32 = _mm256_cvttps_epi32(a);
+        round_away(a: F32) -> I32 = {
+            // Towards zero after adding the float below a half: the half itself would lift the
+            // float below it to one.
+            let sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0));
+            let half = _mm256_or_ps(sign, _mm256_set1_ps(0.5_f32.next_down()));
+            _mm256_cvttps_epi32(_mm256_add_ps(a, half))
+        };
     }
 
     #[inline(always)]
@@ -97,6 +135,43 @@ impl Simd for Avx2 {
     fn splat_i32(self, x: i32) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_set1_epi32(x) }
+    }
+
+    extremes!(smallest_of_each, _mm256_min_ps);
+    extremes!(largest_of_each, _mm256_max_ps);
+
+    #[inline(always)]
+    fn low_bytes(self, parts: &[__m256i]) -> [u8; 32] {
+        let &[a, b, c, d] = parts.first_chunk().expect("four vectors");
+        let mut bytes = [0; 32];
+        // SAFETY: as above; 32 bytes are there.
+        unsafe {
+            let low = _mm256_set1_epi32(0xff);
+            let ab = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+            let cd = _mm256_packus_epi32(_mm256_and_si256(c, low), _mm256_and_si256(d, low));
+            // Packing works on halves of vectors: a0 b0 c0 d0 a1 b1 c1 d1, four bytes each.
+            let mixed = _mm256_packus_epi16(ab, cd);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let sorted = _mm256_permutevar8x32_epi32(mixed, order);
+            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), sorted);
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    fn top_bits(self, bytes: &[u8; 32]) -> u32 {
+        // SAFETY: `self` proves that the processor has AVX2; 32 bytes are there.
+        unsafe { _mm256_movemask_epi8(_mm256_loadu_si256(bytes.as_ptr().cast())) as u32 }
+    }
+
+    #[inline(always)]
+    fn store_f16(self, x: __m256, out: &mut [F16Le]) {
+        let out: &mut [F16Le; 8] = out.first_chunk_mut().expect("eight floats");
+        // SAFETY: as above; eight floats of two bytes are there.
+        unsafe {
+            let eight = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+            _mm_storeu_si128(out.as_mut_ptr().cast(), eight);
+        }
     }
 
     #[inline(always)]

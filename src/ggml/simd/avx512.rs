@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Simd;
+use crate::ggml::le::F16Le;
 
 /// AVX-512 as servers have it (F, BW, DQ and VL), with AVX2 and its companions.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,21 @@ macro_rules! instruction {
     };
 }
 
+/// A method for the extreme lane of each of sixteen vectors.
+macro_rules! extremes {
+    ($name:ident, $extreme:ident) => {
+        #[inline(always)]
+        fn $name(self, vectors: &[__m512]) -> __m512 {
+            let mut extremes = [0.0; 16];
+            for (extreme, &vector) in extremes.iter_mut().zip(vectors) {
+                // SAFETY: `self` proves that the processor has AVX-512.
+                *extreme = unsafe { $extreme(vector) };
+            }
+            self.load(&extremes)
+        }
+    };
+}
+
 impl Simd for Avx512 {
     const LANES: usize = 16;
     type F32 = __m512;
@@ -69,6 +85,13 @@ impl Simd for Avx512 {
         to_bits(a: F32) -> I32 = _mm512_castps_si512(a);
         to_f32(a: I32) -> F32 = _mm512_cvtepi32_ps(a);
         truncate(a: F32) -> I32 = _mm512_cvttps_epi32(a);
+        round_away(a: F32) -> I32 = {
+            // Towards zero after adding the float below a half: the half itself would lift the
+            // float below it to one.
+            let sign = _mm512_and_ps(a, _mm512_set1_ps(-0.0));
+            let half = _mm512_or_ps(sign, _mm512_set1_ps(0.5_f32.next_down()));
+            _mm512_cvttps_epi32(_mm512_add_ps(a, half))
+        };
     }
 
     #[inline(always)]
@@ -100,6 +123,37 @@ impl Simd for Avx512 {
     fn splat_i32(self, x: i32) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_set1_epi32(x) }
+    }
+
+    extremes!(smallest_of_each, _mm512_reduce_min_ps);
+    extremes!(largest_of_each, _mm512_reduce_max_ps);
+
+    #[inline(always)]
+    fn low_bytes(self, parts: &[__m512i]) -> [u8; 32] {
+        let &[a, b] = parts.first_chunk().expect("two vectors");
+        let mut bytes = [0; 32];
+        // SAFETY: as above; 32 bytes are there.
+        unsafe {
+            let both = _mm256_set_m128i(_mm512_cvtepi32_epi8(b), _mm512_cvtepi32_epi8(a));
+            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), both);
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    fn top_bits(self, bytes: &[u8; 32]) -> u32 {
+        // SAFETY: `self` proves that the processor has AVX2; 32 bytes are there.
+        unsafe { _mm256_movemask_epi8(_mm256_loadu_si256(bytes.as_ptr().cast())) as u32 }
+    }
+
+    #[inline(always)]
+    fn store_f16(self, x: __m512, out: &mut [F16Le]) {
+        let out: &mut [F16Le; 16] = out.first_chunk_mut().expect("sixteen floats");
+        // SAFETY: as above; sixteen floats of two bytes are there.
+        unsafe {
+            let sixteen = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), sixteen);
+        }
     }
 
     #[inline(always)]

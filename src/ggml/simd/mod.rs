@@ -19,6 +19,8 @@ pub(in crate::ggml) use instruction_set::Work;
 #[cfg(test)]
 pub(in crate::ggml) use portable::Portable;
 
+use super::le::F16Le;
+
 /// The most lanes of any set.
 pub(in crate::ggml) const MAX_LANES: usize = 16;
 
@@ -81,6 +83,19 @@ pub(in crate::ggml) trait Simd: Copy {
     fn to_f32(self, a: Self::I32) -> Self::F32;
     /// Towards zero; `i32::MIN` where the result is none.
     fn truncate(self, a: Self::F32) -> Self::I32;
+    /// [`rounding::round_away`](super::rounding::round_away).
+    fn round_away(self, a: Self::F32) -> Self::I32;
+
+    /// The smallest lane of each vector, of which there are as many as lanes. Any of the zeros.
+    fn smallest_of_each(self, vectors: &[Self::F32]) -> Self::F32;
+    /// The largest lane of each vector, of which there are as many as lanes. Any of the zeros.
+    fn largest_of_each(self, vectors: &[Self::F32]) -> Self::F32;
+    /// The low bytes of all lanes of `parts`, which have 32.
+    fn low_bytes(self, parts: &[Self::I32]) -> [u8; 32];
+    /// The highest bit of each byte, that of byte 0 lowest.
+    fn top_bits(self, bytes: &[u8; 32]) -> u32;
+    /// The nearest half-precision floats, ties to even.
+    fn store_f16(self, x: Self::F32, out: &mut [F16Le]);
 
     /// Whether any lane is true.
     #[inline(always)]

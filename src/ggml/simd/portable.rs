@@ -3,7 +3,8 @@
 use std::array::from_fn;
 
 use super::Simd;
-use crate::ggml::rounding::truncate;
+use crate::ggml::le::F16Le;
+use crate::ggml::rounding::{round_away, truncate};
 
 /// Vectors of `N` lanes without any vector instruction.
 #[derive(Clone, Copy)]
@@ -52,6 +53,7 @@ impl<const N: usize> Simd for Portable<N> {
         to_bits(a: F32) -> I32 = a.to_bits() as i32;
         to_f32(a: I32) -> F32 = a as f32;
         truncate(a: F32) -> I32 = truncate(a);
+        round_away(a: F32) -> I32 = round_away(a);
     }
 
     fn splat(self, x: f32) -> [f32; N] {
@@ -76,6 +78,26 @@ impl<const N: usize> Simd for Portable<N> {
 
     fn lookup(self, table: &[f32; 16], index: [i32; N]) -> [f32; N] {
         index.map(|i| table[i as usize])
+    }
+
+    fn smallest_of_each(self, vectors: &[[f32; N]]) -> [f32; N] {
+        from_fn(|i| vectors[i].into_iter().fold(f32::INFINITY, f32::min))
+    }
+
+    fn largest_of_each(self, vectors: &[[f32; N]]) -> [f32; N] {
+        from_fn(|i| vectors[i].into_iter().fold(f32::NEG_INFINITY, f32::max))
+    }
+
+    fn low_bytes(self, parts: &[[i32; N]]) -> [u8; 32] {
+        from_fn(|i| parts[i / N][i % N] as u8)
+    }
+
+    fn top_bits(self, bytes: &[u8; 32]) -> u32 {
+        (0..32).fold(0, |bits, i| bits | u32::from(bytes[i] >> 7) << i)
+    }
+
+    fn store_f16(self, x: [f32; N], out: &mut [F16Le]) {
+        out[..N].copy_from_slice(&x.map(F16Le::new));
     }
 
     fn store_i32(self, x: [i32; N], out: &mut [i32]) {

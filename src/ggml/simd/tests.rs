@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{MAX_LANES, Portable, Simd};
+use crate::ggml::le::F16Le;
 
 /// Floats of all kinds.
 const VALUES: [f32; 16] = [
@@ -61,6 +62,7 @@ fn results<S: Simd>(s: S) -> Results {
                 s.max_i32(i, j),
                 s.keep_i32(s.lt(a, b), i),
                 s.nearest_int(a),
+                s.round_away(a),
                 s.splat_i32(i32::from(s.any(s.lt(a, b)))),
             ];
             let mut note = |operation: usize, lane: usize, bits: u32| {
@@ -98,6 +100,67 @@ fn every_set_computes_what_arrays_do() {
         }
         if let Some(set) = avx512 {
             assert_eq!(results(set), results(Portable::<16>));
+        }
+    }
+}
+
+/// Numbers between two results of narrowing, and around them.
+fn borders() -> Vec<f32> {
+    let edges = [0.5f32, 1.5, 126.5, 2048.0, 65504.0, 65520.0, 6e-8, 3e-8, 6.1e-5, 1.0005, 3e38];
+    edges
+        .into_iter()
+        .flat_map(|x| {
+            (-3i32..=3).map(move |step| f32::from_bits((x.to_bits() as i32 + step) as u32))
+        })
+        .chain((0..190).map(|i| (i as f32 - 31.7) * 1e7))
+        .flat_map(|x| [x, -x])
+        .collect()
+}
+
+/// Half-precision floats, bytes and the bytes' highest bits of every 32 of the numbers.
+fn narrowed<S: Simd>(s: S) -> Vec<([F16Le; 32], [u8; 32], u32)> {
+    let narrow = |x: &[f32; 32]| {
+        let (mut halves, mut parts) = ([F16Le::default(); 32], [s.splat_i32(0); 4]);
+        let vectors = x.chunks_exact(S::LANES).zip(halves.chunks_exact_mut(S::LANES));
+        for ((x, halves), part) in vectors.zip(&mut parts) {
+            s.store_f16(s.load(x), halves);
+            *part = s.round_away(s.load(x));
+        }
+        let bytes = s.low_bytes(&parts[..32 / S::LANES]);
+        (halves, bytes, s.top_bits(&bytes))
+    };
+    borders().as_chunks().0.iter().map(narrow).collect()
+}
+
+/// The extremes of vectors that hold the numbers one after the other.
+fn extremes<S: Simd>(s: S) -> Vec<f32> {
+    let numbers = borders();
+    let mut found = Vec::new();
+    for numbers in numbers.chunks_exact(S::LANES * S::LANES) {
+        let vectors: Vec<S::F32> = numbers.chunks_exact(S::LANES).map(|x| s.load(x)).collect();
+        for extremes in [s.smallest_of_each(&vectors), s.largest_of_each(&vectors)] {
+            let mut lanes = [0.0; MAX_LANES];
+            s.store(extremes, &mut lanes);
+            found.extend(&lanes[..S::LANES]);
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn every_set_narrows_and_finds_extremes_as_arrays_do() {
+    assert_eq!(narrowed(Portable::<8>), narrowed(Portable::<16>));
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::{avx2::Avx2, avx512::Avx512};
+        if let Some(set) = Avx2::detect() {
+            assert_eq!(narrowed(set), narrowed(Portable::<8>));
+            assert_eq!(extremes(set), extremes(Portable::<8>));
+        }
+        if let Some(set) = Avx512::detect() {
+            assert_eq!(narrowed(set), narrowed(Portable::<16>));
+            assert_eq!(extremes(set), extremes(Portable::<16>));
         }
     }
 }

@@ -30,6 +30,9 @@ fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
         let mut found = vec![0; bytes];
         compare(set.name(), (quantize_with(set, ty, x, columns, importance, &mut found), found));
     }
+    if result.is_ok() {
+        every_set_gives_the_same_floats(ty, &expected);
+    }
     dispatch!(ty, B => {
         let mut found = vec![0; bytes];
         let rows = Rows::<B>::new(x, columns, importance, &mut found);
@@ -38,6 +41,22 @@ fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
         let rows = Rows::<B>::new(x, columns, importance, &mut found);
         compare("16 portable lanes", (rows.run(Portable::<16>), found));
     });
+}
+
+/// Dequantizes with every set and compares the floats with the scalar ones.
+fn every_set_gives_the_same_floats(ty: GgmlType, bytes: &[u8]) {
+    let floats = |set| {
+        let mut floats = vec![0.0f32; bytes.len() / ty.block_bytes() * ty.block_size()];
+        dequantize_with(set, ty, bytes, &mut floats).unwrap();
+        // Which NaN it is does not matter to anybody.
+        floats.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect::<Vec<_>>()
+    };
+    let mut sets = InstructionSet::available().into_iter();
+    let expected = floats(sets.next().unwrap());
+    for set in sets {
+        let first = floats(set).iter().zip(&expected).position(|(f, e)| f != e);
+        assert_eq!(first, None, "{ty} with {set}: first differing float");
+    }
 }
 
 #[test]
@@ -68,7 +87,50 @@ fn every_set_gives_the_same_bytes_for_rows_at_the_edges() {
     }
 }
 
+/// The first zero decides on the sign of a minimum, the first of two magnitudes on that of a scale.
+#[test]
+fn every_set_gives_the_same_bytes_for_zeros_and_magnitudes_of_both_signs() {
+    for values in [[0.0, -0.0, 0.0], [0.0, -0.0, 1.0], [-0.0, 0.0, -1.0], [2.5, -2.5, 0.1]] {
+        for period in [1, 13, 37] {
+            let row: Vec<f32> = (0..1280).map(|i| values[i / period % 3]).collect();
+            for &ty in GgmlType::ALL {
+                agree(ty, &row, 1280, None);
+                agree(ty, &row, 1280, Some(&[1.0; 1280]));
+            }
+        }
+    }
+}
+
+/// Activations go through functions of their own.
+#[test]
+fn every_set_quantizes_activations_alike() {
+    let mut rows: Vec<Vec<f32>> = edges::edge_rows().into_iter().map(|(_, row)| row).collect();
+    // The larger magnitudes in pairs of both signs: the first one decides.
+    rows.push((0..256).map(|i| [3.5, -7.25, 7.25, 0.1][i * 7 % 4] * (i / 32) as f32).collect());
+    for row in rows {
+        for form in [Activation::F32, Activation::Q8_0, Activation::Q8_1, Activation::Q8_K] {
+            let mut sets = InstructionSet::available().into_iter();
+            let quantize = |set| {
+                let mut bytes = vec![0; form.row_bytes(row.len())];
+                form.quantize_with(set, &row, &mut bytes);
+                bytes
+            };
+            let expected = quantize(sets.next().unwrap());
+            sets.for_each(|set| assert_eq!(quantize(set), expected, "{form:?} with {set}"));
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn every_set_gives_the_same_floats_for_any_bytes(
+        ty in properties::any_type(),
+        bytes in proptest::collection::vec(any::<u8>(), 8 * 256),
+    ) {
+        let bytes = &bytes[..bytes.len() / ty.block_bytes() * ty.block_bytes()];
+        every_set_gives_the_same_floats(ty, bytes);
+    }
+
     #[test]
     fn every_set_gives_the_same_bytes_for_any_row(
         ty in properties::any_type(),

@@ -1,0 +1,276 @@
+//! What types without a search do with the weights of a block: find the largest or the range, and
+//! turn each weight into a level by itself.
+//!
+//! Everything is there twice: readable, and with vectors. Minimums, maximums and whole numbers do
+//! not depend on the order of the weights, so here the lanes of a vector hold the weights of one
+//! block. Knows nothing of layouts.
+
+use super::le::F16Le;
+use super::packing::pack_fifth_bits;
+use super::rounding::{nearest_int, round_away, truncate};
+use super::search::{self, Scalar};
+use super::simd::{MAX_LANES, Simd};
+
+/// Blocks whose scales are found together. What is found of one block is waited for while that of
+/// the others is: block after block, the processor waits half of the time.
+pub(super) const RUN: usize = MAX_LANES;
+
+/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`] with as many weights at a
+/// time as it has lanes; the results are the same to the bit for finite weights.
+///
+/// What is found of a run of up to [`RUN`] blocks is followed by anything where the run is shorter.
+pub(super) trait Rules: Copy {
+    /// The value of the largest magnitude of each block, the first of equals; `0.0` where all are
+    /// zero.
+    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN];
+
+    /// The largest magnitude of each block.
+    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN];
+
+    /// The smallest and the largest values of the blocks; of zeros with different signs the first.
+    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]);
+
+    /// `(x - min) * factor + offset` towards zero, at most `max`. Results above 127 do not occur
+    /// but where `factor` is infinite: then they are 0.
+    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32];
+
+    /// The low bytes of `x * factor` to the nearest integer, ties away from zero.
+    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32];
+
+    /// The low bytes of `x * factor` to the nearest integer, ties to even, at most 127.
+    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32];
+
+    /// How many of the bounds are below the magnitude of each `x * factor`, and 8 more for those
+    /// below zero that are beyond the first bound. The bounds ascend.
+    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32];
+
+    /// [`pack_fifth_bits`].
+    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4];
+
+    /// The nearest half-precision floats, ties to even, of as many.
+    fn narrow_all(self, x: &[f32], out: &mut [F16Le]);
+
+    /// [`narrow_all`](Self::narrow_all) for a run.
+    #[inline(always)]
+    fn narrow(self, x: &[f32; RUN]) -> [F16Le; RUN] {
+        let mut narrow = [F16Le::default(); RUN];
+        self.narrow_all(x, &mut narrow);
+        narrow
+    }
+}
+
+/// The inverse of a scale; 0 for a block of zeros.
+#[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    // Divided in any case: a loop over scales has no branches then.
+    let inverse = 1.0 / scale;
+    if scale == 0.0 { 0.0 } else { inverse }
+}
+
+impl Rules for Scalar {
+    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN] {
+        each(run, |x| search::largest(x))
+    }
+
+    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
+        each(run, |x| x.iter().fold(0.0, |m, v| m.max(v.abs())))
+    }
+
+    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
+        (each(run, |x| search::range(x).0), each(run, |x| search::range(x).1))
+    }
+
+    #[inline(always)]
+    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32] {
+        x.map(|v| (truncate((v - min) * factor + offset) as i8).min(max) as u8)
+    }
+
+    #[inline(always)]
+    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
+        x.map(|v| round_away(v * factor) as i8)
+    }
+
+    #[inline(always)]
+    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
+        x.map(|v| nearest_int(factor * v).min(127) as i8)
+    }
+
+    #[inline(always)]
+    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
+        x.map(|v| {
+            let v = v * factor;
+            let rank: u8 = bounds.iter().map(|&bound| u8::from(bound < v.abs())).sum();
+            rank + 8 * u8::from(v < -bounds[0])
+        })
+    }
+
+    #[inline(always)]
+    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4] {
+        pack_fifth_bits(levels)
+    }
+
+    #[inline(always)]
+    fn narrow_all(self, x: &[f32], out: &mut [F16Le]) {
+        for (&x, out) in x.iter().zip(out) {
+            *out = F16Le::new(x);
+        }
+    }
+}
+
+impl<S: Simd> Rules for S {
+    #[inline(always)]
+    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN] {
+        let mut found = [0.0; RUN];
+        for (run, found) in run.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
+            let (min, max) = extremes(self, run);
+            let opposite = self.sub(self.splat(0.0), min);
+            self.store(self.select(self.lt(max, opposite), min, max), found);
+            let ties = self.bits(self.eq(max, opposite));
+            if ties != 0 {
+                // Which sign came first, vectors do not know.
+                for (lane, (x, found)) in run.iter().zip(found).enumerate() {
+                    if ties >> lane & 1 == 1 {
+                        *found = search::largest(x);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
+        let mut found = [0.0; RUN];
+        for (run, found) in run.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
+            let mut largest = [self.splat(0.0); MAX_LANES];
+            for (lane, largest) in largest[..S::LANES].iter_mut().enumerate() {
+                let x = &run[lane.min(run.len() - 1)];
+                let mut high = self.abs(self.load(x));
+                for i in 1..32 / S::LANES {
+                    high = self.max(high, self.abs(self.load(&x[i * S::LANES..])));
+                }
+                *largest = high;
+            }
+            self.store(self.largest_of_each(&largest[..S::LANES]), found);
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
+        let (mut mins, mut maxs) = ([0.0; RUN], [0.0; RUN]);
+        let found = mins.chunks_exact_mut(S::LANES).zip(maxs.chunks_exact_mut(S::LANES));
+        for (run, (mins, maxs)) in run.chunks(S::LANES).zip(found) {
+            let (min, max) = extremes(self, run);
+            self.store(min, mins);
+            self.store(max, maxs);
+            let zero = self.splat(0.0);
+            let zeros = self.bits(self.eq(min, zero)) | self.bits(self.eq(max, zero));
+            if zeros != 0 {
+                // Which zero came first, vectors do not know, and its sign is stored.
+                for ((x, min), max) in run.iter().zip(mins).zip(maxs) {
+                    (*min, *max) = search::range(x);
+                }
+            }
+        }
+        (mins, maxs)
+    }
+
+    #[inline(always)]
+    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32] {
+        let (min, factor, offset) = (self.splat(min), self.splat(factor), self.splat(offset));
+        let max = self.splat_i32(max.into());
+        let mut levels = [max; PARTS];
+        for (part, level) in x.chunks_exact(S::LANES).zip(&mut levels) {
+            let scaled = self.mul(self.sub(self.load(part), min), factor);
+            *level = self.min_i32(self.truncate(self.add(scaled, offset)), max);
+        }
+        self.low_bytes(&levels[..32 / S::LANES])
+    }
+
+    #[inline(always)]
+    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
+        let factor = self.splat(factor);
+        let mut levels = [self.splat_i32(0); PARTS];
+        for (part, level) in x.chunks_exact(S::LANES).zip(&mut levels) {
+            *level = self.round_away(self.mul(self.load(part), factor));
+        }
+        bytemuck::cast(self.low_bytes(&levels[..32 / S::LANES]))
+    }
+
+    #[inline(always)]
+    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
+        let (factor, max) = (self.splat(factor), self.splat_i32(127));
+        let mut levels = [max; PARTS];
+        for (part, level) in x.chunks_exact(S::LANES).zip(&mut levels) {
+            *level = self.min_i32(self.nearest_int(self.mul(factor, self.load(part))), max);
+        }
+        bytemuck::cast(self.low_bytes(&levels[..32 / S::LANES]))
+    }
+
+    #[inline(always)]
+    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
+        let factor = self.splat(factor);
+        let mut ranks = [self.splat_i32(0); PARTS];
+        for (part, rank) in x.chunks_exact(S::LANES).zip(&mut ranks) {
+            let part = self.mul(self.load(part), factor);
+            let magnitude = self.abs(part);
+            let mut found = self.splat(0.0);
+            for (i, &bound) in bounds.iter().enumerate() {
+                let above = self.lt(self.splat(bound), magnitude);
+                found = self.select(above, self.splat(i as f32 + 1.0), found);
+            }
+            let negative = self.lt(part, self.splat(-bounds[0]));
+            let sign = self.select(negative, self.splat(8.0), self.splat(0.0));
+            *rank = self.truncate(self.add(found, sign));
+        }
+        self.low_bytes(&ranks[..32 / S::LANES])
+    }
+
+    #[inline(always)]
+    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4] {
+        self.top_bits(&levels.map(|level| level << 3)).to_le_bytes()
+    }
+
+    #[inline(always)]
+    fn narrow_all(self, x: &[f32], out: &mut [F16Le]) {
+        let (parts, rest) = (x.chunks_exact(S::LANES), x.chunks_exact(S::LANES).remainder());
+        let mut outs = out.chunks_exact_mut(S::LANES);
+        for (part, out) in parts.zip(&mut outs) {
+            self.store_f16(self.load(part), out);
+        }
+        for (&x, out) in rest.iter().zip(outs.into_remainder()) {
+            *out = F16Le::new(x);
+        }
+    }
+}
+
+/// The most vectors that 32 weights fill: no set has fewer lanes than 8.
+const PARTS: usize = 4;
+
+/// What `find` finds of each block.
+fn each(run: &[[f32; 32]], find: impl Fn(&[f32; 32]) -> f32) -> [f32; RUN] {
+    let mut found = [0.0; RUN];
+    for (x, found) in run.iter().zip(&mut found) {
+        *found = find(x);
+    }
+    found
+}
+
+/// The smallest and the largest value of up to as many blocks as there are lanes; lanes without a
+/// block repeat the last one.
+#[inline(always)]
+fn extremes<S: Simd>(s: S, run: &[[f32; 32]]) -> (S::F32, S::F32) {
+    let (mut mins, mut maxs) = ([s.splat(0.0); MAX_LANES], [s.splat(0.0); MAX_LANES]);
+    for (lane, (min, max)) in mins.iter_mut().zip(&mut maxs).take(S::LANES).enumerate() {
+        let x = &run[lane.min(run.len() - 1)];
+        // Kept apart from the arrays until the end: the compiler leaves those in memory.
+        let (mut low, mut high) = (s.load(x), s.load(x));
+        for i in 1..32 / S::LANES {
+            let part = s.load(&x[i * S::LANES..]);
+            (low, high) = (s.min(low, part), s.max(high, part));
+        }
+        (*min, *max) = (low, high);
+    }
+    (s.smallest_of_each(&mins[..S::LANES]), s.largest_of_each(&maxs[..S::LANES]))
+}
