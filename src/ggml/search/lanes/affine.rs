@@ -92,6 +92,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
             let this_error = self.total_error(&candidate, this_scale, this_min);
             let better = s.and(solvable, s.lt(this_error, best));
             if s.any(better) {
+                // Tried to write the chosen levels elsewhere and swap: no gain.
                 for (level, new) in levels.iter_mut().zip(candidate) {
                     *level = s.select(better, new, *level);
                 }
