@@ -11,7 +11,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::le::{F16Le, U16Le};
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
-use super::search::ternary::{self, DELTA, VALUES};
+use super::search::ternary::{self, DELTA, Split, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the point of cell
@@ -42,15 +42,21 @@ struct Group {
 impl Group {
     const ZERO: Self = Self { points: [0; 2], up: [true; 2], scale: 0.0 };
 
-    fn fit(x: &[f32; 16], weights: &[f32; 16]) -> Self {
-        if search::largest(x).abs() < EPSILON {
+    #[inline(always)]
+    fn new<S: Search>(
+        search: S,
+        x: &[f32; 16],
+        weights: &[f32; 16],
+        order: &[u8; 16],
+        split: Option<Split<[bool; 2]>>,
+    ) -> Self {
+        let Some(split) = split.filter(|_| search::largest(x).abs() >= EPSILON) else {
             return Self::ZERO;
-        }
-        let order = ternary::order(x);
-        let Some(split) = ternary::split_halves(x, weights, &order) else { return Self::ZERO };
-        let levels = ternary::assign(&split, &order);
+        };
+        let levels = ternary::assign(&split, order);
         let up = split.shift.map(|up| up == (split.scale >= 0.0));
-        let (points, scale) = ternary::snap::<2>(
+        let (points, scale) = ternary::snap::<S, 2>(
+            search,
             bytemuck::cast_ref(x),
             bytemuck::cast_ref(weights),
             bytemuck::cast_ref(&levels),
@@ -62,14 +68,21 @@ impl Group {
 }
 
 impl BlockIq1M {
-    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+    #[inline(always)]
+    fn quantize<S: Search>(search: S, x: &[f32; 256], importance: Option<&[f32]>) -> Self {
         let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
         let x = x.as_chunks::<16>().0;
         let weights: [[f32; 16]; 16] = std::array::from_fn(|j| match importance {
             None => x[j].map(|v| v * v),
             Some(all) => search::weigh(&x[j], &all[16 * j..][..16], sigma2),
         });
-        let groups: [Group; 16] = std::array::from_fn(|j| Group::fit(&x[j], &weights[j]));
+        let orders: [_; 16] = std::array::from_fn(|j| ternary::order(&x[j]));
+        let mut splits = [None; 16];
+        search.split_halves(x, &weights, &orders, &mut splits);
+        let mut groups = [Group::ZERO; 16];
+        for (j, group) in groups.iter_mut().enumerate() {
+            *group = Group::new(search, &x[j], &weights[j], &orders[j], splits[j]);
+        }
         let mut block = Self::zeroed();
         for (j, group) in groups.iter().enumerate() {
             block.points[j] = group.points.map(|point| point as u8);
@@ -131,9 +144,15 @@ impl Block for BlockIq1M {
     const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
         for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
+            *block = Self::quantize(search, x, importance.map(|all| &all[256 * i..][..256]));
         }
     }
 

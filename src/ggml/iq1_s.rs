@@ -30,24 +30,30 @@ assert_layout!(BlockIq1S);
 const EPSILON: f32 = 1e-12;
 
 impl BlockIq1S {
-    fn quantize(x: &[f32; 256], importance: &[f32; 256]) -> Self {
-        let mut block = Self::zeroed();
+    #[inline(always)]
+    fn quantize<S: Search>(search: S, x: &[f32; 256], importance: &[f32; 256]) -> Self {
         let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
+        let x: &[[f32; 32]; 8] = bytemuck::cast_ref(x);
+        let importance = importance.as_chunks::<32>().0;
+        let weights: [[f32; 32]; 8] =
+            std::array::from_fn(|j| search::weigh(&x[j], &importance[j], sigma2));
+        let orders: [_; 8] = std::array::from_fn(|j| ternary::order(&x[j]));
+        let mut splits = [None; 8];
+        search.split(x, &weights, &orders, &mut splits);
+
+        let mut block = Self::zeroed();
         let mut scales = [0.0; 8];
         let (mut rest, mut down) = ([0; 8], [0; 8]);
-        let groups = x.as_chunks::<32>().0.iter().zip(importance.as_chunks::<32>().0);
-        for (j, (x, importance)) in groups.enumerate() {
-            if search::largest(x).abs() < EPSILON {
+        for (j, split) in splits.iter().enumerate() {
+            let Some(split) = split.filter(|_| search::largest(&x[j]).abs() >= EPSILON) else {
                 continue;
-            }
-            let weights = search::weigh(x, importance, sigma2);
-            let order = ternary::order(x);
-            let Some(split) = ternary::split(x, &weights, &order) else { continue };
-            let levels = ternary::assign(&split, &order);
+            };
+            let levels = ternary::assign(&split, &orders[j]);
             let up = split.shift == (split.scale >= 0.0);
-            let (points, scale) = ternary::snap::<4>(
-                bytemuck::cast_ref(x),
-                bytemuck::cast_ref(&weights),
+            let (points, scale) = ternary::snap::<S, 4>(
+                search,
+                bytemuck::cast_ref(&x[j]),
+                bytemuck::cast_ref(&weights[j]),
                 bytemuck::cast_ref(&levels),
                 &[ternary::levels(up); 4],
                 split.scale.abs(),
@@ -86,11 +92,17 @@ impl Block for BlockIq1S {
     const NEEDS_IMPORTANCE: bool = true;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
         let importance = importance.unwrap_or_default().as_chunks::<256>().0;
         for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
         {
-            *block = Self::quantize(x, importance);
+            *block = Self::quantize(search, x, importance);
         }
     }
 

@@ -12,10 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::grid::{Grid, points::iq2_s::POINTS, values};
+use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::{dot_i8, nibble};
 use super::q8_k::BlockQ8K;
-use super::search::{self, Search, lattice};
+use super::search::Search;
+use super::search::lattice::{self, Lattice, Refit};
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower eight bits of the point of cell `k` are
 /// `points[k]`, the upper two are bits `2 (k % 4)` and up of `high[k / 4]`. The scales of groups
@@ -33,38 +35,28 @@ assert_layout!(BlockIq2S);
 
 static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 1));
-const TRIES: lattice::Tries = lattice::Tries { count: 9, step: 0.1 };
+const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
+    search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
+    even_signs: false,
+    fit_first: false,
+    epsilon: 1e-8,
+    blur: 2.0,
+    weight: |v, sigma2| 0.25 * sigma2 + v * v,
+};
 
 impl BlockIq2S {
-    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+    #[inline(always)]
+    fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
         let mut block = Self::zeroed();
-        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
-        let mut scales = [0.0; 16];
-        for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
-            let weights = match importance {
-                None => x.map(|v| 0.25 * sigma2 + v * v),
-                Some(all) => search::weigh(x, &all[16 * j..][..16], sigma2),
-            };
-            let (x, signs) = lattice::split_signs(x);
-            let top = lattice::top(&x);
-            if top < EPSILON {
-                continue;
-            }
-            let fit = lattice::fit::<8, 2>(
-                &GRID,
-                bytemuck::cast_ref(&x),
-                bytemuck::cast_ref(&weights),
-                (top / 5.0, top),
-                TRIES,
-                lattice::Refit::Missed,
-            );
-            scales[j] = fit.scale;
-            block.signs[j] = signs;
-            for (k, point) in (2 * j..).zip(fit.points) {
+        for (j, group) in groups.iter().enumerate() {
+            let Some(group) = group else { continue };
+            block.signs[j] = group.signs;
+            for (k, point) in (2 * j..).zip(group.points) {
                 block.points[k] = point as u8;
                 block.high[k / 4] |= ((point >> 8) as u8) << (k % 4 * 2);
             }
         }
+        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
         if let Some((d, levels)) = lattice::odd_scales(&scales, 15) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 0.9875);
@@ -84,18 +76,19 @@ impl BlockIq2S {
     }
 }
 
-/// Groups whose largest magnitude is below this are taken for zero.
-const EPSILON: f32 = 1e-8;
-
 impl Block for BlockIq2S {
     const TYPE: GgmlType = GgmlType::IQ2_S;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
     }
 
     #[inline(always)]

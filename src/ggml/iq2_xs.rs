@@ -12,10 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::grid::{Grid, points::iq2_xs::POINTS, values};
+use super::lattice_groups::{Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
 use super::packing::{dot_i8, nibble};
 use super::q8_k::BlockQ8K;
-use super::search::{self, Search, lattice};
+use super::search::lattice::{self, Lattice, Refit};
+use super::search::{EPSILON, Search};
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower nine bits of a cell are its point, the
 /// upper seven its signs. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
@@ -30,40 +32,26 @@ assert_layout!(BlockIq2Xs);
 
 static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const TRIES: lattice::Tries = lattice::Tries { count: 9, step: 0.1 };
+const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
+    search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
+    even_signs: true,
+    fit_first: false,
+    epsilon: EPSILON,
+    blur: 1.0,
+    weight: |_, _| 0.0,
+};
 
 impl BlockIq2Xs {
-    fn quantize(x: &[f32; 256], importance: &[f32; 256]) -> Self {
-        let mut block = Self::zeroed();
-        let sigma2 = search::sum_of_squares(x) / 256.0;
-        let mut scales = [0.0; 16];
-        let groups = x.as_chunks::<16>().0.iter().zip(importance.as_chunks::<16>().0);
-        for (j, (x, importance)) in groups.enumerate() {
-            let weights = search::weigh(x, importance, sigma2);
-            let (x, mut signs) = lattice::split_even_signs::<16, 2>(x, &weights);
-            let top = lattice::top(&x);
-            if top < search::EPSILON {
-                continue;
-            }
-            let fit = lattice::fit::<8, 2>(
-                &GRID,
-                bytemuck::cast_ref(&x),
-                bytemuck::cast_ref(&weights),
-                (top / 5.0, top),
-                TRIES,
-                lattice::Refit::Missed,
-            );
-            if fit.scale < 0.0 {
-                signs = signs.map(|s| !s);
-            }
-            scales[j] = fit.scale.abs();
-            block.cells[j] =
-                std::array::from_fn(|k| U16Le::new(fit.points[k] | u16::from(signs[k] & 127) << 9));
-        }
+    #[inline(always)]
+    fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
+        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
         let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
-        block.d = F16Le::new(d);
-        block.scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
-        block
+        let cells = groups.map(|group| {
+            let (points, signs) = group.map_or(([0; 2], [0; 2]), |g| (g.points, g.signs));
+            std::array::from_fn(|k| U16Le::new(points[k] | u16::from(signs[k] & 127) << 9))
+        });
+        let scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+        Self { d: F16Le::new(d), cells, scales }
     }
 
     #[inline(always)]
@@ -82,12 +70,14 @@ impl Block for BlockIq2Xs {
     const NEEDS_IMPORTANCE: bool = true;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        let importance = importance.unwrap_or_default().as_chunks::<256>().0;
-        for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
-        {
-            *block = Self::quantize(x, importance);
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
     }
 
     #[inline(always)]

@@ -12,10 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::grid::{Grid, points::iq2_xxs::POINTS, values};
+use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
-use super::search::{self, Search, lattice};
+use super::search::lattice::{self, Lattice, Refit};
+use super::search::{EPSILON, Search};
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. A group's first four bytes are the points of its
 /// cells; of the other 32 bits, little-endian, the upper four are its scale and every seven of the
@@ -30,27 +32,27 @@ assert_layout!(BlockIq2Xxs);
 
 static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const TRIES: lattice::Tries = lattice::Tries { count: 6, step: 0.1 };
+const SEARCH: LatticeGroups<32, 8, 8, 4, 4> = LatticeGroups {
+    search: Lattice { tries: 6, step: 0.1, refit: Refit::All },
+    even_signs: true,
+    fit_first: true,
+    epsilon: EPSILON,
+    blur: 1.0,
+    weight: |_, _| 0.0,
+};
 
 impl BlockIq2Xxs {
-    fn quantize<S: Search>(search: S, x: &[f32; 256], importance: &[f32]) -> Self {
-        let mut block = Self::zeroed();
-        let sigma2 = search::sum_of_squares(x) / 256.0;
-        let mut scales = [0.0; 8];
-        for (j, (x, importance)) in
-            x.as_chunks::<32>().0.iter().zip(importance.chunks_exact(32)).enumerate()
-        {
-            let weights = search::weigh(x, importance, sigma2);
-            let Some((scale, points, signs)) = fit(search, x, &weights) else { continue };
-            scales[j] = scale;
-            block.groups[j] = [points, signs.to_le_bytes()];
-        }
+    #[inline(always)]
+    fn pack(groups: &[Option<Group<4, 4>>; 8]) -> Self {
+        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
         let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
-        block.d = F16Le::new(d);
-        for (group, level) in block.groups.iter_mut().zip(levels) {
-            group[1][3] |= level << 4;
-        }
-        block
+        let groups = std::array::from_fn(|j| {
+            let (points, signs) =
+                groups[j].map_or(([0; 4], 0), |g| (g.points, lattice::pack_even_signs(&g.signs)));
+            let rest = signs | u32::from(levels[j]) << 28;
+            [points.map(|point| point as u8), rest.to_le_bytes()]
+        });
+        Self { d: F16Le::new(d), groups }
     }
 
     /// Scale less its half step, and signed values, of a group.
@@ -66,47 +68,20 @@ impl BlockIq2Xxs {
     }
 }
 
-/// Scale, points and signs of a group; `None` where it is taken for zero.
-fn fit<S: Search>(search: S, x: &[f32; 32], weights: &[f32; 32]) -> Option<(f32, [u8; 4], u32)> {
-    let (x, mut signs) = lattice::split_even_signs::<32, 4>(x, weights);
-    if lattice::top(&x) < search::EPSILON {
-        return None;
-    }
-    // Starts from a scale for levels that are even and may be anything.
-    let mut start = [0.0];
-    search.positive(&[x], 4, &[*weights], &mut [[0; 32]], &mut start);
-    let [start] = start;
-    let top = start * 3.0;
-    if top <= 0.0 {
-        return None;
-    }
-    let (x, weights): (&[[f32; 8]; 4], _) = (bytemuck::cast_ref(&x), bytemuck::cast_ref(weights));
-    let mut fit = lattice::fit(&GRID, x, weights, (start, top), TRIES, lattice::Refit::All);
-    if fit.scale < 0.0 {
-        fit.scale = -fit.scale;
-        signs = signs.map(|s| !s);
-    }
-    Some((fit.scale, fit.points.map(|p| p as u8), lattice::pack_even_signs(&signs)))
-}
-
 impl Block for BlockIq2Xxs {
     const TYPE: GgmlType = GgmlType::IQ2_XXS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
     const NEEDS_IMPORTANCE: bool = true;
     type Activation = BlockQ8K;
 
+    #[inline(always)]
     fn quantize_row<S: Search>(
         search: S,
         row: &[f32],
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        let importance = importance.unwrap_or_default();
-        let importance = importance.chunks_exact(256);
-        for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
-        {
-            *block = Self::quantize(search, x, importance);
-        }
+        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
     }
 
     #[inline(always)]

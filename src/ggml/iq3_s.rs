@@ -12,10 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::grid::{Grid, points::iq3_s::POINTS, values};
+use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::{dot_i8, nibble};
 use super::q8_k::BlockQ8K;
-use super::search::{self, Search, lattice};
+use super::search::Search;
+use super::search::lattice::{self, Lattice, Refit};
 
 /// 256 weights: `d * (2 scale + 1) * value`. The ninth bit of point `k` of group `j` is bit `k` of
 /// `high[j]`. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
@@ -32,42 +34,31 @@ assert_layout!(BlockIq3S);
 
 static VALUES: [[i8; 4]; POINTS.len()] = values(&POINTS, &[1, 3, 5, 7, 9, 11, 13, 15]);
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 3));
-const TRIES: lattice::Tries = lattice::Tries { count: 9, step: 0.2 };
+const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
+    search: Lattice { tries: 9, step: 0.2, refit: Refit::AllIfMissed },
+    even_signs: false,
+    fit_first: false,
+    epsilon: 0.0,
+    blur: 2.0,
+    weight: |v, _| v * v,
+};
 
 impl BlockIq3S {
-    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
+    #[inline(always)]
+    fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
         let mut block = Self::zeroed();
-        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
-        let mut scales = [0.0; 8];
         // After a group of zeros, the reference writes the low bits and the signs of all that
         // follow one group too early, and the rest where it belongs.
         let mut shifted = 0;
-        for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
-            let weights = match importance {
-                None => x.map(|v| v * v),
-                Some(all) => search::weigh(x, &all[32 * j..][..32], sigma2),
-            };
-            let (x, signs) = lattice::split_signs(x);
-            let top = lattice::top(&x);
-            if top == 0.0 {
-                continue;
-            }
-            let fit = lattice::fit::<4, 8>(
-                &GRID,
-                bytemuck::cast_ref(&x),
-                bytemuck::cast_ref(&weights),
-                (top / 15.0, top),
-                TRIES,
-                lattice::Refit::AllIfMissed,
-            );
-            scales[j] = fit.scale;
-            block.signs[shifted] = signs;
-            block.points[shifted] = fit.points.map(|point| point as u8);
-            for (k, point) in fit.points.iter().enumerate() {
-                block.high[j] |= ((point >> 8) as u8) << k;
-            }
+        for (j, group) in groups.iter().enumerate() {
+            let Some(group) = group else { continue };
+            block.signs[shifted] = group.signs;
+            block.points[shifted] = group.points.map(|point| point as u8);
+            let high = |high, (k, point): (usize, &u16)| high | ((point >> 8) as u8) << k;
+            block.high[j] = group.points.iter().enumerate().fold(0, high);
             shifted += 1;
         }
+        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
         if let Some((d, levels)) = lattice::odd_scales(&scales, 15) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 1.033);
@@ -99,10 +90,14 @@ impl Block for BlockIq3S {
     const LARGEST: f32 = F16_MAX * 31.0 * 15.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
     }
 
     #[inline(always)]

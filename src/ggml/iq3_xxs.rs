@@ -12,10 +12,12 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::grid::{Grid, points::iq3_xxs::POINTS, values};
+use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
-use super::search::{self, Search, lattice};
+use super::search::Search;
+use super::search::lattice::{self, Lattice, Refit};
 
 /// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a group in `rest`,
 /// little-endian, the upper four are its scale and every seven of the others the signs of eight
@@ -31,47 +33,29 @@ assert_layout!(BlockIq3Xxs);
 
 static VALUES: [[i8; 4]; POINTS.len()] = values(&POINTS, &[4, 12, 20, 28, 36, 44, 52, 62]);
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const TRIES: lattice::Tries = lattice::Tries { count: 15, step: 0.2 };
-/// Groups whose largest magnitude is below this are taken for zero.
-const EPSILON: f32 = 1e-8;
+const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
+    search: Lattice { tries: 15, step: 0.2, refit: Refit::Missed },
+    even_signs: true,
+    fit_first: false,
+    epsilon: 1e-8,
+    blur: 2.0,
+    weight: |v, _| v * v,
+};
 
 impl BlockIq3Xxs {
-    fn quantize(x: &[f32; 256], importance: Option<&[f32]>) -> Self {
-        let mut block = Self::zeroed();
-        let sigma2 = 2.0 * search::sum_of_squares(x) / 256.0;
-        let mut scales = [0.0; 8];
-        for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
-            let weights = match importance {
-                None => x.map(|v| v * v),
-                Some(all) => search::weigh(x, &all[32 * j..][..32], sigma2),
-            };
-            let (x, mut signs) = lattice::split_even_signs::<32, 4>(x, &weights);
-            let top = lattice::top(&x);
-            if top < EPSILON {
-                continue;
-            }
-            let fit = lattice::fit::<4, 8>(
-                &GRID,
-                bytemuck::cast_ref(&x),
-                bytemuck::cast_ref(&weights),
-                (top / 15.0, top),
-                TRIES,
-                lattice::Refit::Missed,
-            );
-            if fit.scale < 0.0 {
-                signs = signs.map(|s| !s);
-            }
-            scales[j] = fit.scale.abs();
-            block.points[j] = fit.points.map(|point| point as u8);
-            block.rest[j] = lattice::pack_even_signs(&signs).to_le_bytes();
-        }
+    #[inline(always)]
+    fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
+        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
         let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
-        // The reference's factor, which lessens the error.
-        block.d = F16Le::new(d * 1.0125);
-        for (rest, level) in block.rest.iter_mut().zip(levels) {
-            rest[3] |= level << 4;
+        Self {
+            // The reference's factor, which lessens the error.
+            d: F16Le::new(d * 1.0125),
+            points: groups.map(|g| g.map_or([0; 8], |g| g.points.map(|point| point as u8))),
+            rest: std::array::from_fn(|j| {
+                let signs = groups[j].map_or(0, |g| lattice::pack_even_signs(&g.signs));
+                (signs | u32::from(levels[j]) << 28).to_le_bytes()
+            }),
         }
-        block
     }
 
     /// Scale less its half step, and signed values, of a group.
@@ -92,10 +76,14 @@ impl Block for BlockIq3Xxs {
     const LARGEST: f32 = F16_MAX * 15.5 * 0.5 * 62.0;
     type Activation = BlockQ8K;
 
-    fn quantize_row<S: Search>(_: S, row: &[f32], importance: Option<&[f32]>, blocks: &mut [Self]) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(x, importance.map(|all| &all[256 * i..][..256]));
-        }
+    #[inline(always)]
+    fn quantize_row<S: Search>(
+        search: S,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [Self],
+    ) {
+        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
     }
 
     #[inline(always)]

@@ -20,6 +20,7 @@ mod iq4_nl;
 mod iq4_xs;
 mod kernel;
 mod lanes;
+mod lattice_groups;
 mod le;
 mod mix;
 mod mxfp4;

@@ -11,21 +11,43 @@ pub mod points;
 #[derive(Debug)]
 pub struct Grid<const N: usize> {
     points: Vec<[u8; N]>,
-    /// By [`code`](Self::code): the point's index if it is less than the number of points, or
-    /// that number more than the start of its list in `near`.
-    places: Vec<u32>,
-    /// Lists of points, each after its length.
+    odd_values: Vec<[f32; N]>,
+    /// By [`code`](Self::code).
+    places: Vec<Entry>,
+    /// Lists of points, one after the other.
     near: Vec<u16>,
+    /// The levels of those, as [`Near::levels`] has them.
+    near_levels: Vec<u32>,
+}
+
+/// A point's index and no length, or the start and the length of a list.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: u32,
+    length: u32,
 }
 
 /// Where a combination of levels stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
     /// It is the point of this index.
     On(u16),
-    /// It is none; these are near, the nearest first and by index where equally near.
-    Near(&'a [u16]),
+    /// It is none; these are near.
+    Near(Near<'a>),
 }
+
+/// Points near to a combination of levels, the nearest first and by index where equally near.
+#[derive(Clone, Copy, Debug)]
+pub struct Near<'a> {
+    /// Their indices.
+    pub points: &'a [u16],
+    /// Their levels, four bits each, the first level lowest; at least [`SPARE`] more than points,
+    /// so that vectors can be read up to the end.
+    pub levels: &'a [u32],
+}
+
+/// How many levels are behind those of each list.
+pub const SPARE: usize = 16;
 
 impl<const N: usize> Grid<N> {
     /// Levels of one weight.
@@ -38,17 +60,23 @@ impl<const N: usize> Grid<N> {
         let mut near = Vec::new();
         for code in 0..Self::LEVELS.pow(N as u32) {
             let levels = Self::decode(code);
-            if let Some(index) = points.iter().position(|point| *point == levels) {
-                places.push(index as u32);
-                continue;
-            }
-            places.push((points.len() + near.len()) as u32);
             let start = near.len();
-            near.push(0);
-            push_nearest(&points, &levels, nearest, &mut near);
-            near[start] = (near.len() - start - 1) as u16;
+            let entry = match points.iter().position(|point| *point == levels) {
+                Some(index) => Entry { start: index as u32, length: 0 },
+                None => {
+                    push_nearest(&points, &levels, nearest, &mut near);
+                    Entry { start: start as u32, length: (near.len() - start) as u32 }
+                }
+            };
+            places.push(entry);
         }
-        Self { points, places, near }
+        let nibbles = |&point: &u16| {
+            let levels = points[usize::from(point)];
+            levels.iter().rev().fold(0, |packed, &level| packed << 4 | u32::from(level))
+        };
+        let near_levels = near.iter().map(nibbles).chain([0; SPARE]).collect();
+        let odd_values = points.iter().map(|p| p.map(|level| f32::from(2 * level + 1))).collect();
+        Self { points, odd_values, places, near, near_levels }
     }
 
     /// Levels as one number, the first of them its lowest digit.
@@ -65,23 +93,28 @@ impl<const N: usize> Grid<N> {
         })
     }
 
-    /// Where `levels` stand, each less than [`LEVELS`](Self::LEVELS).
+    /// Where the levels of this code stand.
     #[inline(always)]
-    pub fn place(&self, levels: &[u8; N]) -> Place<'_> {
-        let place = self.places[Self::code(levels)] as usize;
-        match place.checked_sub(self.points.len()) {
-            None => Place::On(place as u16),
-            Some(start) => {
-                let length = usize::from(self.near[start]);
-                Place::Near(&self.near[start + 1..][..length])
-            }
+    pub fn place(&self, code: usize) -> Place<'_> {
+        let Entry { start, length } = self.places[code];
+        if length == 0 {
+            return Place::On(start as u16);
         }
+        let (start, end) = (start as usize, start as usize + length as usize);
+        let levels = &self.near_levels[start..end + SPARE];
+        Place::Near(Near { points: &self.near[start..end], levels })
     }
 
     /// The levels of a point.
     #[inline(always)]
     pub fn levels(&self, index: u16) -> [u8; N] {
         self.points[usize::from(index)]
+    }
+
+    /// The odd numbers `2 level + 1` of a point.
+    #[inline(always)]
+    pub fn odd_values(&self, index: u16) -> &[f32; N] {
+        &self.odd_values[usize::from(index)]
     }
 }
 
@@ -152,14 +185,22 @@ mod tests {
                 .map(|index| (squared_distance(&grid.levels(index), &levels), index))
                 .collect();
             all.sort();
-            if all[0].0 == 0 {
-                assert_eq!(grid.place(&levels), Place::On(all[0].1));
-                continue;
-            }
+            let near = match grid.place(code) {
+                Place::On(point) => {
+                    assert_eq!((0, point), all[0]);
+                    continue;
+                }
+                Place::Near(near) => near,
+            };
             let second = all.iter().map(|(d, _)| *d).find(|d| *d > all[0].0).unwrap();
-            let near: Vec<u16> =
+            let expected: Vec<u16> =
                 all.iter().filter(|(d, _)| *d <= second).map(|(_, index)| *index).collect();
-            assert_eq!(grid.place(&levels), Place::Near(&near));
+            assert_eq!(near.points, expected);
+            assert!(near.levels.len() >= expected.len() + SPARE);
+            for (&point, packed) in expected.iter().zip(near.levels) {
+                let levels: [u8; 4] = std::array::from_fn(|i| (packed >> (4 * i)) as u8 & 15);
+                assert_eq!(levels, grid.levels(point));
+            }
         }
     }
 
@@ -167,7 +208,8 @@ mod tests {
     fn every_point_is_on_its_grid() {
         let grid = Grid::<8>::new(&points::iq1_s::POINTS, 3);
         for index in 0..points::iq1_s::POINTS.len() as u16 {
-            assert_eq!(grid.place(&grid.levels(index)), Place::On(index));
+            let place = grid.place(Grid::code(&grid.levels(index)));
+            assert!(matches!(place, Place::On(found) if found == index));
         }
     }
 }

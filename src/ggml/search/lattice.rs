@@ -3,12 +3,14 @@
 use crate::ggml::grid::{Grid, Place};
 use crate::ggml::rounding::nearest_int;
 
-/// The scales to try: those at which the largest magnitude is `step * n` more than that of the
-/// highest level, for `n` from `-count` to `count`.
+/// How magnitudes are searched.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ggml) struct Tries {
-    pub count: i32,
+pub(in crate::ggml) struct Lattice {
+    /// The scales to try are those at which the largest magnitude is `n * step` more than the
+    /// value of the highest level, for `n` from `-tries` to `tries`.
+    pub tries: i32,
     pub step: f32,
+    pub refit: Refit,
 }
 
 /// Which cells are rounded once more, to the best scale.
@@ -20,6 +22,15 @@ pub(in crate::ggml) enum Refit {
     AllIfMissed,
     /// All.
     All,
+}
+
+/// Where a search starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::ggml) struct Start {
+    /// The scale, if no try is better.
+    pub scale: f32,
+    /// What the tries spread over the levels.
+    pub top: f32,
 }
 
 /// Magnitudes `scale * (2 level + 1)`, the levels as points of a codebook.
@@ -36,86 +47,94 @@ pub(in crate::ggml) fn odd_level(v: f32, max: i32) -> u8 {
     nearest_int(0.5 * (v - 1.0)).clamp(0, max) as u8
 }
 
-/// Fits `x ~ scale * (2 level + 1)`, weighing the square of each error by `weights`. `scale` is
-/// the best so far and `top` what the tries spread over the levels. The search that the
-/// reference's `quantize_row_iq2_*_impl` and `quantize_row_iq3_*_impl` share.
-pub(in crate::ggml) fn fit<const N: usize, const CELLS: usize>(
-    grid: &Grid<N>,
-    x: &[[f32; N]; CELLS],
-    weights: &[[f32; N]; CELLS],
-    (mut scale, top): (f32, f32),
-    tries: Tries,
-    refit: Refit,
-) -> Fit<CELLS> {
-    let roots = weights.map(|cell| cell.map(f32::sqrt));
-    let nearest = |cell: usize, scale: f32, inverse: f32| {
-        let levels = x[cell].map(|v| odd_level(inverse * v, Grid::<N>::LEVELS as i32 - 1));
-        match grid.place(&levels) {
-            Place::On(point) => (point, false),
-            Place::Near(near) => (best_of(grid, near, &x[cell], &roots[cell], scale), true),
-        }
-    };
-    let sums = |points: &[u16; CELLS]| {
-        let (mut with_x, mut squares) = (0.0f32, 0.0f32);
-        for (cell, &point) in points.iter().enumerate() {
-            let levels = grid.levels(point);
-            for i in 0..N {
-                let (w, q) = (weights[cell][i], f32::from(2 * levels[i] + 1));
-                with_x += w * x[cell][i] * q;
-                squares += w * q * q;
+impl Lattice {
+    /// Fits `x ~ scale * (2 level + 1)`, weighing the square of each error by `weights`. The
+    /// search that the reference's `quantize_row_iq2_*_impl` and `quantize_row_iq3_*_impl` share.
+    pub fn fit<const N: usize, const CELLS: usize>(
+        self,
+        grid: &Grid<N>,
+        x: &[[f32; N]; CELLS],
+        weights: &[[f32; N]; CELLS],
+        start: Start,
+    ) -> Fit<CELLS> {
+        let roots = weights.map(|cell| cell.map(f32::sqrt));
+        let nearest = |cell: usize, scale: f32, inverse: f32| {
+            let levels = x[cell].map(|v| odd_level(inverse * v, Grid::<N>::LEVELS as i32 - 1));
+            match grid.place(Grid::code(&levels)) {
+                Place::On(point) => (point, false),
+                Place::Near(near) => {
+                    let values: [f32; 8] = std::array::from_fn(|l| scale * (2 * l + 1) as f32);
+                    (best_of(grid, near.points, &x[cell], &roots[cell], &values), true)
+                }
+            }
+        };
+        let sums = |points: &[u16; CELLS]| {
+            let (mut with_x, mut squares) = (0.0f32, 0.0f32);
+            for (cell, &point) in points.iter().enumerate() {
+                let levels = grid.levels(point);
+                for i in 0..N {
+                    let (w, q) = (weights[cell][i], f32::from(2 * levels[i] + 1));
+                    with_x += w * x[cell][i] * q;
+                    squares += w * q * q;
+                }
+            }
+            (with_x, squares)
+        };
+        // Point 0 of every codebook has level 0 throughout.
+        let mut points = [0; CELLS];
+        let mut missed = [self.refit != Refit::Missed; CELLS];
+        let (mut scale, mut best) = (start.scale, 0.0f32);
+        for n in -self.tries..=self.tries {
+            let inverse = self.spread::<N>(n) / start.top;
+            let found: [_; CELLS] =
+                std::array::from_fn(|cell| nearest(cell, 1.0 / inverse, inverse));
+            let candidate = found.map(|(point, _)| point);
+            let (with_x, squares) = sums(&candidate);
+            if squares > 0.0 && with_x * with_x > best * squares {
+                scale = with_x / squares;
+                best = scale * with_x;
+                points = candidate;
+                missed = found.map(|(_, missed)| missed);
             }
         }
-        (with_x, squares)
-    };
-    // Point 0 of every codebook has level 0 throughout.
-    let mut points = [0; CELLS];
-    let mut missed = [refit != Refit::Missed; CELLS];
-    let mut best = 0.0f32;
-    let highest = (2 * Grid::<N>::LEVELS - 1) as f32;
-    for n in -tries.count..=tries.count {
-        let inverse = (highest + n as f32 * tries.step) / top;
-        let found: [_; CELLS] = std::array::from_fn(|cell| nearest(cell, 1.0 / inverse, inverse));
-        let candidate = found.map(|(point, _)| point);
-        let (with_x, squares) = sums(&candidate);
-        if squares > 0.0 && with_x * with_x > best * squares {
-            scale = with_x / squares;
-            best = scale * with_x;
-            points = candidate;
-            missed = found.map(|(_, missed)| missed);
-        }
-    }
-    let any_missed = missed.contains(&true);
-    if scale > 0.0 && (any_missed || refit == Refit::All) {
-        let inverse = 1.0 / scale;
-        for (cell, point) in points.iter_mut().enumerate() {
-            if missed[cell] || refit != Refit::Missed {
-                *point = nearest(cell, scale, inverse).0;
+        if scale > 0.0 && (missed.contains(&true) || self.refit == Refit::All) {
+            let inverse = 1.0 / scale;
+            for (cell, point) in points.iter_mut().enumerate() {
+                if missed[cell] || self.refit != Refit::Missed {
+                    *point = nearest(cell, scale, inverse).0;
+                }
+            }
+            let (with_x, squares) = sums(&points);
+            if squares > 0.0 {
+                scale = with_x / squares;
             }
         }
-        let (with_x, squares) = sums(&points);
-        if squares > 0.0 {
-            scale = with_x / squares;
-        }
+        Fit { scale, points }
     }
-    Fit { scale, points }
+
+    /// The value of the largest magnitude at try `n`.
+    pub fn spread<const N: usize>(self, n: i32) -> f32 {
+        (2 * Grid::<N>::LEVELS - 1) as f32 + n as f32 * self.step
+    }
 }
 
-/// The point of `near` with the least error, the first of equals. The reference's
-/// `iq2_find_best_neighbour` and `iq3_find_best_neighbour`, which end the program where sums
+/// The point of `near` with the least error, where `values` are those of the levels; the first of
+/// equals. The reference's `iq2_find_best_neighbour`, `iq3_find_best_neighbour` and
+/// `iq1_find_best_neighbour2`. Those end the program or read beyond their arrays where sums
 /// overflow for every point; here that gives the first.
-fn best_of<const N: usize>(
+pub(in crate::ggml) fn best_of<const N: usize>(
     grid: &Grid<N>,
     near: &[u16],
     x: &[f32; N],
     weights: &[f32; N],
-    scale: f32,
+    values: &[f32; 8],
 ) -> u16 {
     let (mut best, mut least) = (near[0], f32::MAX);
     for &point in near {
         let levels = grid.levels(point);
         let mut error = 0.0f32;
         for i in 0..N {
-            let difference = scale * f32::from(2 * levels[i] + 1) - x[i];
+            let difference = values[usize::from(levels[i])] - x[i];
             error += weights[i] * difference * difference;
         }
         if error < least {
@@ -129,15 +148,10 @@ fn best_of<const N: usize>(
 pub(in crate::ggml) fn split_signs<const N: usize, const BYTES: usize>(
     x: &[f32; N],
 ) -> ([f32; N], [u8; BYTES]) {
-    let mut signs = [0; BYTES];
-    let magnitudes = std::array::from_fn(|i| {
-        if x[i] >= 0.0 {
-            return x[i];
-        }
-        signs[i / 8] |= 1 << (i % 8);
-        -x[i]
+    let signs = std::array::from_fn(|byte| {
+        (0..8).fold(0, |signs, i| signs | u8::from(x[8 * byte + i] < 0.0) << i)
     });
-    (magnitudes, signs)
+    (x.map(|v| if v < 0.0 { -v } else { v }), signs)
 }
 
 /// As [`split_signs`] with an even number of negative weights in every eight, so that seven bits

@@ -12,9 +12,12 @@ mod positive;
 mod symmetric;
 pub(super) mod ternary;
 
+use super::grid::{Grid, Near};
 use super::rules::Rules;
-use super::simd::Simd;
+use super::simd::{MAX_LANES, Simd};
 pub(super) use affine::{Affine, AffineSearch, Error, Steps, Weights};
+use lattice::{Fit, Lattice, Start};
+use ternary::Split;
 
 /// The searches over any number of groups: `x`, `weights`, `levels` and what is returned by group
 /// are as many.
@@ -66,6 +69,45 @@ pub(super) trait Search: Rules {
 
     /// [`codebook::levels`] for each group.
     fn codebook_levels(self, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]);
+
+    /// [`Lattice::fit`] for each group.
+    fn lattice<const N: usize, const CELLS: usize>(
+        self,
+        search: Lattice,
+        grid: &Grid<N>,
+        x: &[[[f32; N]; CELLS]],
+        weights: &[[[f32; N]; CELLS]],
+        starts: &[Start],
+        fits: &mut [Fit<CELLS>],
+    );
+
+    /// [`ternary::split`] for each group.
+    fn split(
+        self,
+        x: &[[f32; 32]],
+        weights: &[[f32; 32]],
+        orders: &[[u8; 32]],
+        splits: &mut [Option<Split<bool>>],
+    );
+
+    /// [`ternary::split_halves`] for each group.
+    fn split_halves(
+        self,
+        x: &[[f32; 16]],
+        weights: &[[f32; 16]],
+        orders: &[[u8; 16]],
+        splits: &mut [Option<Split<[bool; 2]>>],
+    );
+
+    /// [`lattice::best_of`] for one cell.
+    fn nearest<const N: usize>(
+        self,
+        grid: &Grid<N>,
+        near: Near,
+        x: &[f32; N],
+        weights: &[f32; N],
+        values: &[f32; 8],
+    ) -> u16;
 }
 
 /// One group after the other, without vector instructions.
@@ -135,6 +177,55 @@ impl Search for Scalar {
             *levels = codebook::levels(x, inverse);
         }
     }
+
+    fn lattice<const N: usize, const CELLS: usize>(
+        self,
+        search: Lattice,
+        grid: &Grid<N>,
+        x: &[[[f32; N]; CELLS]],
+        weights: &[[[f32; N]; CELLS]],
+        starts: &[Start],
+        fits: &mut [Fit<CELLS>],
+    ) {
+        for (((x, weights), start), fit) in x.iter().zip(weights).zip(starts).zip(fits) {
+            *fit = search.fit(grid, x, weights, *start);
+        }
+    }
+
+    fn split(
+        self,
+        x: &[[f32; 32]],
+        weights: &[[f32; 32]],
+        orders: &[[u8; 32]],
+        splits: &mut [Option<Split<bool>>],
+    ) {
+        for (((x, weights), order), split) in x.iter().zip(weights).zip(orders).zip(splits) {
+            *split = ternary::split(x, weights, order);
+        }
+    }
+
+    fn split_halves(
+        self,
+        x: &[[f32; 16]],
+        weights: &[[f32; 16]],
+        orders: &[[u8; 16]],
+        splits: &mut [Option<Split<[bool; 2]>>],
+    ) {
+        for (((x, weights), order), split) in x.iter().zip(weights).zip(orders).zip(splits) {
+            *split = ternary::split_halves(x, weights, order);
+        }
+    }
+
+    fn nearest<const N: usize>(
+        self,
+        grid: &Grid<N>,
+        near: Near,
+        x: &[f32; N],
+        weights: &[f32; N],
+        values: &[f32; 8],
+    ) -> u16 {
+        lattice::best_of(grid, near.points, x, weights, values)
+    }
 }
 
 impl<S: Simd> Search for S {
@@ -193,6 +284,55 @@ impl<S: Simd> Search for S {
     #[inline(always)]
     fn codebook_levels(self, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]) {
         lanes::codebook::levels(self, x, inverses, levels);
+    }
+
+    #[inline(always)]
+    fn lattice<const N: usize, const CELLS: usize>(
+        self,
+        search: Lattice,
+        grid: &Grid<N>,
+        x: &[[[f32; N]; CELLS]],
+        weights: &[[[f32; N]; CELLS]],
+        starts: &[Start],
+        fits: &mut [Fit<CELLS>],
+    ) {
+        lanes::lattice(self, search, grid, x, weights, starts, fits);
+    }
+
+    #[inline(always)]
+    fn split(
+        self,
+        x: &[[f32; 32]],
+        weights: &[[f32; 32]],
+        orders: &[[u8; 32]],
+        splits: &mut [Option<Split<bool>>],
+    ) {
+        lanes::split(self, x, weights, orders, splits);
+    }
+
+    #[inline(always)]
+    fn split_halves(
+        self,
+        x: &[[f32; 16]],
+        weights: &[[f32; 16]],
+        orders: &[[u8; 16]],
+        splits: &mut [Option<Split<[bool; 2]>>],
+    ) {
+        lanes::split_halves(self, x, weights, orders, splits);
+    }
+
+    #[inline(always)]
+    fn nearest<const N: usize>(
+        self,
+        _: &Grid<N>,
+        near: Near,
+        x: &[f32; N],
+        weights: &[f32; N],
+        values: &[f32; 8],
+    ) -> u16 {
+        let mut lanes = [0.0; MAX_LANES];
+        lanes[..8].copy_from_slice(values);
+        lanes::nearest(self, near, x, weights, self.load(&lanes))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::Search;
 use crate::ggml::grid::{Grid, Place, points::iq1_s::POINTS, values};
 
 /// How far off the levels are.
@@ -18,7 +19,7 @@ pub(in crate::ggml) static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(
 
 /// Where every weight of a group goes, in the order of their values: the first to the lowest
 /// level, those from `middle` on to the middle one, those from `high` on to the highest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::ggml) struct Split<Shift> {
     pub middle: usize,
     pub high: usize,
@@ -29,10 +30,16 @@ pub(in crate::ggml) struct Split<Shift> {
 
 /// The indices of `x` in the order of the values; equal ones stay in order, as the merge sort
 /// behind glibc's `qsort` leaves them.
-pub(in crate::ggml) fn order<const N: usize>(x: &[f32; N]) -> [usize; N] {
-    let mut order = std::array::from_fn(|i| i);
-    order.sort_by(|&a, &b| x[a].partial_cmp(&x[b]).unwrap_or(std::cmp::Ordering::Equal));
-    order
+#[inline(always)]
+pub(in crate::ggml) fn order<const N: usize>(x: &[f32; N]) -> [u8; N] {
+    // Integers in the order of the floats, then of the indices; adding zero makes both zeros one.
+    let mut keys: [u64; N] = std::array::from_fn(|i| {
+        let bits = (x[i] + 0.0).to_bits();
+        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+        u64::from(ordered) << 32 | i as u64
+    });
+    keys.sort_unstable();
+    keys.map(|key| key as u8)
 }
 
 /// The best of all splits of 32 weights; the shift is [`UP`] where true. `None` where no weight
@@ -40,10 +47,11 @@ pub(in crate::ggml) fn order<const N: usize>(x: &[f32; N]) -> [usize; N] {
 pub(in crate::ggml) fn split(
     x: &[f32; 32],
     weights: &[f32; 32],
-    order: &[usize; 32],
+    order: &[u8; 32],
 ) -> Option<Split<bool>> {
     let (mut sum_x, mut sum_w) = ([0.0f32; 33], [0.0f32; 33]);
     for (j, &i) in order.iter().enumerate() {
+        let i = usize::from(i);
         sum_x[j + 1] = sum_x[j] + weights[i] * x[i];
         sum_w[j + 1] = sum_w[j] + weights[i];
     }
@@ -74,10 +82,11 @@ pub(in crate::ggml) fn split(
 pub(in crate::ggml) fn split_halves(
     x: &[f32; 16],
     weights: &[f32; 16],
-    order: &[usize; 16],
+    order: &[u8; 16],
 ) -> Option<Split<[bool; 2]>> {
     let (mut sum_x, mut sum_w) = ([[0.0f32; 17]; 2], [[0.0f32; 17]; 2]);
     for (j, &i) in order.iter().enumerate() {
+        let i = usize::from(i);
         for half in 0..2 {
             let (mut x_now, mut w_now) = (sum_x[half][j], sum_w[half][j]);
             if i / 8 == half {
@@ -125,10 +134,11 @@ pub(in crate::ggml) fn levels(up: bool) -> &'static [f32; 3] {
 /// The levels of every weight; turned around where the scale is negative.
 pub(in crate::ggml) fn assign<const N: usize, Shift>(
     split: &Split<Shift>,
-    order: &[usize; N],
+    order: &[u8; N],
 ) -> [u8; N] {
     let mut levels = [0; N];
     for (j, &i) in order.iter().enumerate() {
+        let i = usize::from(i);
         let level = u8::from(j >= split.middle) + u8::from(j >= split.high);
         levels[i] = if split.scale < 0.0 { 2 - level } else { level };
     }
@@ -137,21 +147,26 @@ pub(in crate::ggml) fn assign<const N: usize, Shift>(
 
 /// The points of cells with these levels, which stand for `q`, and the scale: the nearest points
 /// at that scale where the codebook does not have the levels, and the best scale for them then.
-pub(in crate::ggml) fn snap<const CELLS: usize>(
+#[inline(always)]
+pub(in crate::ggml) fn snap<S: Search, const CELLS: usize>(
+    search: S,
     x: &[[f32; 8]; CELLS],
     weights: &[[f32; 8]; CELLS],
     levels: &[[u8; 8]; CELLS],
     q: &[&[f32; 3]; CELLS],
     scale: f32,
 ) -> ([u16; CELLS], f32) {
+    let grid = &*GRID;
     let mut points = [0; CELLS];
     let mut missed = false;
     for cell in 0..CELLS {
-        points[cell] = match GRID.place(&levels[cell]) {
+        points[cell] = match grid.place(Grid::code(&levels[cell])) {
             Place::On(point) => point,
             Place::Near(near) => {
                 missed = true;
-                best_of(near, &x[cell], &weights[cell], q[cell], scale)
+                let mut values = [0.0; 8];
+                values[..3].copy_from_slice(&q[cell].map(|q| scale * q));
+                search.nearest(grid, near, &x[cell], &weights[cell], &values)
             }
         };
     }
@@ -160,7 +175,7 @@ pub(in crate::ggml) fn snap<const CELLS: usize>(
     }
     let (mut with_x, mut squares) = (0.0f32, 0.0f32);
     for cell in 0..CELLS {
-        let levels = GRID.levels(points[cell]);
+        let levels = grid.levels(points[cell]);
         for i in 0..8 {
             let (w, q) = (weights[cell][i], q[cell][usize::from(levels[i])]);
             with_x += w * q * x[cell][i];
@@ -168,23 +183,4 @@ pub(in crate::ggml) fn snap<const CELLS: usize>(
         }
     }
     (points, if with_x > 0.0 && squares > 0.0 { with_x / squares } else { scale })
-}
-
-/// The point of `near` with the least error, the first of equals. The reference's
-/// `iq1_find_best_neighbour2`, which reads beyond its arrays where sums overflow for every point;
-/// here that gives the first.
-fn best_of(near: &[u16], x: &[f32; 8], weights: &[f32; 8], q: &[f32; 3], scale: f32) -> u16 {
-    let (mut best, mut least) = (near[0], f32::MAX);
-    for &point in near {
-        let levels = GRID.levels(point);
-        let mut error = 0.0f32;
-        for i in 0..8 {
-            let difference = scale * q[usize::from(levels[i])] - x[i];
-            error += weights[i] * difference * difference;
-        }
-        if error < least {
-            (best, least) = (point, error);
-        }
-    }
-    best
 }

@@ -103,6 +103,8 @@ impl Simd for Avx2 {
             let half = _mm256_or_ps(sign, _mm256_set1_ps(0.5_f32.next_down()));
             _mm256_cvttps_epi32(_mm256_add_ps(a, half))
         };
+        shift_nibble(a: I32) -> I32 = _mm256_srli_epi32::<4>(a);
+        lookup_lane(table: F32, index: I32) -> F32 = _mm256_permutevar8x32_ps(table, index);
     }
 
     #[inline(always)]
@@ -191,5 +193,12 @@ impl Simd for Avx2 {
         let out: &mut [i32; 8] = out.first_chunk_mut().expect("eight integers");
         // SAFETY: as above; eight integers are there.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
+    }
+
+    #[inline(always)]
+    fn load_bits(self, x: &[u32]) -> __m256i {
+        let x: &[u32; 8] = x.first_chunk().expect("eight integers");
+        // SAFETY: as above; eight integers are there.
+        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
     }
 }

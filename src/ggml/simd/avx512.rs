@@ -92,6 +92,8 @@ impl Simd for Avx512 {
             let half = _mm512_or_ps(sign, _mm512_set1_ps(0.5_f32.next_down()));
             _mm512_cvttps_epi32(_mm512_add_ps(a, half))
         };
+        shift_nibble(a: I32) -> I32 = _mm512_srli_epi32::<4>(a);
+        lookup_lane(table: F32, index: I32) -> F32 = _mm512_permutexvar_ps(index, table);
     }
 
     #[inline(always)]
@@ -167,5 +169,12 @@ impl Simd for Avx512 {
         let out: &mut [i32; 16] = out.first_chunk_mut().expect("sixteen integers");
         // SAFETY: as above; sixteen integers are there.
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), x) }
+    }
+
+    #[inline(always)]
+    fn load_bits(self, x: &[u32]) -> __m512i {
+        let x: &[u32; 16] = x.first_chunk().expect("sixteen integers");
+        // SAFETY: as above; sixteen integers are there.
+        unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
     }
 }

@@ -69,6 +69,12 @@ pub(in crate::ggml) trait Simd: Copy {
     /// `x` in every lane.
     fn splat_i32(self, x: i32) -> Self::I32;
     fn store_i32(self, x: Self::I32, out: &mut [i32]);
+    /// The bits of the first [`LANES`](Self::LANES) numbers of `x`, which has as many.
+    fn load_bits(self, x: &[u32]) -> Self::I32;
+    /// Bits four places down, zeros from above.
+    fn shift_nibble(self, a: Self::I32) -> Self::I32;
+    /// The lane of `table` that the lowest four bits of each index say: at most 7.
+    fn lookup_lane(self, table: Self::F32, index: Self::I32) -> Self::F32;
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;

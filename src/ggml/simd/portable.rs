@@ -54,6 +54,15 @@ impl<const N: usize> Simd for Portable<N> {
         to_f32(a: I32) -> F32 = a as f32;
         truncate(a: F32) -> I32 = truncate(a);
         round_away(a: F32) -> I32 = round_away(a);
+        shift_nibble(a: I32) -> I32 = (a as u32 >> 4) as i32;
+    }
+
+    fn lookup_lane(self, table: [f32; N], index: [i32; N]) -> [f32; N] {
+        index.map(|index| table[index as usize & 15])
+    }
+
+    fn load_bits(self, x: &[u32]) -> [i32; N] {
+        from_fn(|lane| x[lane] as i32)
     }
 
     fn splat(self, x: f32) -> [f32; N] {

@@ -54,6 +54,7 @@ fn results<S: Simd>(s: S) -> Results {
                 s.to_f32(j),
                 s.lookup(&VALUES, s.and_i32(i, s.splat_i32(15))),
                 s.lookup(&VALUES, s.and_i32(j, s.splat_i32(15))),
+                s.lookup_lane(a, s.and_i32(s.to_bits(b), s.splat_i32(-9))),
             ];
             let integers = [
                 s.sub_i32(i, j),
@@ -63,6 +64,8 @@ fn results<S: Simd>(s: S) -> Results {
                 s.keep_i32(s.lt(a, b), i),
                 s.nearest_int(a),
                 s.round_away(a),
+                s.shift_nibble(i),
+                s.load_bits(&VALUES.map(f32::to_bits)[start..]),
                 s.splat_i32(i32::from(s.any(s.lt(a, b)))),
             ];
             let mut note = |operation: usize, lane: usize, bits: u32| {

@@ -3,16 +3,22 @@
 
 mod affine;
 pub(super) mod codebook;
+mod lattice;
+mod nearest;
 mod positive;
 mod refine;
 mod symmetric;
+mod ternary;
 
 use super::EPSILON;
 use crate::ggml::simd::Simd;
 pub(super) use affine::fit as affine;
+pub(super) use lattice::fit as lattice;
+pub(super) use nearest::nearest;
 pub(super) use positive::fit as positive;
 pub(super) use refine::refine as symmetric_refined;
 pub(super) use symmetric::fit as symmetric;
+pub(super) use ternary::{split, split_halves};
 
 /// What groups, one in each lane, are scaled by.
 struct Extremes<S: Simd> {

@@ -1,0 +1,152 @@
+//! The search for super-blocks whose weights are magnitudes from a codebook and signs: the `iq2` and
+//! `iq3` types. Knows nothing of how they are packed.
+
+use super::grid::Grid;
+use super::search::lattice::{self, Fit, Lattice, Start};
+use super::search::{self, Search};
+
+/// Super-blocks that are searched together: enough groups for all lanes of the widest vectors.
+const RUN: usize = 2;
+
+/// How the `G` groups of `W` weights of a super-block are searched: `CELLS` cells of `N`, with
+/// `BYTES` bytes of signs.
+#[derive(Clone, Copy)]
+pub(super) struct LatticeGroups<
+    const W: usize,
+    const G: usize,
+    const N: usize,
+    const CELLS: usize,
+    const BYTES: usize,
+> {
+    pub search: Lattice,
+    /// Whether every eight weights have an even number of minus signs.
+    pub even_signs: bool,
+    /// Whether the search starts from a fit of levels that are even and may be anything, rather
+    /// than from the largest magnitude.
+    pub fit_first: bool,
+    /// Groups whose largest magnitude is below this are taken for zero.
+    pub epsilon: f32,
+    /// How many times its mean square blurs a super-block's importance.
+    pub blur: f32,
+    /// How much the error of a weight counts where no importance is known, by the weight and the
+    /// blurring mean square.
+    pub weight: fn(f32, f32) -> f32,
+}
+
+/// A group that is not zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group<const CELLS: usize, const BYTES: usize> {
+    /// Not negative.
+    pub scale: f32,
+    pub points: [u16; CELLS],
+    pub signs: [u8; BYTES],
+}
+
+impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const BYTES: usize>
+    LatticeGroups<W, G, N, CELLS, BYTES>
+{
+    /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
+    /// block of its groups, `None` standing for one that is zero.
+    #[inline(always)]
+    pub(super) fn quantize<S: Search, B>(
+        &self,
+        search: S,
+        grid: &Grid<N>,
+        row: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &mut [B],
+        pack: impl Fn(&[Option<Group<CELLS, BYTES>>; G]) -> B,
+    ) {
+        let row = row.as_chunks::<256>().0;
+        for (run, (x, blocks)) in row.chunks(RUN).zip(blocks.chunks_mut(RUN)).enumerate() {
+            let importance = importance.map(|all| &all.as_chunks::<256>().0[run * RUN..]);
+            let groups = self.search(search, grid, x, importance);
+            for (groups, block) in groups.iter().zip(blocks) {
+                *block = pack(groups);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn search<S: Search>(
+        &self,
+        search: S,
+        grid: &Grid<N>,
+        x: &[[f32; 256]],
+        importance: Option<&[[f32; 256]]>,
+    ) -> [[Option<Group<CELLS, BYTES>>; G]; RUN] {
+        // Of the groups that are not zero, `found` in number, and where they stand.
+        let mut magnitudes = [[[0.0; W]; G]; RUN];
+        let magnitudes = magnitudes.as_flattened_mut();
+        let mut weights = [[[0.0; W]; G]; RUN];
+        let weights = weights.as_flattened_mut();
+        let mut signs = [[[0; BYTES]; G]; RUN];
+        let signs = signs.as_flattened_mut();
+        let mut places = [[0; G]; RUN];
+        let places = places.as_flattened_mut();
+        let mut found = 0;
+        for (i, x) in x.iter().enumerate() {
+            let sigma2 = self.blur * search::sum_of_squares(x) / 256.0;
+            for (j, x) in x.as_chunks::<W>().0.iter().enumerate() {
+                let slot = &mut weights[found];
+                *slot = match importance {
+                    None => x.map(|v| (self.weight)(v, sigma2)),
+                    Some(all) => search::weigh(x, &all[i][W * j..][..W], sigma2),
+                };
+                (magnitudes[found], signs[found]) = if self.even_signs {
+                    lattice::split_even_signs(x, slot)
+                } else {
+                    lattice::split_signs(x)
+                };
+                places[found] = i * G + j;
+                let top = lattice::top(&magnitudes[found]);
+                found += usize::from(top > 0.0 && top >= self.epsilon);
+            }
+        }
+        let (magnitudes, weights) = (&magnitudes[..found], &weights[..found]);
+        let mut starts = [[Start::default(); G]; RUN];
+        let starts = &mut starts.as_flattened_mut()[..found];
+        self.start(search, magnitudes, weights, starts);
+        let mut fits = [[Fit { scale: 0.0, points: [0; CELLS] }; G]; RUN];
+        let fits = &mut fits.as_flattened_mut()[..found];
+        let (cells, weights) = (bytemuck::cast_slice(magnitudes), bytemuck::cast_slice(weights));
+        search.lattice(self.search, grid, cells, weights, starts, fits);
+
+        let mut groups = [[None; G]; RUN];
+        for (n, fit) in fits.iter().enumerate() {
+            if starts[n].top <= 0.0 {
+                continue;
+            }
+            let signs = if fit.scale < 0.0 { signs[n].map(|s| !s) } else { signs[n] };
+            let group = Group { scale: fit.scale.abs(), points: fit.points, signs };
+            groups.as_flattened_mut()[places[n]] = Some(group);
+        }
+        groups
+    }
+
+    #[inline(always)]
+    fn start<S: Search>(
+        &self,
+        search: S,
+        x: &[[f32; W]],
+        weights: &[[f32; W]],
+        starts: &mut [Start],
+    ) {
+        let highest = (2 * Grid::<N>::LEVELS - 1) as f32;
+        if !self.fit_first {
+            for (x, start) in x.iter().zip(starts) {
+                let top = lattice::top(x);
+                *start = Start { scale: top / highest, top };
+            }
+            return;
+        }
+        let most = Grid::<N>::LEVELS as i32;
+        let (mut levels, mut scales) = ([[[0; W]; G]; RUN], [[0.0; G]; RUN]);
+        let levels = &mut levels.as_flattened_mut()[..x.len()];
+        let scales = &mut scales.as_flattened_mut()[..x.len()];
+        search.positive(x, most + 1, weights, levels, scales);
+        for (scale, start) in scales.iter().zip(starts) {
+            *start = Start { scale: *scale, top: scale * most as f32 };
+        }
+    }
+}
