@@ -87,8 +87,8 @@ fn write(directory: &Path, config: &str, seed: u64) -> Result<u64, Box<dyn Error
     }
     fs::create_dir_all(directory)?;
     let tensors = tensors(config)?;
-    fs::write(directory.join("dtypes.json"), dtypes(&tensors))?;
     let bytes = write_weights(&directory.join("model.safetensors"), &tensors, seed)?;
+    fs::write(directory.join("dtypes.json"), dtypes(&tensors))?;
     // Last, so that only a whole checkpoint has one.
     fs::write(config_path, config)?;
     Ok(bytes)
@@ -143,7 +143,8 @@ fn write_weights(
     let start = header.len() as u64;
     let data_bytes = tensors.last().map_or(0, |(_, info)| info.data_offsets.1) as u64;
 
-    let file = File::create(path)?;
+    let file = File::create_new(path)
+        .map_err(|e| format!("{} is not replaced; remove it first: {e}", path.display()))?;
     file.set_len(start + data_bytes)?;
     file.write_all_at(&header, 0)?;
     let codes = codes();

@@ -346,7 +346,8 @@ fn a_rule_that_decides_nothing_is_told() {
     let context = Context { events: &heard, ..context() };
     quantize::run(&spec, &context).unwrap();
     let heard = heard.0.into_inner().unwrap();
-    let expected = "the tensor rule \"_norm\" decides nothing: what it matches is never quantized \
-                    or decided by an earlier rule, such as blk.0.attn_norm.weight (kept: a norm)";
+    let expected = "the tensor rule \"_norm\" decides nothing: what it matches is never \
+                    quantized, or decided by an option or an earlier rule, such as \
+                    blk.0.attn_norm.weight (kept: a norm)";
     assert_eq!(heard, [expected]);
 }

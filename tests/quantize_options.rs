@@ -126,7 +126,10 @@ fn a_matrix_of_another_model_is_refused_or_told_of() {
     place.fails(
         &["--format", "q2_K_S", "--imatrix", "gap.dat"],
         2,
-        &[&format!("tensor {output} would be garbage as q2_K"), "gap.dat has no entry for it"],
+        &[
+            &format!("tensor {output} would be garbage as q2_K"),
+            "gap.dat has no entry of its size for it",
+        ],
     );
     place.matrix("short.dat", |name, mut values| {
         values.truncate(if name == "blk.1.ffn_down_exps.weight" { 192 } else { usize::MAX });

@@ -33,7 +33,8 @@ pub struct Args {
     /// Give tensors whose name matches REGEX this type; the first match wins
     #[arg(long = "tensor-type", value_name = "REGEX=TYPE", value_parser = tensor_rule)]
     tensor_types: Vec<TensorRule>,
-    /// Give every other tensor the format's base type instead of a mix
+    /// Give every tensor that no other option names the format's base type instead of a mix;
+    /// MXFP4 tensors stay unless --native-mxfp4 says otherwise
     #[arg(long)]
     pure: bool,
     /// Type of output.weight; wins over --tensor-type
@@ -48,8 +49,7 @@ pub struct Args {
     /// Importance matrix of llama-imatrix, in either of its formats
     #[arg(long, value_name = "FILE")]
     imatrix: Option<Utf8PathBuf>,
-    /// Show each tensor's type, size and why, and write nothing; exit code 2 if this could not be
-    /// done
+    /// Show each tensor's type, size and why, and write nothing; exit code as if it were done
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -15,8 +15,11 @@ pub(super) struct AffineGroups<const N: usize, const G: usize> {
     pub weights: Weights<'static, N>,
     /// The largest level of a scale or minimum.
     pub scale_max: i32,
-    /// Levels of scales and minimums are cut to this where no importance is known.
+    /// Levels of scales and minimums are cut to this where no importance is known. A scale below
+    /// zero, as rounding makes them, has a level that wrapped around.
     pub scale_cap: u8,
+    /// The same where importance is known.
+    pub weighted_scale_cap: u8,
     /// How many times its mean square blurs a super-block's importance.
     pub blur: f32,
 }
@@ -106,7 +109,7 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
             let n = x.len();
             let (levels_of, d_of) = (&mut levels[..n], &mut d[..n]);
             search.positive(&values[..n], self.scale_max, &sums[..n], levels_of, d_of);
-            (levels, d)
+            (levels.map(|levels| levels.map(|l| l.min(self.weighted_scale_cap))), d)
         };
         let (scales, d) = fit(&fits.map(|fits| fits.map(|f| f.scale)));
         let (mins, dmin) = fit(&fits.map(|fits| fits.map(|f| f.min)));

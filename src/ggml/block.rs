@@ -6,8 +6,8 @@ use super::GgmlType;
 use super::activation::ActivationBlock;
 use super::search::Search;
 
-/// The largest scale that half precision holds.
-pub(super) const F16_MAX: f32 = 65504.0;
+/// The largest scale that rounds to a finite one in half precision.
+pub(super) const F16_MAX: f32 = 65_519.996;
 
 /// One block of a tensor type: the fixed number of weights that share a scale.
 ///

@@ -35,6 +35,7 @@ const SEARCH: AffineGroups<16, 16> = AffineGroups {
     weights: Weights::Magnitude,
     scale_max: 15,
     scale_cap: u8::MAX,
+    weighted_scale_cap: u8::MAX,
     blur: 1.0,
 };
 

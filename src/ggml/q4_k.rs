@@ -27,7 +27,7 @@ pub struct BlockQ4K {
 assert_layout!(BlockQ4K);
 
 const SEARCH: AffineGroups<32, 8> =
-    super_block::search(15, Steps { first: -1.0, step: 0.1, count: 20 });
+    super_block::search(15, Steps { first: -1.0, step: 0.1, count: 20 }, u8::MAX);
 
 impl BlockQ4K {
     #[inline(always)]

@@ -29,7 +29,7 @@ pub struct BlockQ5K {
 assert_layout!(BlockQ5K);
 
 const SEARCH: AffineGroups<32, 8> =
-    super_block::search(31, Steps { first: -0.5, step: 0.1, count: 15 });
+    super_block::search(31, Steps { first: -0.5, step: 0.1, count: 15 }, 63);
 
 impl BlockQ5K {
     #[inline(always)]

@@ -43,13 +43,15 @@ pub(super) fn unpack_scales(packed: &PackedScales) -> ([u8; 8], [u8; 8]) {
     (scales, mins)
 }
 
-/// How `q4_K` and `q5_K` search; they differ in the largest level and in the scales to try.
-pub(super) const fn search(max: i32, steps: Steps) -> AffineGroups<32, 8> {
+/// How `q4_K` and `q5_K` search; they differ in the largest level, in the scales to try, and in
+/// where the levels of scales are cut if importance is known: in `q4_K` they are not.
+pub(super) const fn search(max: i32, steps: Steps, weighted_scale_cap: u8) -> AffineGroups<32, 8> {
     AffineGroups {
         search: AffineSearch { max, steps, error: Error::Squared, guarded: false },
         weights: Weights::Blurred,
         scale_max: 63,
         scale_cap: 63,
+        weighted_scale_cap,
         blur: 2.0,
     }
 }

@@ -115,7 +115,7 @@ pub struct Quantize {
     #[schemars(with = "String")]
     pub gguf: Spanned<String>,
     /// Importance matrix that llama-imatrix made, in either of its formats, for all formats that
-    /// name none of their own. The quantized files' metadata holds the path as it stands here. Left
+    /// name none of their own, and for references that the job makes. The quantized files' metadata holds the path as it stands here. Left
     /// out, columns are not weighed, and formats of the fewest bits cannot be made.
     #[schemars(with = "Option<String>")]
     pub imatrix: Option<Spanned<String>>,
@@ -137,7 +137,8 @@ pub struct Format {
     /// Types for some tensors; the first match wins over the mix.
     #[serde(default)]
     pub tensors: Vec<TensorRule>,
-    /// Whether every other tensor gets the mix's base type instead of what the mix says of it.
+    /// Whether every tensor that no other key names gets the mix's base type instead of what the mix
+    /// says of it; MXFP4 tensors stay unless `native_mxfp4` says otherwise.
     #[serde(default)]
     pub pure: bool,
     /// A ggml type for `output.weight`; it wins over `tensors`. Left out, they or the mix decide.

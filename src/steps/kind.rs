@@ -40,7 +40,11 @@ impl StepKind {
     /// Goes up when the kind's output for the same inputs changes, so that no older result of it
     /// counts any more.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            // 2: q5_K cuts the levels of its scales where importance is known, too.
+            StepKind::Quantize => 2,
+            _ => 1,
+        }
     }
 }
 

@@ -29,8 +29,8 @@ pub(in crate::ggml) fn nearest(x: f32) -> u8 {
 }
 
 /// Fits `x[i] ~ scale * VALUES[level]` for 32 weights, weighing the square of each error by
-/// `weights`, or by the weight's own square; gives the scale. The search of the reference's `quantize_row_iq4_nl_impl`, with its
-/// `ntry` of 7.
+/// `weights`, or by the weight's own square; gives the scale. The search of the reference's
+/// `quantize_row_iq4_nl_impl`, with its `ntry` of 7.
 pub(in crate::ggml) fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {

@@ -10,6 +10,10 @@ use camino::Utf8Path;
 use super::{Contents, Entry, VALUE};
 use crate::gguf::Error;
 
+/// Bytes of a name or of the text's name that are kept. Tensors are called by fewer, and of the
+/// text's name a quantized file takes fewer.
+const MAX_TEXT: usize = 1024;
+
 /// Reads the file at `path`, whose bytes are `bytes`.
 pub(super) fn read(path: &Utf8Path, bytes: &[u8]) -> Result<Contents, Error> {
     let mut file = Walk { path, bytes, at: 0 };
@@ -67,7 +71,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Text behind its length; what follows a zero byte does not count.
+    /// Text behind its length; what follows a zero byte or [`MAX_TEXT`] bytes does not count.
     fn text(&mut self, what: &str) -> Result<String, Error> {
         let length = self.number(what)?;
         let Ok(length) = usize::try_from(length) else {
@@ -78,7 +82,8 @@ impl Walk<'_> {
             ));
         };
         let range = self.take(length, what)?;
-        let text = self.bytes[range].split(|&b| b == 0).next().unwrap_or_default();
+        let text = &self.bytes[range.start..range.end.min(range.start + MAX_TEXT)];
+        let text = text.split(|&b| b == 0).next().unwrap_or_default();
         // A path may be in another encoding; no tensor is called so.
         Ok(String::from_utf8_lossy(text).into_owned())
     }

@@ -106,7 +106,7 @@ pub(super) fn problem(
              (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits"
         ),
         Some(file) => format!(
-            "format {name}: {what}, and the importance matrix {file} has no entry for it; use one \
+            "format {name}: {what}, and the importance matrix {file} has no entry of its size for it; use one \
              that was measured on this very model, or give the tensor a type of more bits"
         ),
     })

@@ -39,8 +39,8 @@ pub(super) fn idle(
         let mut matched = tensors.iter().zip(choices);
         let (tensor, choice) = matched.find(|(t, _)| rule.pattern.is_match(t.name))?;
         Some(format!(
-            "the tensor rule {:?} decides nothing: what it matches is never quantized or decided \
-             by an earlier rule, such as {} ({})",
+            "the tensor rule {:?} decides nothing: what it matches is never quantized, or decided \
+             by an option or an earlier rule, such as {} ({})",
             rule.pattern.as_str(),
             tensor.name,
             choice.why(rules)
