@@ -111,7 +111,9 @@ impl Block for BlockMxfp4 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = scale(self.e);
-        out.copy_from_slice(&values(unpack_nibbles(&self.qs)).map(|value| f32::from(value) * d));
+        for (y, value) in out.iter_mut().zip(values(unpack_nibbles(&self.qs))) {
+            *y = f32::from(value) * d;
+        }
     }
 
     /// The exponent 255 stands for NaN; just below it the larger values exceed an `f32`.

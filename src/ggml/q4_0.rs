@@ -70,7 +70,9 @@ impl Block for BlockQ4_0 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        out.copy_from_slice(&self.levels().map(|level| f32::from(level) * d));
+        for (y, level) in out.iter_mut().zip(self.levels()) {
+            *y = f32::from(level) * d;
+        }
     }
 
     fn is_finite(&self) -> bool {

@@ -69,7 +69,9 @@ impl Block for BlockQ4_1 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, m) = (self.d.get(), self.m.get());
-        out.copy_from_slice(&unpack_nibbles(&self.qs).map(|level| f32::from(level) * d + m));
+        for (y, level) in out.iter_mut().zip(unpack_nibbles(&self.qs)) {
+            *y = f32::from(level) * d + m;
+        }
     }
 
     fn is_finite(&self) -> bool {

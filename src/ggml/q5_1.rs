@@ -76,8 +76,9 @@ impl Block for BlockQ5_1 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, m) = (self.d.get(), self.m.get());
-        let levels = unpack_five_bits(&self.qs, &self.qh);
-        out.copy_from_slice(&levels.map(|level| f32::from(level) * d + m));
+        for (y, level) in out.iter_mut().zip(unpack_five_bits(&self.qs, &self.qh)) {
+            *y = f32::from(level) * d + m;
+        }
     }
 
     fn is_finite(&self) -> bool {

@@ -229,7 +229,12 @@ impl<S: Simd> Rules for S {
 
     #[inline(always)]
     fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4] {
-        self.top_bits(&levels.map(|level| level << 3)).to_le_bytes()
+        // A loop, for the closure of a `map` is compiled without the set's instructions.
+        let mut top = [0; 32];
+        for (top, level) in top.iter_mut().zip(levels) {
+            *top = level << 3;
+        }
+        self.top_bits(&top).to_le_bytes()
     }
 
     #[inline(always)]
