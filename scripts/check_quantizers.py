@@ -2,17 +2,21 @@
 """Quantizes random rows with ggml's own functions and with qrun and compares every byte.
 
 ggml's functions come from the PyPI package `libgguf`, installed into a virtual environment under
-`target/`. The rows go to qrun in a GGUF file of several widths; a rule gives every tensor of it the
-type in question. What the fixed vectors of the plain tests cannot do, this does with as many rows
-as there is time for: another seed, other rows.
+`target/`, or with `--library` from what `scripts/build_llama_cpp.sh` builds. That is build b11434
+itself: the package (0.2.2) has other bytes for most rows of iq1_m, which is left out without the
+library, and for one row in thousands of q4_1. The rows go to qrun in a GGUF file of several widths; a rule gives every tensor of it the
+type in question, once without and once with an importance matrix. What the fixed vectors of the
+plain tests cannot do, this does with as many rows as there is time for: another seed, other rows.
 
     cargo build --release
     python3 scripts/check_quantizers.py [--rows 2000] [--seed 1]
+    python3 scripts/check_quantizers.py --library target/llama.cpp/bin/libggml-base.so
 
 Exit code 0 when all bytes are the same, 1 when a row differs.
 """
 
 import argparse
+import ctypes
 import os
 import pathlib
 import subprocess
@@ -24,9 +28,11 @@ VENV = ROOT / "target" / "quantizer-venv"
 PACKAGES = ["libgguf==0.2.2", "gguf==0.19.0", "numpy"]
 WIDTHS = [32, 96, 256, 768, 2880]
 TYPES = (
-    "q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq3_s iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 f16 "
-    "bf16"
+    "q8_0 q4_0 q4_1 q5_0 q5_1 q2_K q3_K q4_K q5_K q6_K iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs "
+    "iq3_s iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 f16 bf16"
 ).split()
+# Types that qrun, as llama-quantize, gives to no such tensor without an importance matrix.
+NEEDS_IMPORTANCE = {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs"}
 
 
 def enter_venv():
@@ -84,12 +90,57 @@ def write_gguf(path, tensors):
     writer.close()
 
 
-def qrun_bytes(binary, source, out, name):
+def random_importance(rng, columns):
+    """Importance over many magnitudes, a tenth of it zero."""
+    import numpy as np
+
+    weights = 10.0 ** rng.uniform(-6, 2, columns)
+    return np.where(rng.random(columns) < 0.1, 0, weights).astype(np.float32)
+
+
+def write_imatrix(path, importance):
+    """As llama-imatrix does, with sums over one token, so that they are the importance itself."""
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(path, "")
+    writer.add_type("imatrix")
+    writer.add_array("imatrix.datasets", ["random"])
+    writer.add_uint32("imatrix.chunk_count", 1)
+    writer.add_uint32("imatrix.chunk_size", 1)
+    for columns, weights in importance.items():
+        writer.add_tensor(f"w{columns}.weight.in_sum2", weights.reshape(1, -1))
+        writer.add_tensor(f"w{columns}.weight.counts", np.ones((1, 1), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+class Library:
+    """ggml's own library behind the interface of `libgguf`."""
+
+    def __init__(self, path):
+        self.quantize = ctypes.CDLL(path).ggml_quantize_chunk
+        self.quantize.restype = ctypes.c_size_t
+        numbers = [ctypes.c_int64] * 3
+        pointer = ctypes.c_void_p
+        self.quantize.argtypes = [ctypes.c_int, pointer, pointer, *numbers, pointer]
+
+    def quantize_rows_raw(self, qtype, rows, count, columns, weights):
+        out = ctypes.create_string_buffer(rows.nbytes)
+        weights = None if weights is None else weights.ctypes.data
+        size = self.quantize(qtype, rows.ctypes.data, out, 0, count, columns, weights)
+        return out.raw[:size]
+
+
+def qrun_bytes(binary, source, out, name, imatrix):
     """Columns to the bytes of the tensor of that width, where qrun could give it this type."""
     import gguf
 
     command = [binary, "quantize", source, out, "--force", "--quiet"]
     command += ["--format", "q8_0", "--tensor-type", f".*={name}"]
+    command += ["--imatrix", imatrix] if imatrix else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return {
         int(t.name[1:].split(".")[0]): t.data.tobytes()
@@ -103,25 +154,34 @@ def main():
     parser.add_argument("--rows", type=int, default=500, help="rows of each width")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--binary", default=ROOT / "target" / "release" / "qrun")
+    parser.add_argument("--library", help="libggml-base.so to compare with instead of libgguf")
     args = parser.parse_args()
     enter_venv()
 
     import libgguf
     import numpy as np
 
+    reference = Library(args.library) if args.library else libgguf
+    types = [name for name in TYPES if args.library or name != "iq1_m"]
     rng = np.random.default_rng(args.seed)
     tensors = {columns: random_rows(rng, args.rows, columns) for columns in WIDTHS}
     differing = 0
     with tempfile.TemporaryDirectory() as directory:
         source = pathlib.Path(directory) / "rows.gguf"
         write_gguf(source, tensors)
-        for name in TYPES:
+        importance = {columns: random_importance(rng, columns) for columns in WIDTHS}
+        imatrix = pathlib.Path(directory) / "rows.imatrix.gguf"
+        write_imatrix(imatrix, importance)
+        runs = [(name, None) for name in types if name not in NEEDS_IMPORTANCE]
+        for name, matrix in runs + [(name, imatrix) for name in types]:
             qtype = libgguf.GGMLQuantizationType[name.upper()]
-            found = qrun_bytes(args.binary, source, pathlib.Path(directory) / "out.gguf", name)
+            out = pathlib.Path(directory) / "out.gguf"
+            found = qrun_bytes(args.binary, source, out, name, matrix)
             assert found, f"qrun gave no tensor the type {name}"
             for columns, data in found.items():
                 rows = tensors[columns]
-                expected = libgguf.quantize_rows_raw(qtype, rows, len(rows), columns)
+                weights = importance[columns] if matrix else None
+                expected = reference.quantize_rows_raw(qtype, rows, len(rows), columns, weights)
                 shape = (len(rows), -1)
                 same = np.frombuffer(data, np.uint8).reshape(shape) == np.frombuffer(
                     expected, np.uint8
@@ -131,7 +191,8 @@ def main():
                 for row in bad[:3]:
                     byte = np.flatnonzero(~same[row])[0]
                     print(f"{name}, {columns} columns, row {row}: differs from byte {byte} on")
-            print(f"{name}: {len(found)} widths of {args.rows} rows compared")
+            how = "with" if matrix else "without"
+            print(f"{name} {how} importance: {len(found)} widths of {args.rows} rows compared")
     print("all bytes are the same" if not differing else f"{differing} rows differ")
     return 1 if differing else 0
 
