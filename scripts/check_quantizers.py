@@ -4,9 +4,10 @@
 ggml's functions come from the PyPI package `libgguf`, installed into a virtual environment under
 `target/`, or with `--library` from what `scripts/build_llama_cpp.sh` builds. That is build b11434
 itself: the package (0.2.2) has other bytes for most rows of iq1_m, which is left out without the
-library, and for one row in thousands of q4_1. The rows go to qrun in a GGUF file of several widths; a rule gives every tensor of it the
-type in question, once without and once with an importance matrix. What the fixed vectors of the
-plain tests cannot do, this does with as many rows as there is time for: another seed, other rows.
+library, and for one row in thousands of q4_1. The rows go to qrun in a GGUF file of several widths;
+a rule gives every tensor of it the type in question, once without and once with an importance
+matrix. What the fixed vectors of the plain tests cannot do, this does with as many rows as there is
+time for: another seed, other rows.
 
     cargo build --release
     python3 scripts/check_quantizers.py [--rows 2000] [--seed 1]
