@@ -23,7 +23,7 @@ const ENDS: usize = 4;
 /// Characters of a string that are shown in the table.
 const WIDTH: usize = 72;
 
-/// Show the metadata and the tensors of a GGUF file, and bits per weight by group of tensors
+/// Show the metadata and tensors of a GGUF file, and its bits per weight by group
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// GGUF file
