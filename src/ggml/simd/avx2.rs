@@ -24,19 +24,6 @@ impl Avx2 {
     }
 }
 
-/// A method of one instruction. Sound because a value of the type proves that the processor has it.
-macro_rules! instruction {
-    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
-                // SAFETY: `self` proves that the processor has the instruction.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 /// A method for the extreme lane of each of eight vectors: pairs of halves, of quarters and of
 /// lanes are compared while the vectors are transposed.
 macro_rules! extremes {

@@ -28,19 +28,6 @@ impl Avx512 {
     }
 }
 
-/// A method of one instruction. Sound because a value of the type proves that the processor has it.
-macro_rules! instruction {
-    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
-                // SAFETY: `self` proves that the processor has the instruction.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 /// A method for the extreme lane of each of sixteen vectors.
 macro_rules! extremes {
     ($name:ident, $extreme:ident) => {

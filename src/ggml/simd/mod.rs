@@ -4,6 +4,20 @@
 //! Quantizers put one block or group into each lane. Every lane then does the operations of the
 //! scalar function in its order, so the bytes cannot differ. Knows nothing of block types.
 
+/// A method of one instruction. Sound because a value of the type proves that the processor has it.
+#[cfg(target_arch = "x86_64")]
+macro_rules! instruction {
+    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
+                // SAFETY: `self` proves that the processor has the instruction.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
