@@ -131,13 +131,24 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn low_bytes(self, parts: &[__m256i]) -> [u8; 32] {
+        let low = self.splat_i32(0xff);
+        let &[a, b, c, d] = parts.first_chunk().expect("four vectors");
+        self.small_bytes(&[
+            self.and_i32(a, low),
+            self.and_i32(b, low),
+            self.and_i32(c, low),
+            self.and_i32(d, low),
+        ])
+    }
+
+    #[inline(always)]
+    fn small_bytes(self, parts: &[__m256i]) -> [u8; 32] {
         let &[a, b, c, d] = parts.first_chunk().expect("four vectors");
         let mut bytes = [0; 32];
         // SAFETY: as above; 32 bytes are there.
         unsafe {
-            let low = _mm256_set1_epi32(0xff);
-            let ab = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
-            let cd = _mm256_packus_epi32(_mm256_and_si256(c, low), _mm256_and_si256(d, low));
+            // What is below zero becomes zero here.
+            let (ab, cd) = (_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
             // Packing works on halves of vectors: a0 b0 c0 d0 a1 b1 c1 d1, four bytes each.
             let mixed = _mm256_packus_epi16(ab, cd);
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);

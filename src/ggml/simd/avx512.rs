@@ -130,6 +130,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn small_bytes(self, parts: &[__m512i]) -> [u8; 32] {
+        self.low_bytes(parts)
+    }
+
+    #[inline(always)]
     fn top_bits(self, bytes: &[u8; 32]) -> u32 {
         // SAFETY: `self` proves that the processor has AVX2; 32 bytes are there.
         unsafe { _mm256_movemask_epi8(_mm256_loadu_si256(bytes.as_ptr().cast())) as u32 }

@@ -112,6 +112,8 @@ pub(in crate::ggml) trait Simd: Copy {
     fn largest_of_each(self, vectors: &[Self::F32]) -> Self::F32;
     /// The low bytes of all lanes of `parts`, which have 32.
     fn low_bytes(self, parts: &[Self::I32]) -> [u8; 32];
+    /// [`low_bytes`](Self::low_bytes) of lanes that are from 0 to 255, or `i32::MIN`.
+    fn small_bytes(self, parts: &[Self::I32]) -> [u8; 32];
     /// The highest bit of each byte, that of byte 0 lowest.
     fn top_bits(self, bytes: &[u8; 32]) -> u32;
     /// The nearest half-precision floats, ties to even.
@@ -155,7 +157,11 @@ pub(in crate::ggml) trait Simd: Copy {
                 columns[i][lane] = row[i];
             }
         }
-        std::array::from_fn(|i| self.load(&columns[i]))
+        let mut vectors = [self.splat(0.0); N];
+        for (vector, column) in vectors.iter_mut().zip(&columns) {
+            *vector = self.load(column);
+        }
+        vectors
     }
 
     /// The inverse of [`load_columns`](Self::load_columns) for whole numbers, each converted by

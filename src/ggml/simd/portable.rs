@@ -101,6 +101,10 @@ impl<const N: usize> Simd for Portable<N> {
         from_fn(|i| parts[i / N][i % N] as u8)
     }
 
+    fn small_bytes(self, parts: &[[i32; N]]) -> [u8; 32] {
+        self.low_bytes(parts)
+    }
+
     fn top_bits(self, bytes: &[u8; 32]) -> u32 {
         (0..32).fold(0, |bits, i| bits | u32::from(bytes[i] >> 7) << i)
     }
