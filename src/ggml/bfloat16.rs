@@ -10,7 +10,9 @@ assert_layout!(Bf16Le);
 
 impl Block for Bf16Le {
     const TYPE: GgmlType = GgmlType::BF16;
-    const LARGEST: f32 = f32::MAX;
+    /// The largest float that rounds to a finite one.
+    const LARGEST: f32 = f32::from_bits(0x7f7f_7fff);
+    const FINITE_WITHIN: bool = true;
     type Activation = F32Le;
 
     #[inline(always)]

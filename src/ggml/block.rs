@@ -21,6 +21,10 @@ pub(super) trait Block: Pod {
     /// searches for a scale overflow there, and some of them would then write zeros.
     const LARGEST: f32;
 
+    /// Whether every block of a row within [`LARGEST`](Self::LARGEST) is finite: then they are not
+    /// looked at for it.
+    const FINITE_WITHIN: bool = false;
+
     /// Whether there is nothing to quantize by without importance; llama.cpp's
     /// `ggml_quantize_requires_imatrix`.
     const NEEDS_IMPORTANCE: bool = false;

@@ -1,7 +1,7 @@
 //! `f16`: half-precision floats.
 
 use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, F16_MAX, assert_layout};
 use super::lanes;
 use super::le::{F16Le, F32Le};
 use super::search::Search;
@@ -10,7 +10,8 @@ assert_layout!(F16Le);
 
 impl Block for F16Le {
     const TYPE: GgmlType = GgmlType::F16;
-    const LARGEST: f32 = f32::MAX;
+    const LARGEST: f32 = F16_MAX;
+    const FINITE_WITHIN: bool = true;
     type Activation = F32Le;
 
     #[inline(always)]

@@ -11,6 +11,7 @@ assert_layout!(F32Le);
 impl Block for F32Le {
     const TYPE: GgmlType = GgmlType::F32;
     const LARGEST: f32 = f32::MAX;
+    const FINITE_WITHIN: bool = true;
     type Activation = F32Le;
 
     #[inline(always)]

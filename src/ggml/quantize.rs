@@ -146,7 +146,7 @@ impl<B: Block> Work for Rows<'_, B> {
             let fits = largest <= B::LARGEST && {
                 B::quantize_row(search, x, importance, y);
                 // All of them, without a way out between: that vectorizes.
-                y.iter().fold(true, |all, block| all & block.is_finite())
+                B::FINITE_WITHIN || y.iter().fold(true, |all, block| all & block.is_finite())
             };
             if !fits {
                 return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
