@@ -1,6 +1,7 @@
 //! The search for super-blocks whose groups have a scale and a minimum each, themselves levels of
 //! two scales of the super-block: `q2_K`, `q4_K` and `q5_K`. Knows nothing of how they are packed.
 
+use super::arrays::map;
 use super::le::F16Le;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
@@ -31,6 +32,10 @@ pub(super) struct Scales<const G: usize> {
     pub dmin: f32,
     pub scales: [u8; G],
     pub mins: [u8; G],
+}
+
+impl<const G: usize> Scales<G> {
+    const ZERO: Self = Self { d: 0.0, dmin: 0.0, scales: [0; G], mins: [0; G] };
 }
 
 impl<const N: usize, const G: usize> AffineGroups<N, G> {
@@ -70,20 +75,24 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);
         search.affine(self.search, groups, self.weights, levels, all);
         let largest = self.scale_max as f32;
-        fits.map(|fits| {
-            let top = |value: fn(&Affine) -> f32| {
-                fits.iter().map(value).fold(0.0, |top: f32, v| if v > top { v } else { top })
-            };
-            let (max_scale, max_min) = (top(|f| f.scale), top(|f| f.min));
+        let mut found = [Scales::ZERO; RUN];
+        for (found, fits) in found.iter_mut().zip(fits) {
+            let (mut max_scale, mut max_min) = (0.0, 0.0);
+            for fit in fits {
+                max_scale = if fit.scale > max_scale { fit.scale } else { max_scale };
+                max_min = if fit.min > max_min { fit.min } else { max_min };
+            }
             let inverse = |top: f32| if top > 0.0 { largest / top } else { 0.0 };
+            let inverses = (inverse(max_scale), inverse(max_min));
             let level = |inverse: f32, v: f32| (nearest_int(inverse * v) as u8).min(self.scale_cap);
-            Scales {
+            *found = Scales {
                 d: max_scale / largest,
                 dmin: max_min / largest,
-                scales: fits.map(|f| level(inverse(max_scale), f.scale)),
-                mins: fits.map(|f| level(inverse(max_min), f.min)),
-            }
-        })
+                scales: map(fits, |f| level(inverses.0, f.scale)),
+                mins: map(fits, |f| level(inverses.1, f.min)),
+            };
+        }
+        found
     }
 
     #[inline(always)]
@@ -103,17 +112,29 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         let weights = Weights::Given(weights.as_flattened().as_chunks().0);
         search.affine(AffineSearch::weighted(self.search.max), groups, weights, levels, all);
 
-        let sums = fits.map(|fits| fits.map(|f| f.weight));
-        let fit = |values: &[[f32; G]; RUN]| {
-            let (mut levels, mut d) = ([[0; G]; RUN], [0.0; RUN]);
-            let n = x.len();
-            let (levels_of, d_of) = (&mut levels[..n], &mut d[..n]);
-            search.positive(&values[..n], self.scale_max, &sums[..n], levels_of, d_of);
-            (levels.map(|levels| levels.map(|l| l.min(self.weighted_scale_cap))), d)
-        };
-        let (scales, d) = fit(&fits.map(|fits| fits.map(|f| f.scale)));
-        let (mins, dmin) = fit(&fits.map(|fits| fits.map(|f| f.min)));
-        std::array::from_fn(|i| Scales { d: d[i], dmin: dmin[i], scales: scales[i], mins: mins[i] })
+        let (mut values, mut sums) = ([[[0.0; G]; RUN]; 2], [[0.0; G]; RUN]);
+        for (i, fits) in fits.iter().enumerate() {
+            values[0][i] = map(*fits, |fit| fit.scale);
+            values[1][i] = map(*fits, |fit| fit.min);
+            sums[i] = map(*fits, |fit| fit.weight);
+        }
+        let (mut levels, mut d) = ([[[0; G]; RUN]; 2], [[0.0; RUN]; 2]);
+        // A loop, so that the search is there once. Tried a closure for scales and minimums: called
+        // twice, it was not compiled for the set's instructions.
+        for ((values, levels), d) in values.iter().zip(&mut levels).zip(&mut d) {
+            let (levels, d) = (&mut levels[..x.len()], &mut d[..x.len()]);
+            search.positive(&values[..x.len()], self.scale_max, &sums[..x.len()], levels, d);
+        }
+        let mut found = [Scales::ZERO; RUN];
+        for (i, found) in found.iter_mut().enumerate() {
+            *found = Scales {
+                d: d[0][i],
+                dmin: d[1][i],
+                scales: map(levels[0][i], |level| level.min(self.weighted_scale_cap)),
+                mins: map(levels[1][i], |level| level.min(self.weighted_scale_cap)),
+            };
+        }
+        found
     }
 
     /// Rounds the weights once more, to scales and minimums as they are stored.

@@ -3,6 +3,7 @@
 
 mod activation;
 mod affine_groups;
+mod arrays;
 mod bfloat16;
 mod block;
 mod blocks32;

@@ -10,7 +10,11 @@ pub(super) fn nibble(bytes: &[u8], index: usize) -> u8 {
 /// one.
 #[inline(always)]
 pub(super) fn pack_nibbles(levels: &[u8; 32]) -> [u8; 16] {
-    std::array::from_fn(|j| levels[j] & 15 | levels[j + 16] << 4)
+    let mut qs = [0; 16];
+    for j in 0..16 {
+        qs[j] = levels[j] & 15 | levels[j + 16] << 4;
+    }
+    qs
 }
 
 /// Inverse of [`pack_nibbles`].
@@ -75,6 +79,17 @@ pub(super) fn unpack_two_bits(qs: &[u8; 64]) -> [u8; 256] {
         }
     }
     levels
+}
+
+/// Moves the next levels to the lowest bits of bytes that hold several of `BITS` each.
+///
+/// For loops over the parts of a block: with the part's own shift, the compiler shifts by a number
+/// that it does not know, and makes the mask for it, which takes half of the time.
+#[inline(always)]
+pub(super) fn next_level<const BITS: u32>(bytes: &mut [u8; 32]) {
+    for byte in bytes {
+        *byte >>= BITS;
+    }
 }
 
 /// The lowest four bits of 256 levels. Each quarter of 64 has 32 bytes; byte `j` of them holds

@@ -7,9 +7,10 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::affine_groups::{AffineGroups, Scales};
+use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_two_bits, unpack_two_bits};
+use super::packing::{dot_i8, next_level, pack_two_bits, unpack_two_bits};
 use super::q8_k::BlockQ8K;
 use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
@@ -43,8 +44,11 @@ impl BlockQ2K {
     #[inline(always)]
     fn new(x: &[f32; 256], found: &Scales<16>, mut levels: [u8; 256]) -> Self {
         let (d, dmin) = (F16Le::new(found.d), F16Le::new(found.dmin));
-        let scales: [u8; 16] = std::array::from_fn(|j| found.scales[j] | found.mins[j] << 4);
-        let (stored_scales, stored_mins) = (scales.map(|s| s & 15), scales.map(|s| s >> 4));
+        let mut scales = found.scales;
+        for (scale, min) in scales.iter_mut().zip(found.mins) {
+            *scale |= min << 4;
+        }
+        let (stored_scales, stored_mins) = (map(scales, |s| s & 15), map(scales, |s| s >> 4));
         SEARCH.requantize(x, (d, stored_scales), (dmin, stored_mins), &mut levels);
         Self { scales, qs: pack_two_bits(&levels), d, dmin }
     }
@@ -68,12 +72,21 @@ impl Block for BlockQ2K {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, dmin) = (self.d.get(), self.dmin.get());
-        let levels = unpack_two_bits(&self.qs);
-        let groups = out.chunks_exact_mut(16).zip(levels.as_chunks::<16>().0);
-        for ((out, levels), scale) in groups.zip(self.scales) {
-            let (scale, min) = (d * f32::from(scale & 15), dmin * f32::from(scale >> 4));
-            for (y, &level) in out.iter_mut().zip(levels) {
-                *y = scale * f32::from(level) - min;
+        let scales = map(self.scales, |scale| d * f32::from(scale & 15));
+        let mins = map(self.scales, |scale| dmin * f32::from(scale >> 4));
+        let mut groups = scales.iter().zip(&mins);
+        for (half, qs) in out.chunks_exact_mut(128).zip(self.qs.as_chunks::<32>().0) {
+            let mut qs = *qs;
+            for out in half.chunks_exact_mut(32) {
+                let mut weights = [0.0; 32];
+                let parts = weights.as_chunks_mut::<16>().0.iter_mut().zip(qs.as_chunks::<16>().0);
+                for ((weights, qs), (scale, min)) in parts.zip(&mut groups) {
+                    for (y, q) in weights.iter_mut().zip(qs) {
+                        *y = scale * f32::from(q & 3) - min;
+                    }
+                }
+                out.copy_from_slice(&weights);
+                next_level::<2>(&mut qs);
             }
         }
     }

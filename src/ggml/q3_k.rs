@@ -7,9 +7,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
+use super::packing::{dot_i8, next_level, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
@@ -29,6 +30,7 @@ assert_layout!(BlockQ3K);
 
 /// Sixteen scales of 6 bits: the lower four in the nibbles of bytes 0 to 7 (8 to 15 in the high
 /// ones), the upper two of scale `j` in byte `8 + j % 4`, from bit `2 (j / 4)` on.
+#[inline(always)]
 fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
     let mut packed = [0; 12];
     for (j, scale) in scales.iter().enumerate() {
@@ -41,11 +43,13 @@ fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
 /// Inverse of [`pack_scales`], less 32.
 #[inline(always)]
 fn unpack_scales(packed: &[u8; 12]) -> [i8; 16] {
-    std::array::from_fn(|j| {
+    let mut scales = [0; 16];
+    for (j, scale) in scales.iter_mut().enumerate() {
         let low = packed[j % 8] >> (j / 8 * 4) & 15;
         let high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
-        (low | high << 4) as i8 - 32
-    })
+        *scale = (low | high << 4) as i8 - 32;
+    }
+    scales
 }
 
 impl BlockQ3K {
@@ -62,7 +66,7 @@ impl BlockQ3K {
             } else {
                 let inverse = -32.0 / extreme;
                 let level = |s: f32| (nearest_int(inverse * s).clamp(-32, 31) + 32) as u8;
-                Self::new(x, 1.0 / inverse, &scales.map(level), *levels)
+                Self::new(x, 1.0 / inverse, &map(*scales, level), *levels)
             };
         }
     }
@@ -137,12 +141,20 @@ impl Block for BlockQ3K {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        let levels = self.levels();
-        let groups = out.chunks_exact_mut(16).zip(levels.as_chunks::<16>().0);
-        for ((out, levels), scale) in groups.zip(unpack_scales(&self.scales)) {
-            let scale = d * f32::from(scale);
-            for (y, &level) in out.iter_mut().zip(levels) {
-                *y = scale * f32::from(level);
+        let scales = map(unpack_scales(&self.scales), |scale| d * f32::from(scale));
+        let mut pairs = scales.as_chunks::<2>().0.iter();
+        let mut third = self.hmask;
+        for (half, qs) in out.chunks_exact_mut(128).zip(self.qs.as_chunks::<32>().0) {
+            let mut qs = *qs;
+            for (out, scales) in half.chunks_exact_mut(32).zip(&mut pairs) {
+                let mut weights = [0.0; 32];
+                for (i, y) in weights.iter_mut().enumerate() {
+                    let level = qs[i] & 3 | (third[i] & 1) << 2;
+                    *y = scales[i / 16] * f32::from(level as i8 - 4);
+                }
+                out.copy_from_slice(&weights);
+                next_level::<2>(&mut qs);
+                next_level::<1>(&mut third);
             }
         }
     }

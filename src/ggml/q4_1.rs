@@ -69,9 +69,11 @@ impl Block for BlockQ4_1 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let (d, m) = (self.d.get(), self.m.get());
-        for (y, level) in out.iter_mut().zip(unpack_nibbles(&self.qs)) {
+        let mut weights = [0.0; 32];
+        for (y, level) in weights.iter_mut().zip(unpack_nibbles(&self.qs)) {
             *y = f32::from(level) * d + m;
         }
+        out.copy_from_slice(&weights);
     }
 
     fn is_finite(&self) -> bool {

@@ -66,7 +66,8 @@ impl Block for BlockQ4K {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        super_block::dequantize(self.d_and_dmin(), &self.scales, &self.levels(), out);
+        let level = |j, i| self.qs[j / 2 * 32 + i] >> (j % 2 * 4) & 15;
+        super_block::dequantize(self.d_and_dmin(), &self.scales, level, out);
     }
 
     fn is_finite(&self) -> bool {

@@ -70,7 +70,11 @@ impl Block for BlockQ5K {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        super_block::dequantize(self.d_and_dmin(), &self.scales, &self.levels(), out);
+        let level = |j, i| {
+            let low = self.qs[j / 2 * 32 + i] >> (j % 2 * 4) & 15;
+            low | (self.qh[i] >> j & 1) << 4
+        };
+        super_block::dequantize(self.d_and_dmin(), &self.scales, level, out);
     }
 
     fn is_finite(&self) -> bool {

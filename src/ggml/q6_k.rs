@@ -7,9 +7,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
-use super::packing::dot_i8;
+use super::packing::{dot_i8, next_level};
 use super::q8_k::BlockQ8K;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
@@ -38,7 +39,7 @@ impl BlockQ6K {
         }
         let inverse = -128.0 / extreme;
         let d = F16Le::new(1.0 / inverse);
-        let scales = scales.map(|s| nearest_int(inverse * s).min(127) as i8);
+        let scales = map(*scales, |s| nearest_int(inverse * s).min(127) as i8);
         requantize(x, 32, d.get(), scales, &mut levels);
         let (ql, qh) = pack(&levels);
         Self { ql, qh, scales, d }
@@ -104,12 +105,22 @@ impl Block for BlockQ6K {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        let levels = self.levels();
-        let groups = out.chunks_exact_mut(16).zip(levels.as_chunks::<16>().0);
-        for ((out, levels), scale) in groups.zip(self.scales) {
-            let scale = d * f32::from(scale);
-            for (y, &level) in out.iter_mut().zip(levels) {
-                *y = scale * f32::from(level);
+        let scales = map(self.scales, |scale| d * f32::from(scale));
+        let mut pairs = scales.as_chunks::<2>().0.iter();
+        let parts = self.ql.as_chunks::<64>().0.iter().zip(self.qh.as_chunks::<32>().0);
+        for (half, (low, high)) in out.chunks_exact_mut(128).zip(parts) {
+            let mut low: [[u8; 32]; 2] = bytemuck::cast(*low);
+            let mut high = *high;
+            for (k, (out, scales)) in half.chunks_exact_mut(32).zip(&mut pairs).enumerate() {
+                let low = &mut low[k % 2];
+                let mut weights = [0.0; 32];
+                for (i, y) in weights.iter_mut().enumerate() {
+                    let level = low[i] & 15 | (high[i] & 3) << 4;
+                    *y = scales[i / 16] * f32::from(level as i8 - 32);
+                }
+                out.copy_from_slice(&weights);
+                next_level::<4>(low);
+                next_level::<2>(&mut high);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Rows of any type to and from floats.
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use super::block::Block;
 use super::search::Search;
 use super::simd::{InstructionSet, Work};
@@ -201,6 +203,11 @@ impl<B: Block> Work for Blocks<'_, B> {
         for (block, out) in self.blocks.iter().zip(self.dst.chunks_exact_mut(B::TYPE.block_size()))
         {
             block.dequantize(out);
+            if B::TYPE.block_size() > 1 {
+                // No instruction: it keeps the compiler from taking several blocks at a time, whose
+                // weights it would have to gather and to scatter.
+                compiler_fence(Ordering::SeqCst);
+            }
         }
     }
 }

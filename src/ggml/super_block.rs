@@ -2,6 +2,7 @@
 //! minimum of 6 bits. The two differ in the bits of a level alone.
 
 use super::affine_groups::{AffineGroups, Scales};
+use super::arrays::map;
 use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
@@ -20,6 +21,7 @@ pub(super) type PackedScales = [u8; 12];
 
 /// Bytes 0 to 3 and 4 to 7 hold the first four scales and minimums; bytes 8 to 11 the lower bits
 /// of the others, whose upper bits stand in the upper bits of bytes 0 to 7.
+#[inline(always)]
 fn pack_scales(scales: &[u8; 8], mins: &[u8; 8]) -> PackedScales {
     let mut packed = [0; 12];
     for j in 0..4 {
@@ -73,20 +75,26 @@ impl SuperBlock {
     }
 }
 
-/// Dequantizes a super-block with the scales `d` and `dmin`.
+/// Dequantizes a super-block with the scales `d` and `dmin`: `level` gives level `i` of group `j`.
+///
+/// From the bits of a group to its weights: by way of all 256 levels it is a third as fast.
 #[inline(always)]
 pub(super) fn dequantize(
     (d, dmin): (f32, f32),
     scales: &PackedScales,
-    levels: &[i8; 256],
+    level: impl Fn(usize, usize) -> u8,
     out: &mut [f32],
 ) {
     let (scales, mins) = unpack_scales(scales);
-    for (j, (out, levels)) in out.chunks_exact_mut(32).zip(levels.as_chunks::<32>().0).enumerate() {
-        let (scale, min) = (d * f32::from(scales[j]), dmin * f32::from(mins[j]));
-        for (y, &level) in out.iter_mut().zip(levels) {
-            *y = scale * f32::from(level) - min;
+    let scales = map(scales, |scale| d * f32::from(scale));
+    let mins = map(mins, |min| dmin * f32::from(min));
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        let (scale, min) = (scales[j], mins[j]);
+        let mut weights = [0.0; 32];
+        for (i, y) in weights.iter_mut().enumerate() {
+            *y = scale * f32::from(level(j, i)) - min;
         }
+        out.copy_from_slice(&weights);
     }
 }
 

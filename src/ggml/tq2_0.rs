@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_two_bits, unpack_two_bits};
+use super::packing::{dot_i8, next_level, pack_two_bits, unpack_two_bits};
 use super::q8_k::BlockQ8K;
 use super::search::Search;
 use super::tq1_0::ternary;
@@ -49,8 +49,16 @@ impl Block for BlockTq2_0 {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (y, value) in out.iter_mut().zip(self.values()) {
-            *y = f32::from(value) * d;
+        for (half, qs) in out.chunks_exact_mut(128).zip(self.qs.as_chunks::<32>().0) {
+            let mut qs = *qs;
+            for out in half.chunks_exact_mut(32) {
+                let mut weights = [0.0; 32];
+                for (y, q) in weights.iter_mut().zip(&qs) {
+                    *y = f32::from((q & 3) as i8 - 1) * d;
+                }
+                out.copy_from_slice(&weights);
+                next_level::<2>(&mut qs);
+            }
         }
     }
 

@@ -381,7 +381,11 @@ pub(super) fn sum(x: &[f32]) -> f32 {
 /// the mean square `sigma2` of its surroundings.
 #[inline(always)]
 pub(super) fn weigh<const N: usize>(x: &[f32; N], importance: &[f32], sigma2: f32) -> [f32; N] {
-    std::array::from_fn(|i| importance[i] * (sigma2 + x[i] * x[i]).sqrt())
+    let mut weights = [0.0; N];
+    for ((weight, x), importance) in weights.iter_mut().zip(x).zip(importance) {
+        *weight = importance * (sigma2 + x * x).sqrt();
+    }
+    weights
 }
 
 /// [`weigh`] for blocks, each with `factor` times its own mean square.

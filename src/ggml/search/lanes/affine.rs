@@ -17,7 +17,7 @@ pub fn fit<S: Simd, const N: usize>(
     for (batch, ((x, levels), fits)) in batches.zip(fits.chunks_mut(S::LANES)).enumerate() {
         let columns = s.load_columns(x);
         let weights = match weights {
-            Weights::Magnitude => columns.map(|v| s.abs(v)),
+            Weights::Magnitude => magnitudes(s, &columns),
             Weights::Blurred => blurred(s, &columns),
             Weights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
         };
@@ -25,10 +25,20 @@ pub fn fit<S: Simd, const N: usize>(
         let (best, found) = group.search();
         s.store_columns(&found, levels, |level| level as u8);
         for (lane, fit) in fits.iter_mut().enumerate() {
-            let [scale, min, weight] = best.map(|values| values[lane]);
+            let [scale, min, weight] = [best[0][lane], best[1][lane], best[2][lane]];
             *fit = Affine { scale, min: -min, weight };
         }
     }
+}
+
+/// [`Weights::Magnitude`].
+#[inline(always)]
+fn magnitudes<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
+    let mut weights = *x;
+    for weight in &mut weights {
+        *weight = s.abs(*weight);
+    }
+    weights
 }
 
 /// [`Weights::Blurred`].
@@ -36,7 +46,11 @@ pub fn fit<S: Simd, const N: usize>(
 fn blurred<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
     let squares = x.iter().fold(s.splat(0.0), |sum, &v| s.add(sum, s.mul(v, v)));
     let average = s.sqrt(s.div(squares, s.splat(N as f32)));
-    x.map(|v| s.add(average, s.abs(v)))
+    let mut weights = magnitudes(s, x);
+    for weight in &mut weights {
+        *weight = s.add(average, *weight);
+    }
+    weights
 }
 
 /// One group in each lane.
@@ -123,12 +137,9 @@ impl<S: Simd, const N: usize> Group<S, N> {
         bounds: [S::F32; 2],
     ) -> ([S::F32; N], [S::F32; 3]) {
         let s = self.s;
-        let ordinary = || {
-            // Rounding keeps order, so all quotients lie between those of the bounds.
-            let within = bounds.map(|x| s.le(s.abs(s.mul(inverse, s.sub(x, min))), s.splat(WHOLE)));
-            s.all(s.and(within[0], within[1]))
-        };
-        if guarded || ordinary() {
+        // Rounding keeps order, so all quotients lie between those of the bounds.
+        let within = |x| s.le(s.abs(s.mul(inverse, s.sub(x, min))), s.splat(WHOLE));
+        if guarded || s.all(s.and(within(bounds[0]), within(bounds[1]))) {
             self.levels_by(|x| {
                 let quotient = s.mul(inverse, s.sub(x, min));
                 // In this order NaN becomes zero.

@@ -89,7 +89,10 @@ impl<S: Simd, const N: usize> Group<S, N> {
             }
         }
         let scale = s.select(s.lt(zero, squares), s.div(with_x, squares), zero);
-        (levels.map(|l| s.select(nothing, zero, l)), s.select(nothing, zero, scale))
+        for level in &mut levels {
+            *level = s.select(nothing, zero, *level);
+        }
+        (levels, s.select(nothing, zero, scale))
     }
 
     /// The error at this scale, with of each level what `kept` leaves.

@@ -18,7 +18,13 @@ pub fn fit<S: Simd, const N: usize>(
     for (batch, ((x, levels), scales)) in batches.zip(scales.chunks_mut(S::LANES)).enumerate() {
         let columns = s.load_columns(x);
         let weights = match weights {
-            None => columns.map(|v| s.mul(v, v)),
+            None => {
+                let mut squares = columns;
+                for square in &mut squares {
+                    *square = s.mul(*square, *square);
+                }
+                squares
+            }
             Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
         };
         let group = Group { s, x: columns, weights, max };
