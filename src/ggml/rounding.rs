@@ -31,9 +31,13 @@ pub(super) fn truncate(x: f32) -> i32 {
 pub(super) fn widen_f16(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let sign = u32::from(bits & 0x8000) << 16;
-    // Exponents of f16 are biased by 15 and those of f32 by 127: a factor of 2^112, exact for
-    // normal and subnormal values alike.
-    let scaled = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
+    // Exponents of f16 are biased by 15 and those of f32 by 127. A subnormal value becomes what is
+    // above 2^-14, of which it is then taken. Tried a product with 2^112, exact for all values:
+    // processors take long for subnormal floats, and the scales of most K-quants are that small.
+    let normal = magnitude + (112 << 23);
+    let smallest = f32::from_bits(113 << 23);
+    let subnormal = (f32::from_bits(magnitude + (113 << 23)) - smallest).to_bits();
+    let scaled = if magnitude < 1 << 23 { subnormal } else { normal };
     let special = if magnitude >= 0x7c00 << 13 { 0xff << 23 } else { 0 };
     f32::from_bits(sign | scaled | special)
 }
