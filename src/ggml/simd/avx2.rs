@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{MAX_LANES, Simd};
 use crate::ggml::le::F16Le;
 
 /// AVX2, with what every processor that has it has too.
@@ -154,6 +154,52 @@ impl Simd for Avx2 {
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let sorted = _mm256_permutevar8x32_epi32(mixed, order);
             _mm256_storeu_si256(bytes.as_mut_ptr().cast(), sorted);
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [__m256]) {
+        let vectors: &mut [__m256; 8] = vectors.first_chunk_mut().expect("eight vectors");
+        let [a, b, c, d, e, f, g, h] = *vectors;
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe {
+            // Within halves of vectors: pairs of rows, then fours of them.
+            let (ab, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (ef, ef_high) = (_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
+            let (gh, gh_high) = (_mm256_unpacklo_ps(g, h), _mm256_unpackhi_ps(g, h));
+            let low = [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ];
+            let high = [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ef, gh),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ef, gh),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ef_high, gh_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ef_high, gh_high),
+            ];
+            for i in 0..4 {
+                vectors[i] = _mm256_permute2f128_ps::<0x20>(low[i], high[i]);
+                vectors[i + 4] = _mm256_permute2f128_ps::<0x31>(low[i], high[i]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bytes_by_lane(self, vectors: [__m256i; 4]) -> [[u8; 4]; MAX_LANES] {
+        let [a, b, c, d] = vectors;
+        let mut bytes = [[0; 4]; MAX_LANES];
+        // SAFETY: as above; 32 bytes are there, and more.
+        unsafe {
+            let (ab, cd) = (_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+            // In each half four bytes of every vector, of which each goes to its lane.
+            let order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let order = _mm256_broadcastsi128_si256(order);
+            let by_lane = _mm256_shuffle_epi8(_mm256_packus_epi16(ab, cd), order);
+            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), by_lane);
         }
         bytes
     }

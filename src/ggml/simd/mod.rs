@@ -146,40 +146,82 @@ pub(in crate::ggml) trait Simd: Copy {
         self.sub(self.add(a, magic), magic)
     }
 
+    /// Swaps lane `j` of vector `i` with lane `i` of vector `j`, of as many vectors as lanes.
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [Self::F32]) {
+        let mut lanes = [[0.0; MAX_LANES]; MAX_LANES];
+        for (i, &vector) in vectors.iter().enumerate() {
+            let mut row = [0.0; MAX_LANES];
+            self.store(vector, &mut row);
+            for (lane, column) in row.iter().zip(&mut lanes) {
+                column[i] = *lane;
+            }
+        }
+        for (vector, lanes) in vectors.iter_mut().zip(&lanes) {
+            *vector = self.load(lanes);
+        }
+    }
+
+    /// The low bytes of four vectors, those of a lane side by side. All lanes are from 0 to 255.
+    #[inline(always)]
+    fn bytes_by_lane(self, vectors: [Self::I32; 4]) -> [[u8; 4]; MAX_LANES] {
+        let mut bytes = [[0; 4]; MAX_LANES];
+        for (i, vector) in vectors.into_iter().enumerate() {
+            let mut lanes = [0; MAX_LANES];
+            self.store_i32(vector, &mut lanes);
+            for (bytes, lane) in bytes.iter_mut().zip(lanes) {
+                bytes[i] = lane as u8;
+            }
+        }
+        bytes
+    }
+
     /// Column `i` of up to [`LANES`](Self::LANES) rows, one row per lane; lanes without a row
     /// repeat the last one.
     #[inline(always)]
     fn load_columns<const N: usize>(self, rows: &[[f32; N]]) -> [Self::F32; N] {
-        let mut columns = [[0.0f32; MAX_LANES]; N];
-        for lane in 0..Self::LANES {
-            let row = &rows[lane.min(rows.len() - 1)];
-            for i in 0..N {
-                columns[i][lane] = row[i];
-            }
+        let mut each = [&rows[0]; MAX_LANES];
+        for (lane, each) in each.iter_mut().enumerate() {
+            *each = &rows[lane.min(rows.len() - 1)];
         }
-        let mut vectors = [self.splat(0.0); N];
-        for (vector, column) in vectors.iter_mut().zip(&columns) {
-            *vector = self.load(column);
-        }
-        vectors
+        self.load_columns_of(&each)
     }
 
-    /// The inverse of [`load_columns`](Self::load_columns) for whole numbers, each converted by
-    /// `convert`.
+    /// Column `i` of as many rows as lanes; there may be more.
     #[inline(always)]
-    fn store_columns<T, const N: usize>(
-        self,
-        columns: &[Self::F32; N],
-        rows: &mut [[T; N]],
-        convert: impl Fn(i32) -> T,
-    ) {
-        let mut whole = [[0; MAX_LANES]; N];
-        for i in 0..N {
-            self.store_i32(self.truncate(columns[i]), &mut whole[i]);
+    fn load_columns_of<const N: usize>(self, rows: &[&[f32; N]; MAX_LANES]) -> [Self::F32; N] {
+        let mut columns = [self.splat(0.0); N];
+        for (part, columns) in columns.chunks_mut(Self::LANES).enumerate() {
+            let start = part * Self::LANES;
+            let mut square = [self.splat(0.0); MAX_LANES];
+            for lane in 0..Self::LANES {
+                square[lane] = if columns.len() == Self::LANES {
+                    self.load(&rows[lane][start..])
+                } else {
+                    let mut rest = [0.0; MAX_LANES];
+                    rest[..columns.len()].copy_from_slice(&rows[lane][start..]);
+                    self.load(&rest)
+                };
+            }
+            self.transpose(&mut square[..Self::LANES]);
+            columns.copy_from_slice(&square[..columns.len()]);
         }
-        for (lane, row) in rows.iter_mut().enumerate() {
-            for i in 0..N {
-                row[i] = convert(whole[i][lane]);
+        columns
+    }
+
+    /// The inverse of [`load_columns`](Self::load_columns) for whole numbers from 0 to 255, of
+    /// which there are four columns or a multiple.
+    #[inline(always)]
+    fn store_columns<const N: usize>(self, columns: &[Self::F32; N], rows: &mut [[u8; N]]) {
+        for (i, four) in columns.as_chunks::<4>().0.iter().enumerate() {
+            let bytes = self.bytes_by_lane([
+                self.truncate(four[0]),
+                self.truncate(four[1]),
+                self.truncate(four[2]),
+                self.truncate(four[3]),
+            ]);
+            for (row, bytes) in rows.iter_mut().zip(bytes) {
+                row[4 * i..][..4].copy_from_slice(&bytes);
             }
         }
     }

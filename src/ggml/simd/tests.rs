@@ -190,13 +190,31 @@ fn lookups_find_every_entry() {
     }
 }
 
+/// Rows of other numbers of columns than there are lanes, as columns and back.
+fn there_and_back<S: Simd>(s: S) {
+    let rows: Vec<[f32; 20]> =
+        (0..5).map(|i| std::array::from_fn(|j| (40 * i + j) as f32)).collect();
+    let columns = s.load_columns(&rows);
+    for (j, column) in columns.into_iter().enumerate() {
+        let mut lanes = [0.0; MAX_LANES];
+        s.store(column, &mut lanes);
+        for (lane, &value) in lanes[..S::LANES].iter().enumerate() {
+            assert_eq!(value, rows[lane.min(4)][j], "column {j}, lane {lane}");
+        }
+    }
+    let mut back = [[0; 20]; 5];
+    s.store_columns(&columns, &mut back);
+    assert_eq!(back.map(|row| row.map(f32::from)).to_vec(), rows);
+}
+
 #[test]
 fn columns_come_back_as_rows() {
-    let rows: Vec<[f32; 3]> = (0..5).map(|i| [i as f32, 10.0 - i as f32, 200.0]).collect();
-    let s = Portable::<8>;
-    let columns = s.load_columns(&rows);
-    assert_eq!(columns[1], [10.0, 9.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0]);
-    let mut back = [[0u8; 3]; 5];
-    s.store_columns(&columns, &mut back, |x| x as u8);
-    assert_eq!(back.map(|row| row.map(f32::from)).to_vec(), rows);
+    there_and_back(Portable::<8>);
+    there_and_back(Portable::<16>);
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::{avx2::Avx2, avx512::Avx512};
+        let _ = Avx2::detect().map(there_and_back);
+        let _ = Avx512::detect().map(there_and_back);
+    }
 }

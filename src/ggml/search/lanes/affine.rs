@@ -23,7 +23,7 @@ pub fn fit<S: Simd, const N: usize>(
         };
         let group = Group { s, search, x: columns, weights };
         let (best, found) = group.search();
-        s.store_columns(&found, levels, |level| level as u8);
+        s.store_columns(&found, levels);
         for (lane, fit) in fits.iter_mut().enumerate() {
             let [scale, min, weight] = [best[0][lane], best[1][lane], best[2][lane]];
             *fit = Affine { scale, min: -min, weight };

@@ -19,7 +19,7 @@ pub fn fit<S: Simd, const N: usize>(
     for ((x, weights), (levels, scales)) in groups.zip(results) {
         let group = Group { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
         let (found, fit) = group.search();
-        s.store_columns(&found, levels, |level| level as u8);
+        s.store_columns(&found, levels);
         let mut values = [0.0; MAX_LANES];
         s.store(fit, &mut values);
         scales.copy_from_slice(&values[..scales.len()]);

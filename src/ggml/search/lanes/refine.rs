@@ -7,6 +7,13 @@ use crate::ggml::simd::{MAX_LANES, Simd};
 /// before, a division among them.
 const ABREAST: usize = 4;
 
+/// Groups that are searched round by round together. Most are done after the first round, while of
+/// as many as are searched side by side one nearly always takes four.
+const GROUPS: usize = 256;
+
+/// The most rounds.
+const ROUNDS: usize = 5;
+
 /// [`symmetric::refine`](super::super::symmetric::refine) for each group.
 #[inline(always)]
 pub fn refine<S: Simd, const N: usize>(
@@ -16,94 +23,167 @@ pub fn refine<S: Simd, const N: usize>(
     levels: &mut [[u8; N]],
     scales: &mut [f32],
 ) {
-    let batch = S::LANES * ABREAST;
-    let results = levels.chunks_mut(batch).zip(scales.chunks_mut(batch));
-    for (x, (levels, scales)) in x.chunks(batch).zip(results) {
-        // Written out: the body of a closure that is called four times was not inlined, and so not
-        // compiled for the set, at half the speed.
-        let groups: [Group<S, N>; ABREAST] = [
-            Group::new(s, part(s, x, 0), max),
-            Group::new(s, part(s, x, 1), max),
-            Group::new(s, part(s, x, 2), max),
-            Group::new(s, part(s, x, 3), max),
-        ];
-        let (mut found, mut sums) = ([[s.splat(0.0); N]; ABREAST], [[s.splat(0.0); 2]; ABREAST]);
-        for (group, (found, sums)) in groups.iter().zip(found.iter_mut().zip(&mut sums)) {
-            *sums = group.start(found);
+    let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
+    for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
+        let mut found = Found { max, levels, scales, sums: [[0.0; 2]; GROUPS] };
+        // The groups that may still change, and more of the last one.
+        let mut open = [x.len() - 1; GROUPS];
+        for (i, open) in open[..x.len()].iter_mut().enumerate() {
+            *open = i;
         }
-        // Tried levels that are replaced where they are, and sums beside them: compiled to stores by
-        // mask, the costliest lines of the search in a profile on Zen 3.
-        let mut other = found;
-        let (mut old, mut new) = (&mut found, &mut other);
-        // A lane in which nothing changed does not change later: it repeats itself.
-        for _ in 0..5 {
-            let mut changed = 0;
-            for i in 0..N {
+        let mut count = x.len();
+        for round in 0..ROUNDS {
+            let mut left = 0;
+            for start in (0..count).step_by(S::LANES * ABREAST) {
+                let mut chosen = [[0; MAX_LANES]; ABREAST];
+                for (k, chosen) in chosen.iter_mut().enumerate() {
+                    let part = &open[start + k * S::LANES..][..S::LANES];
+                    chosen[..S::LANES].copy_from_slice(part);
+                }
+                // Written out: the body of a closure that is called four times was not inlined, and
+                // so not compiled for the set, at half the speed.
+                let batches: [Batch<S, N>; ABREAST] = [
+                    Batch::new(s, x, &chosen[0], max),
+                    Batch::new(s, x, &chosen[1], max),
+                    Batch::new(s, x, &chosen[2], max),
+                    Batch::new(s, x, &chosen[3], max),
+                ];
+                let zero = s.splat(0.0);
+                let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
+                let (mut sums, mut changed) = ([[zero; 2]; ABREAST], [0; ABREAST]);
                 for k in 0..ABREAST {
-                    let bits;
-                    (new[k][i], sums[k], bits) = groups[k].step(i, old[k][i], sums[k]);
-                    changed |= bits;
+                    (old[k], sums[k]) =
+                        if round == 0 { batches[k].start() } else { found.take(s, &chosen[k]) };
+                }
+                // Tried levels that are replaced where they are: compiled to stores by mask, the
+                // costliest lines of the search in a profile on Zen 3.
+                for i in 0..N {
+                    for k in 0..ABREAST {
+                        let bits;
+                        (new[k][i], sums[k], bits) = batches[k].step(i, old[k][i], sums[k]);
+                        changed[k] |= bits;
+                    }
+                }
+                for k in 0..ABREAST {
+                    found.put(s, &chosen[k], &new[k], sums[k]);
+                    for (lane, &group) in chosen[k][..S::LANES].iter().enumerate() {
+                        if start + k * S::LANES + lane < count && changed[k] >> lane & 1 == 1 {
+                            // Never beyond the places that have been read.
+                            open[left] = group;
+                            left += 1;
+                        }
+                    }
                 }
             }
-            (old, new) = (new, old);
-            if changed == 0 {
+            if left == 0 {
                 break;
             }
-        }
-        let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
-        let found = groups.iter().zip(old.iter().zip(sums));
-        for ((group, (found, sums)), (levels, scales)) in found.zip(results) {
-            group.store(found, sums, levels, scales);
+            count = left;
+            let last = open[count - 1];
+            open[count..].fill(last);
         }
     }
-}
-
-/// The groups of vector `k`; the last ones for vectors without groups.
-#[inline(always)]
-fn part<S: Simd, const N: usize>(_: S, x: &[[f32; N]], k: usize) -> &[[f32; N]] {
-    let start = (k * S::LANES).min((x.len() - 1) / S::LANES * S::LANES);
-    &x[start..(start + S::LANES).min(x.len())]
-}
-
-/// One group in each lane.
-struct Group<S: Simd, const N: usize> {
-    s: S,
-    max: i32,
-    x: [S::F32; N],
-    /// Squares of `x`, which weigh the errors.
-    weights: [S::F32; N],
-    extreme: S::F32,
-    /// Whether the group is taken for zero.
-    nothing: S::Mask,
 }
 
 /// Of levels: the sum of their products with the weighed values, and that of their weighed squares.
 type Sums<S> = [<S as Simd>::F32; 2];
 
-impl<S: Simd, const N: usize> Group<S, N> {
+/// What is found of groups so far.
+struct Found<'a, const N: usize> {
+    max: i32,
+    levels: &'a mut [[u8; N]],
+    scales: &'a mut [f32],
+    sums: [[f32; 2]; GROUPS],
+}
+
+impl<const N: usize> Found<'_, N> {
+    /// What an earlier round found of the chosen groups.
     #[inline(always)]
-    fn new(s: S, x: &[[f32; N]], max: i32) -> Self {
-        let x = s.load_columns(x);
-        let mut weights = x;
-        for w in &mut weights {
-            *w = s.mul(*w, *w);
+    fn take<S: Simd>(&self, s: S, chosen: &[usize; MAX_LANES]) -> ([S::F32; N], Sums<S>) {
+        let (mut levels, mut sums) = ([[0.0; N]; MAX_LANES], [[0.0; MAX_LANES]; 2]);
+        for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
+            for (level, &byte) in levels[lane].iter_mut().zip(&self.levels[group]) {
+                *level = (i32::from(byte) - self.max) as f32;
+            }
+            [sums[0][lane], sums[1][lane]] = self.sums[group];
         }
-        let Extremes { extreme, nothing, .. } = extremes(s, &x);
-        Self { s, max, x, weights, extreme, nothing }
+        let sums = [s.load(&sums[0]), s.load(&sums[1])];
+        (s.load_columns(&levels[..S::LANES]), sums)
     }
 
-    /// The levels that the largest value gives.
     #[inline(always)]
-    fn start(&self, levels: &mut [S::F32; N]) -> Sums<S> {
+    fn put<S: Simd>(
+        &mut self,
+        s: S,
+        chosen: &[usize; MAX_LANES],
+        levels: &[S::F32; N],
+        [with_x, squares]: Sums<S>,
+    ) {
+        let zero = s.splat(0.0);
+        let scale = s.select(s.lt(zero, squares), s.div(with_x, squares), zero);
+        let mut columns = [[0.0; MAX_LANES]; 3];
+        for (column, vector) in columns.iter_mut().zip([with_x, squares, scale]) {
+            s.store(vector, column);
+        }
+        let mut shifted = *levels;
+        for level in &mut shifted {
+            *level = s.add(*level, s.splat(self.max as f32));
+        }
+        let mut rows = [[0; N]; MAX_LANES];
+        s.store_columns(&shifted, &mut rows);
+        for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
+            self.levels[group] = rows[lane];
+            self.sums[group] = [columns[0][lane], columns[1][lane]];
+            self.scales[group] = columns[2][lane];
+        }
+    }
+}
+
+/// One group in each lane. Those that are taken for zero are zero.
+struct Batch<S: Simd, const N: usize> {
+    s: S,
+    max: i32,
+    x: [S::F32; N],
+    /// Squares of `x`, which weigh the errors.
+    weights: [S::F32; N],
+    /// `x` by those.
+    weighed: [S::F32; N],
+    extreme: S::F32,
+    nothing: S::Mask,
+}
+
+impl<S: Simd, const N: usize> Batch<S, N> {
+    #[inline(always)]
+    fn new(s: S, x: &[[f32; N]], chosen: &[usize; MAX_LANES], max: i32) -> Self {
+        let mut rows = [&x[0]; MAX_LANES];
+        for (row, &group) in rows.iter_mut().zip(chosen) {
+            *row = &x[group];
+        }
+        let mut x = s.load_columns_of(&rows);
+        let Extremes { extreme, nothing, .. } = extremes(s, &x);
+        let (mut weights, mut weighed) = (x, x);
+        for i in 0..N {
+            x[i] = s.select(nothing, s.splat(0.0), x[i]);
+            weights[i] = s.mul(x[i], x[i]);
+            weighed[i] = s.mul(weights[i], x[i]);
+        }
+        Self { s, max, x, weights, weighed, extreme, nothing }
+    }
+
+    /// The levels that the largest value gives, and the sums over them.
+    #[inline(always)]
+    fn start(&self) -> ([S::F32; N], Sums<S>) {
         let s = self.s;
         let inverse = s.div(s.splat(-self.max as f32), self.extreme);
-        let mut sums = [s.splat(0.0); 2];
+        let (mut levels, mut sums) = (self.x, [s.splat(0.0); 2]);
         for (i, level) in levels.iter_mut().enumerate() {
-            *level = self.level(s.mul(inverse, self.x[i]));
+            let nearest = self.level(s.mul(inverse, self.x[i]));
+            // The lowest level stands for groups that are taken for zero: it never changes.
+            *level = s.select(self.nothing, s.splat(-self.max as f32), nearest);
             let [with_x, squares] = self.terms(i, *level);
             sums = [s.add(sums[0], with_x), s.add(sums[1], squares)];
         }
-        sums
+        (levels, sums)
     }
 
     /// Moves level `i` where that lessens the error: the level, the sums, and the lanes where it
@@ -133,8 +213,8 @@ impl<S: Simd, const N: usize> Group<S, N> {
     /// What a level of weight `i` adds to the sums.
     #[inline(always)]
     fn terms(&self, i: usize, level: S::F32) -> Sums<S> {
-        let (s, w) = (self.s, self.weights[i]);
-        [s.mul(s.mul(w, self.x[i]), level), s.mul(s.mul(w, level), level)]
+        let s = self.s;
+        [s.mul(self.weighed[i], level), s.mul(s.mul(self.weights[i], level), level)]
     }
 
     #[inline(always)]
@@ -142,26 +222,5 @@ impl<S: Simd, const N: usize> Group<S, N> {
         let s = self.s;
         let (low, high) = (s.splat_i32(-self.max), s.splat_i32(self.max - 1));
         s.to_f32(s.min_i32(s.max_i32(s.nearest_int(quotient), low), high))
-    }
-
-    #[inline(always)]
-    fn store(
-        &self,
-        found: &[S::F32; N],
-        [with_x, squares]: Sums<S>,
-        levels: &mut [[u8; N]],
-        scales: &mut [f32],
-    ) {
-        let s = self.s;
-        let zero = s.splat(0.0);
-        let scale = s.select(s.lt(zero, squares), s.div(with_x, squares), zero);
-        let mut values = [0.0; MAX_LANES];
-        s.store(s.select(self.nothing, zero, scale), &mut values);
-        scales.copy_from_slice(&values[..scales.len()]);
-        let mut found = *found;
-        for level in &mut found {
-            *level = s.select(self.nothing, zero, s.add(*level, s.splat(self.max as f32)));
-        }
-        s.store_columns(&found, levels, |level| level as u8);
     }
 }
