@@ -67,12 +67,14 @@ impl BlockIq2S {
 
     #[inline(always)]
     fn values(&self, j: usize) -> [[i8; 8]; 2] {
-        std::array::from_fn(|i| {
+        let mut values = [[0; 8]; 2];
+        for (i, values) in values.iter_mut().enumerate() {
             let k = 2 * j + i;
             let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
             let point = usize::from(self.points[k]) | high << 8;
-            lattice::with_signs(&VALUES[point], self.signs[j][i])
-        })
+            *values = lattice::with_signs(&VALUES[point], self.signs[j][i]);
+        }
+        values
     }
 }
 
@@ -94,12 +96,10 @@ impl Block for BlockIq2S {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+        SEARCH.dequantize(out, |j| {
             let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
-            for (y, value) in out.iter_mut().zip(self.values(j).as_flattened()) {
-                *y = scale * f32::from(*value);
-            }
-        }
+            (scale, bytemuck::cast(self.values(j)))
+        });
     }
 
     fn is_finite(&self) -> bool {

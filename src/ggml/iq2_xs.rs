@@ -56,11 +56,13 @@ impl BlockIq2Xs {
 
     #[inline(always)]
     fn values(&self, j: usize) -> [[i8; 8]; 2] {
-        self.cells[j].map(|cell| {
+        let mut values = [[0; 8]; 2];
+        for (values, cell) in values.iter_mut().zip(self.cells[j]) {
             let cell = cell.get();
             let signs = lattice::unpack_even_signs(u32::from(cell >> 9), 0);
-            lattice::with_signs(&VALUES[usize::from(cell & 511)], signs)
-        })
+            *values = lattice::with_signs(&VALUES[usize::from(cell & 511)], signs);
+        }
+        values
     }
 }
 
@@ -83,12 +85,10 @@ impl Block for BlockIq2Xs {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+        SEARCH.dequantize(out, |j| {
             let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
-            for (y, value) in out.iter_mut().zip(self.values(j).as_flattened()) {
-                *y = scale * f32::from(*value);
-            }
-        }
+            (scale, bytemuck::cast(self.values(j)))
+        });
     }
 
     fn is_finite(&self) -> bool {

@@ -60,11 +60,12 @@ impl BlockIq2Xxs {
     fn group(&self, j: usize) -> (u8, [[i8; 8]; 4]) {
         let [points, rest] = self.groups[j];
         let rest = u32::from_le_bytes(rest);
-        let cell = |k: usize| {
+        let mut values = [[0; 8]; 4];
+        for (k, values) in values.iter_mut().enumerate() {
             let signs = lattice::unpack_even_signs(rest, k);
-            lattice::with_signs(&VALUES[usize::from(points[k])], signs)
-        };
-        ((rest >> 28) as u8, std::array::from_fn(cell))
+            *values = lattice::with_signs(&VALUES[usize::from(points[k])], signs);
+        }
+        ((rest >> 28) as u8, values)
     }
 }
 
@@ -87,13 +88,10 @@ impl Block for BlockIq2Xxs {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        SEARCH.dequantize(out, |j| {
             let (scale, values) = self.group(j);
-            let scale = d * (0.5 + f32::from(scale)) * 0.25;
-            for (y, value) in out.iter_mut().zip(values.as_flattened()) {
-                *y = scale * f32::from(*value);
-            }
-        }
+            (d * (0.5 + f32::from(scale)) * 0.25, bytemuck::cast(values))
+        });
     }
 
     fn is_finite(&self) -> bool {

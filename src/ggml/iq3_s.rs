@@ -74,14 +74,16 @@ impl BlockIq3S {
 
     #[inline(always)]
     fn values(&self, j: usize) -> [i8; 32] {
-        let values: [[i8; 4]; 8] = std::array::from_fn(|k| {
+        let mut values = [[0; 4]; 8];
+        for (k, values) in values.iter_mut().enumerate() {
             let high = usize::from(self.high[j] >> k & 1);
-            VALUES[usize::from(self.points[j][k]) | high << 8]
-        });
-        let values: [[i8; 8]; 4] = bytemuck::cast(values);
-        let signed: [[i8; 8]; 4] =
-            std::array::from_fn(|k| lattice::with_signs(&values[k], self.signs[j][k]));
-        bytemuck::cast(signed)
+            *values = VALUES[usize::from(self.points[j][k]) | high << 8];
+        }
+        let mut values: [[i8; 8]; 4] = bytemuck::cast(values);
+        for (values, &signs) in values.iter_mut().zip(&self.signs[j]) {
+            *values = lattice::with_signs(values, signs);
+        }
+        bytemuck::cast(values)
     }
 }
 
@@ -103,12 +105,7 @@ impl Block for BlockIq3S {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(32).enumerate() {
-            let scale = d * f32::from(self.scale(j));
-            for (y, value) in out.iter_mut().zip(self.values(j)) {
-                *y = scale * f32::from(value);
-            }
-        }
+        SEARCH.dequantize(out, |j| (d * f32::from(self.scale(j)), self.values(j)));
     }
 
     fn is_finite(&self) -> bool {

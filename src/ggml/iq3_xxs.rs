@@ -62,12 +62,14 @@ impl BlockIq3Xxs {
     #[inline(always)]
     fn group(&self, j: usize) -> (u8, [i8; 32]) {
         let rest = u32::from_le_bytes(self.rest[j]);
-        let values = self.points[j].map(|point| VALUES[usize::from(point)]);
-        let values: [[i8; 8]; 4] = bytemuck::cast(values);
-        let signed: [[i8; 8]; 4] = std::array::from_fn(|k| {
-            lattice::with_signs(&values[k], lattice::unpack_even_signs(rest, k))
-        });
-        ((rest >> 28) as u8, bytemuck::cast(signed))
+        let mut values = [[0; 8]; 4];
+        for (k, values) in values.iter_mut().enumerate() {
+            let [first, second] = [self.points[j][2 * k], self.points[j][2 * k + 1]];
+            let magnitudes =
+                bytemuck::cast([VALUES[usize::from(first)], VALUES[usize::from(second)]]);
+            *values = lattice::with_signs(&magnitudes, lattice::unpack_even_signs(rest, k));
+        }
+        ((rest >> 28) as u8, bytemuck::cast(values))
     }
 }
 
@@ -89,13 +91,10 @@ impl Block for BlockIq3Xxs {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        SEARCH.dequantize(out, |j| {
             let (scale, values) = self.group(j);
-            let scale = d * (0.5 + f32::from(scale)) * 0.5;
-            for (y, value) in out.iter_mut().zip(values) {
-                *y = scale * f32::from(value);
-            }
-        }
+            (d * (0.5 + f32::from(scale)) * 0.5, values)
+        });
     }
 
     fn is_finite(&self) -> bool {

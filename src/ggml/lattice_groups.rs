@@ -45,6 +45,20 @@ pub(super) struct Group<const CELLS: usize, const BYTES: usize> {
 impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const BYTES: usize>
     LatticeGroups<W, G, N, CELLS, BYTES>
 {
+    /// Writes the weights of a super-block: `group` gives the scale and the signed values of group
+    /// `j`.
+    #[inline(always)]
+    pub(super) fn dequantize(&self, out: &mut [f32], group: impl Fn(usize) -> (f32, [i8; W])) {
+        for (j, out) in out.chunks_exact_mut(W).enumerate() {
+            let (scale, values) = group(j);
+            let mut weights = [0.0; W];
+            for (y, value) in weights.iter_mut().zip(values) {
+                *y = scale * f32::from(value);
+            }
+            out.copy_from_slice(&weights);
+        }
+    }
+
     /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
     /// block of its groups, `None` standing for one that is zero.
     #[inline(always)]

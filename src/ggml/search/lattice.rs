@@ -186,10 +186,16 @@ pub(in crate::ggml) fn unpack_even_signs(packed: u32, index: usize) -> u8 {
     signs | (signs.count_ones() as u8 & 1) << 7
 }
 
-/// Values with their signs.
+/// Values, all above zero, with their signs.
 #[inline(always)]
 pub(in crate::ggml) fn with_signs(values: &[i8; 8], signs: u8) -> [i8; 8] {
-    std::array::from_fn(|i| if signs >> i & 1 == 1 { -values[i] } else { values[i] })
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Bit `i` of byte `i`, then a one in each byte that has any.
+    let each = u64::from(signs).wrapping_mul(ONES) & 0x8040_2010_0804_0201;
+    let ones = (each + 127 * ONES) >> 7 & ONES;
+    // The two's complement: one more than all bits turned, which overflows for zero alone.
+    let values = u64::from_le_bytes(bytemuck::cast(*values));
+    bytemuck::cast(((values ^ (255 * ones)) + ones).to_le_bytes())
 }
 
 /// The largest value that is positive, or zero; NaN if one is, so that a block with a scale that
