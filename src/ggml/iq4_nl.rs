@@ -66,10 +66,7 @@ impl Block for BlockIq4Nl {
 
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
-        let d = self.d.get();
-        for (y, value) in out.iter_mut().zip(self.values()) {
-            *y = d * f32::from(value);
-        }
+        codebook::dequantize(self.d.get(), &self.qs, out);
     }
 
     fn is_finite(&self) -> bool {

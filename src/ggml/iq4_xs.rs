@@ -104,11 +104,8 @@ impl Block for BlockIq4Xs {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, out) in out.chunks_exact_mut(32).enumerate() {
-            let scale = d * self.scale(j) as f32;
-            for (y, value) in out.iter_mut().zip(self.values(j)) {
-                *y = scale * f32::from(value);
-            }
+        for (j, (out, qs)) in out.chunks_exact_mut(32).zip(&self.qs).enumerate() {
+            codebook::dequantize(d * self.scale(j) as f32, qs, out);
         }
     }
 

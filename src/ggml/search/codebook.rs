@@ -1,10 +1,24 @@
 //! Scales of levels that are not evenly spaced.
 
 use super::{EPSILON, largest};
+use crate::ggml::arrays::map;
 
 /// The values of `iq4_nl` and `iq4_xs`; llama.cpp's `kvalues_iq4nl`.
 pub(in crate::ggml) const VALUES: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Writes 32 weights: `scale` times the values of the levels in `qs`.
+#[inline(always)]
+pub(in crate::ggml) fn dequantize(scale: f32, qs: &[u8; 16], out: &mut [f32]) {
+    // The products first: there are fewer of them than of weights, and vectors make them.
+    let products = map(VALUES, |value| scale * f32::from(value));
+    let mut weights = [0.0; 32];
+    for (i, q) in qs.iter().enumerate() {
+        weights[i] = products[usize::from(q & 15)];
+        weights[i + 16] = products[usize::from(q >> 4)];
+    }
+    out.copy_from_slice(&weights);
+}
 
 /// Index of the value nearest to `x`, the higher of two as near; the reference's
 /// `best_index_int8`.
