@@ -160,7 +160,7 @@ impl<B: Block> Work for Rows<'_, B> {
 
 /// The largest magnitude; not finite if any value is not.
 #[inline(always)]
-fn largest_magnitude(x: &[f32]) -> f32 {
+pub(super) fn largest_magnitude(x: &[f32]) -> f32 {
     // Bits without the sign order as magnitudes do, with infinity and NaN above all numbers.
     f32::from_bits(x.iter().fold(0, |m, v| m.max(v.to_bits() & 0x7fff_ffff)))
 }

@@ -6,10 +6,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::F16Le;
 use super::packing::dot_i8;
 use super::q8_k::BlockQ8K;
+use super::quantize::largest_magnitude;
 use super::search::Search;
 
 /// 256 weights: `d * (level - 1)`. A byte holds five levels as a fraction of 256 in base three,
@@ -26,26 +28,29 @@ pub struct BlockTq1_0 {
 assert_layout!(BlockTq1_0);
 
 /// The scale of 256 weights, which is their largest magnitude, and their levels.
+#[inline(always)]
 pub(super) fn ternary(x: &[f32; 256]) -> (F16Le, [u8; 256]) {
-    let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let d = largest_magnitude(x);
     // Where the inverse overflows, C's `lroundf` of it has a zero for its low 32 bits.
     let inverse = 1.0 / d;
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
     // Rounds half away from zero: comparisons vectorize, `f32::round` does not.
     let level = |v: f32| u8::from(inverse * v > -0.5) + u8::from(inverse * v >= 0.5);
-    (F16Le::new(d), x.map(level))
+    (F16Le::new(d), map(*x, level))
 }
 
 /// Levels of bytes that are as many levels apart as there are bytes.
+#[inline(always)]
 fn pack<const BYTES: usize>(levels: &[u8]) -> [u8; BYTES] {
     let mut digits = [0u16; BYTES];
-    for n in 0..5 {
-        let level = levels.get(n * BYTES..).unwrap_or_default();
-        for (m, digits) in digits.iter_mut().enumerate() {
-            *digits = *digits * 3 + level.get(m).map_or(0, |&level| u16::from(level));
+    for levels in levels.chunks_exact(BYTES) {
+        for (digits, &level) in digits.iter_mut().zip(levels) {
+            *digits = *digits * 3 + u16::from(level);
         }
     }
-    digits.map(|digits| (digits * 256).div_ceil(243) as u8)
+    // The digits of levels that are not there.
+    let shift = 3u16.pow(5 - (levels.len() / BYTES) as u32);
+    map(digits, |digits| (digits * shift * 256).div_ceil(243) as u8)
 }
 
 /// Inverse of [`pack`], less one.
@@ -79,6 +84,7 @@ impl Block for BlockTq1_0 {
     const LARGEST: f32 = F16_MAX;
     type Activation = BlockQ8K;
 
+    #[inline(always)]
     fn quantize_row<S: Search>(
         _: S,
         row: &[f32],

@@ -34,6 +34,7 @@ impl Block for BlockTq2_0 {
     const LARGEST: f32 = F16_MAX;
     type Activation = BlockQ8K;
 
+    #[inline(always)]
     fn quantize_row<S: Search>(
         _: S,
         row: &[f32],
