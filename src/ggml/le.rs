@@ -45,7 +45,7 @@ impl F16Le {
 pub struct Bf16Le([u8; 2]);
 
 impl Bf16Le {
-    /// Rounds to nearest, ties to even.
+    /// Rounds to nearest, ties to even; not for NaN.
     #[inline(always)]
     pub(super) fn new(x: f32) -> Self {
         Self(narrow_bf16(x).to_le_bytes())
