@@ -1,25 +1,27 @@
-//! Rows of activations, in f32 and in the quantized forms that rows of weights are multiplied with.
+//! Rows of activations, in f32 and as the runs that quantized weights are multiplied with.
 
-use crate::ggml::Activation;
+use crate::ggml::Run;
 
-use super::ThreadPool;
+use super::{SharedSlice, ThreadPool};
 
-/// Activation rows of one length, each quantized at most once however many matrices read it.
+/// Activations worth handing to a thread.
+const TASK_ELEMENTS: usize = 16384;
+
+/// Activation rows of one length, quantized at most once however many matrices read them.
 #[derive(Default)]
 pub struct Activations {
     columns: usize,
     values: Vec<f32>,
-    /// The forms made since the last [`Activations::reset`], and buffers to make more in.
-    quantized: Vec<(Activation, Vec<u8>)>,
-    ready: usize,
+    runs: Vec<Run>,
+    quantized: bool,
 }
 
 impl Activations {
     /// Makes room for `rows` rows of `columns` and returns them, to be filled. What was in them is
-    /// unspecified; quantized forms of it are forgotten.
+    /// unspecified; their quantized form is forgotten.
     pub fn reset(&mut self, rows: usize, columns: usize) -> &mut [f32] {
         self.columns = columns;
-        self.ready = 0;
+        self.quantized = false;
         self.values.resize(rows * columns, 0.0);
         &mut self.values
     }
@@ -39,30 +41,32 @@ impl Activations {
         &self.values[row * self.columns..][..self.columns]
     }
 
-    /// Quantizes all rows to `form`, unless that has been done.
-    pub(super) fn prepare(&mut self, form: Activation, pool: &ThreadPool) {
-        if form == Activation::F32 || self.quantized[..self.ready].iter().any(|(f, _)| *f == form) {
+    /// Quantizes all rows, unless that has been done.
+    pub(super) fn quantize(&mut self, pool: &ThreadPool) {
+        if self.quantized {
             return;
         }
-        let (columns, row_bytes) = (self.columns, form.row_bytes(self.columns));
-        let rows = self.rows();
-        if self.ready == self.quantized.len() {
-            self.quantized.push((form, Vec::new()));
-        }
-        let (slot, bytes) = &mut self.quantized[self.ready];
-        self.ready += 1;
-        *slot = form;
-        bytes.resize(rows * row_bytes, 0);
-        let values = &self.values;
-        let block = (16384 / columns.max(1)).max(1);
-        pool.for_rows(bytes, row_bytes, block, |row, out| {
-            form.quantize(&values[row * columns..][..columns], out);
+        self.quantized = true;
+        let (columns, rows, stride) = (self.columns, self.rows(), self.stride());
+        self.runs.resize(rows * stride, Run::ZERO);
+        let (values, runs) = (&self.values, SharedSlice::new(&mut self.runs));
+        pool.for_blocks(rows, (TASK_ELEMENTS / columns.max(1)).max(1), |rows| {
+            for row in rows {
+                // SAFETY: the runs belong to `row`, and a row belongs to one block.
+                let runs = unsafe { runs.slice_mut(row * stride, stride) };
+                Run::quantize(&values[row * columns..][..columns], runs);
+            }
         });
     }
 
-    /// All rows in `form`, once it was prepared; in f32 the answer is empty.
-    pub(super) fn quantized(&self, form: Activation) -> &[u8] {
-        let mut ready = self.quantized[..self.ready].iter();
-        ready.find(|(f, _)| *f == form).map_or(&[], |(_, bytes)| bytes)
+    /// Runs of a row.
+    pub(super) fn stride(&self) -> usize {
+        Run::count(self.columns)
+    }
+
+    /// The quantized form of all rows.
+    pub(super) fn runs(&self) -> &[Run] {
+        debug_assert!(self.quantized, "activations are quantized before they are multiplied");
+        &self.runs
     }
 }

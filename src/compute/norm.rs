@@ -1,8 +1,18 @@
 //! Root-mean-square norm.
 
+/// Sums side by side: one alone waits for every addition.
+const SUMS: usize = 16;
+
 /// `out[i] = x[i] / sqrt(mean(x²) + eps) * weight[i]`; the mean is summed in f64.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let squares: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let (chunks, rest) = x.as_chunks::<SUMS>();
+    let mut sums = [0.0f64; SUMS];
+    for chunk in chunks {
+        for (sum, &v) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(v) * f64::from(v);
+        }
+    }
+    let squares: f64 = sums.iter().copied().chain(rest.iter().map(|&v| f64::from(v).powi(2))).sum();
     let scale = (1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()) as f32;
     for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
         *o = v * scale * w;

@@ -1,13 +1,29 @@
 //! The threads that kernels run on.
 
+use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use super::SharedSlice;
 
-/// A fixed number of threads that work through ranges together.
+/// How long a thread looks for the next loop before it sleeps. Between the loops of a layer pass
+/// some microseconds, and waking a thread takes about 50.
+const LOOK_OUT: Duration = Duration::from_micros(150);
+
+/// A fixed number of threads that work through ranges together; the caller's is one of them.
+///
+/// Rayon's were tried: it takes them 5 to 10 microseconds to begin a loop and as many to end it,
+/// more than most loops of a small model last.
 pub struct ThreadPool {
-    inner: rayon::ThreadPool,
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held by the caller whose loop is running.
+    turn: Mutex<()>,
 }
 
 /// The threads could not be started.
@@ -20,50 +36,88 @@ pub struct PoolError {
     reason: String,
 }
 
+/// What the threads share.
+struct Shared {
+    /// The number of the loop in the upper bits, then whether it may be entered, and how many
+    /// workers are inside.
+    state: AtomicU64,
+    /// The loop; written while no worker is inside, read by those that entered.
+    work: UnsafeCell<Work>,
+    /// The next block.
+    next: AtomicUsize,
+    /// Workers asleep or about to be.
+    sleeping: AtomicUsize,
+    bed: Mutex<()>,
+    alarm: Condvar,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// A loop over blocks.
+#[derive(Clone, Copy)]
+struct Work {
+    /// Valid while the loop may be entered or has workers inside.
+    body: *const (dyn Fn(usize) + Sync),
+    blocks: usize,
+}
+
+// SAFETY: `work` is written by the holder of `turn` while `state` lets nobody in and has nobody
+// inside, and read only by workers inside; all else synchronizes itself.
+unsafe impl Sync for Shared {}
+// SAFETY: `body` points to something `Sync`, and is followed only as above.
+unsafe impl Send for Shared {}
+
+const INSIDE: u64 = (1 << 16) - 1;
+const OPEN: u64 = 1 << 16;
+const LOOP: u64 = 1 << 17;
+/// The state of a pool that shuts down.
+const END: u64 = u64::MAX;
+
 impl ThreadPool {
-    /// Starts `threads` threads; zero counts as one.
+    /// Starts `threads` threads, the caller's included; zero counts as one.
     ///
     /// # Errors
     /// If the system refuses to start them.
     pub fn new(threads: usize) -> Result<Self, PoolError> {
-        let threads = threads.max(1);
-        let inner = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("qrun-compute-{i}"))
-            .build()
-            .map_err(|e| PoolError { threads, reason: e.to_string() })?;
-        Ok(Self { inner })
+        let threads = threads.clamp(1, INSIDE as usize);
+        let nothing: *const (dyn Fn(usize) + Sync) = &|_: usize| {};
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            work: UnsafeCell::new(Work { body: nothing, blocks: 0 }),
+            next: AtomicUsize::new(0),
+            sleeping: AtomicUsize::new(0),
+            bed: Mutex::new(()),
+            alarm: Condvar::new(),
+            panic: Mutex::new(None),
+        });
+        let mut pool = Self { shared, workers: Vec::new(), turn: Mutex::new(()) };
+        for i in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let worker = std::thread::Builder::new()
+                .name(format!("qrun-compute-{i}"))
+                .spawn(move || shared.serve())
+                .map_err(|e| PoolError { threads, reason: e.to_string() })?;
+            pool.workers.push(worker);
+        }
+        Ok(pool)
     }
 
     /// How many threads there are; at least one.
     pub fn threads(&self) -> usize {
-        self.inner.current_num_threads()
-    }
-
-    /// Runs `work` on one of the threads. Loops inside it start without a hand-over, so a caller
-    /// with many of them wraps them all in one `run`.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.inner.install(work)
+        self.workers.len() + 1
     }
 
     /// Calls `body` once for every block of at most `block` consecutive numbers of `0..count`, on
-    /// all threads, in no particular order.
+    /// all threads, in no particular order. A loop inside a loop runs on one thread.
     pub fn for_blocks(&self, count: usize, block: usize, body: impl Fn(Range<usize>) + Sync) {
         let block = block.max(1);
-        if count <= block || self.threads() == 1 {
-            let mut start = 0;
-            while start < count {
-                let end = count.min(start.saturating_add(block));
-                body(start..end);
-                start = end;
-            }
-            return;
+        let blocks = count.div_ceil(block);
+        let run = |i: usize| body(i * block..count.min((i + 1) * block));
+        // Busy: with the loop that this one is inside of, or with another caller's.
+        match (blocks > 1 && !self.workers.is_empty()).then(|| self.turn.try_lock().ok()).flatten()
+        {
+            Some(_turn) => self.shared.run(&run, blocks),
+            None => (0..blocks).for_each(run),
         }
-        self.run(|| {
-            (0..count.div_ceil(block)).into_par_iter().for_each(|i| {
-                body(i * block..count.min((i + 1) * block));
-            });
-        });
     }
 
     /// Calls `body` once for every row of `width` elements, with its number, on all threads;
@@ -75,28 +129,154 @@ impl ThreadPool {
         block: usize,
         body: impl Fn(usize, &mut [T]) + Sync,
     ) {
-        if width == 0 {
-            return;
-        }
-        if rows.len() / width <= block || self.threads() == 1 {
-            rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| body(i, row));
-            return;
-        }
-        self.run(|| {
-            let rows = rows.par_chunks_exact_mut(width).with_min_len(block.max(1));
-            rows.enumerate().for_each(|(i, row)| body(i, row));
+        let count = rows.len().checked_div(width).unwrap_or(0);
+        let rows = SharedSlice::new(rows);
+        self.for_blocks(count, block, |range| {
+            for row in range {
+                // SAFETY: no two blocks have a row in common.
+                body(row, unsafe { rows.slice_mut(row * width, width) });
+            }
         });
     }
 
     /// What `body` makes of each number of `0..count`, in order.
     pub fn map<R: Send>(&self, count: usize, body: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
-        self.run(|| (0..count).into_par_iter().map(body).collect())
+        let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
+        self.for_rows(&mut results, 1, 1, |i, result| result[0] = Some(body(i)));
+        results.into_iter().flatten().collect()
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.shared.state.store(END, Ordering::SeqCst);
+        self.shared.wake();
+        for worker in self.workers.drain(..) {
+            // It cannot have panicked: what it runs is caught.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a loop, with whichever workers come in time. One caller at a time.
+    fn run(&self, body: &(dyn Fn(usize) + Sync), blocks: usize) {
+        let last = self.state.load(Ordering::Acquire);
+        // SAFETY: the lifetime is forgotten; nobody follows the pointer once this function
+        // returns, for it waits until no worker is inside.
+        let body = unsafe {
+            std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(body)
+        };
+        // SAFETY: the loop before was closed and left, so no worker reads.
+        unsafe { *self.work.get() = Work { body, blocks } };
+        self.next.store(0, Ordering::Relaxed);
+        self.state.store((last & !INSIDE & !OPEN).wrapping_add(LOOP) | OPEN, Ordering::SeqCst);
+        if self.sleeping.load(Ordering::SeqCst) > 0 {
+            self.wake();
+        }
+        let own = catch_unwind(AssertUnwindSafe(|| self.work_through(body, blocks)));
+        self.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut tries = 0u32;
+        while self.state.load(Ordering::Acquire) & INSIDE != 0 {
+            relax(&mut tries);
+        }
+        let theirs = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = own.err().or(theirs) {
+            resume_unwind(payload);
+        }
+    }
+
+    fn work_through(&self, body: &(dyn Fn(usize) + Sync), blocks: usize) {
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= blocks {
+                return;
+            }
+            body(i);
+        }
+    }
+
+    /// What a worker does all its life.
+    fn serve(&self) {
+        let mut seen = 0;
+        loop {
+            let state = self.wait_for_another(seen);
+            if state == END {
+                return;
+            }
+            seen = state & !INSIDE & !OPEN;
+            if state & OPEN == 0 {
+                continue;
+            }
+            let entered =
+                self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Acquire);
+            if entered.is_err() {
+                // Another came first, or it was closed.
+                seen = seen.wrapping_sub(LOOP);
+                continue;
+            }
+            // SAFETY: inside, so the caller waits: `work` is not written, `body` is alive.
+            let (body, blocks) = unsafe {
+                let work = *self.work.get();
+                (&*work.body, work.blocks)
+            };
+            if let Err(e) = catch_unwind(AssertUnwindSafe(|| self.work_through(body, blocks))) {
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            }
+            self.state.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Waits for a loop other than the one last seen: awake at first, then asleep.
+    fn wait_for_another(&self, seen: u64) -> u64 {
+        let new = |state: u64| state == END || state & !INSIDE & !OPEN != seen;
+        let (mut tries, begin) = (0u32, Instant::now());
+        loop {
+            for _ in 0..64 {
+                let state = self.state.load(Ordering::Acquire);
+                if new(state) {
+                    return state;
+                }
+                std::hint::spin_loop();
+            }
+            if begin.elapsed() > LOOK_OUT {
+                break;
+            }
+            relax(&mut tries);
+        }
+        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleeping.fetch_add(1, Ordering::SeqCst);
+        let state = loop {
+            let state = self.state.load(Ordering::SeqCst);
+            if new(state) {
+                break state;
+            }
+            bed = self.alarm.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+        state
+    }
+
+    fn wake(&self) {
+        // With the lock held no worker is between its last look and its sleep.
+        drop(self.bed.lock().unwrap_or_else(PoisonError::into_inner));
+        self.alarm.notify_all();
+    }
+}
+
+/// Passes a moment of waiting; gives the processor away if it takes long.
+fn relax(tries: &mut u32) {
+    *tries += 1;
+    if *tries > 100 {
+        std::thread::yield_now();
+    } else {
+        std::hint::spin_loop();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -127,6 +307,52 @@ mod tests {
                 });
                 assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1), "{count} {block}");
             }
+        }
+    }
+
+    #[test]
+    fn many_short_loops_lose_no_block() {
+        let pool = ThreadPool::new(4).unwrap();
+        let total = AtomicUsize::new(0);
+        for round in 0..20_000 {
+            if round % 5000 == 0 {
+                // Long enough for the others to fall asleep.
+                std::thread::sleep(2 * LOOK_OUT);
+            }
+            pool.for_blocks(round % 7, 1, |range| {
+                total.fetch_add(range.len(), Ordering::Relaxed);
+            });
+        }
+        assert_eq!(total.into_inner(), (0..20_000).map(|r| r % 7).sum::<usize>());
+    }
+
+    #[test]
+    fn loops_inside_loops_and_from_several_threads_end() {
+        let pool = ThreadPool::new(3).unwrap();
+        let total = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    pool.for_blocks(10, 1, |_| {
+                        pool.for_blocks(10, 2, |range| {
+                            total.fetch_add(range.len(), Ordering::Relaxed);
+                        });
+                    });
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 300);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = ThreadPool::new(3).unwrap();
+        for bad in 0..8 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.for_blocks(8, 1, |range| assert_ne!(range.start, bad, "as expected"));
+            }));
+            assert!(result.is_err());
+            assert_eq!(pool.map(5, |i| i), [0, 1, 2, 3, 4]);
         }
     }
 }

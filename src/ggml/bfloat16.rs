@@ -2,8 +2,7 @@
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
-use super::lanes;
-use super::le::{Bf16Le, F32Le};
+use super::le::Bf16Le;
 use super::search::Search;
 
 assert_layout!(Bf16Le);
@@ -13,7 +12,6 @@ impl Block for Bf16Le {
     /// The largest float that rounds to a finite one.
     const LARGEST: f32 = f32::from_bits(0x7f7f_7fff);
     const FINITE_WITHIN: bool = true;
-    type Activation = F32Le;
 
     #[inline(always)]
     fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
@@ -29,10 +27,5 @@ impl Block for Bf16Le {
 
     fn is_finite(&self) -> bool {
         self.get().is_finite()
-    }
-
-    #[inline(always)]
-    fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
-        lanes::dot(row, activations, |w| w.get())
     }
 }

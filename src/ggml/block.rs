@@ -3,7 +3,6 @@
 use bytemuck::Pod;
 
 use super::GgmlType;
-use super::activation::ActivationBlock;
 use super::search::Search;
 
 /// The largest scale that rounds to a finite one in half precision.
@@ -29,9 +28,6 @@ pub(super) trait Block: Pod {
     /// `ggml_quantize_requires_imatrix`.
     const NEEDS_IMPORTANCE: bool = false;
 
-    /// Block of the activations that a row of this type is multiplied with.
-    type Activation: ActivationBlock;
-
     /// Quantizes one row: `row.len()` is `blocks.len()` times the block size, all values are
     /// finite, and `importance`, where given, is as long as the row. It is given where the format
     /// needs it; formats that have no use for it ignore it. Inlined always, so that it is compiled
@@ -48,9 +44,6 @@ pub(super) trait Block: Pod {
 
     /// Whether the weights that the block stands for are finite.
     fn is_finite(&self) -> bool;
-
-    /// Dot product of a row with as many activations.
-    fn dot(row: &[Self], activations: &[Self::Activation]) -> f32;
 }
 
 /// Asserts at compile time that a block has the size and alignment its type asks for.

@@ -2,8 +2,7 @@
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::lanes;
-use super::le::{F16Le, F32Le};
+use super::le::F16Le;
 use super::search::Search;
 
 assert_layout!(F16Le);
@@ -12,7 +11,6 @@ impl Block for F16Le {
     const TYPE: GgmlType = GgmlType::F16;
     const LARGEST: f32 = F16_MAX;
     const FINITE_WITHIN: bool = true;
-    type Activation = F32Le;
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
@@ -26,10 +24,5 @@ impl Block for F16Le {
 
     fn is_finite(&self) -> bool {
         F16Le::is_finite(*self)
-    }
-
-    #[inline(always)]
-    fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
-        lanes::dot(row, activations, |w| w.get())
     }
 }

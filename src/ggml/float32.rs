@@ -2,7 +2,6 @@
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
-use super::lanes;
 use super::le::F32Le;
 use super::search::Search;
 
@@ -12,7 +11,6 @@ impl Block for F32Le {
     const TYPE: GgmlType = GgmlType::F32;
     const LARGEST: f32 = f32::MAX;
     const FINITE_WITHIN: bool = true;
-    type Activation = F32Le;
 
     #[inline(always)]
     fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
@@ -28,10 +26,5 @@ impl Block for F32Le {
 
     fn is_finite(&self) -> bool {
         self.get().is_finite()
-    }
-
-    #[inline(always)]
-    fn dot(row: &[Self], activations: &[F32Le]) -> f32 {
-        lanes::dot(row, activations, |w| w.get())
     }
 }

@@ -8,9 +8,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
-use super::packing::dot_i8;
-use super::q8_k::BlockQ8K;
 use super::search::ternary::{self, DELTA, Split, VALUES};
 use super::search::{self, Search, lattice};
 
@@ -142,7 +141,6 @@ impl BlockIq1M {
 impl Block for BlockIq1M {
     const TYPE: GgmlType = GgmlType::IQ1_M;
     const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -172,21 +170,37 @@ impl Block for BlockIq1M {
     fn is_finite(&self) -> bool {
         self.d().is_finite()
     }
+}
+
+impl Levels for BlockIq1M {
+    const KIND: Kind = Kind::Unsigned { max: 18, center: 9 };
+    const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let (mut products, mut shifts) = (0, 0);
-            for (i, qs) in a.qs.as_chunks::<8>().0.iter().enumerate() {
-                let scale = i32::from(w.scale(i / 2));
-                let (values, down) = w.cell(i / 2, i % 2);
-                products += scale * dot_i8(&values, qs);
-                let activations = scale * dot_i8(&[1; 8], qs);
-                shifts += if down { -activations } else { activations };
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        // In eighths, so that shifts are whole numbers.
+        let mut levels = [0; 32];
+        for (i, levels) in levels.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let (values, down) = run[0].cell(2 * group + i / 2, i % 2);
+            let shift = if down { 8 } else { 10 };
+            for (level, value) in levels.iter_mut().zip(values) {
+                *level = (8 * value + shift) as u8;
             }
-            sum += w.d().get() * a.d.get() * (products as f32 + DELTA * shifts as f32);
         }
-        sum
+        set.load(&levels)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d().get() * DELTA)
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        let mut scales = [0; 16];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = run[0].scale(j) as i8;
+        }
+        scales
     }
 }

@@ -8,9 +8,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
-use super::packing::dot_i8;
-use super::q8_k::BlockQ8K;
 use super::search::ternary::{self, DELTA, VALUES};
 use super::search::{self, Search, lattice};
 
@@ -90,7 +89,6 @@ impl Block for BlockIq1S {
     const TYPE: GgmlType = GgmlType::IQ1_S;
     const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
     const NEEDS_IMPORTANCE: bool = true;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -122,22 +120,29 @@ impl Block for BlockIq1S {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq1S {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let (mut products, mut shifts) = (0, 0);
-            let sums = a.sums.as_chunks::<2>().0;
-            for (j, (qs, sums)) in a.qs.as_chunks::<32>().0.iter().zip(sums).enumerate() {
-                let (scale, values, down) = w.group(j);
-                let scale = i32::from(scale);
-                products += scale * dot_i8(bytemuck::cast_ref(&values), qs);
-                let activations = sums[0].get() + sums[1].get();
-                shifts += if down { -scale * activations } else { scale * activations };
-            }
-            sum += w.d.get() * a.d.get() * (products as f32 + DELTA * shifts as f32);
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        // In eighths, so that the shift is a whole number.
+        let (_, values, down) = run[0].group(group);
+        let shift = if down { -1 } else { 1 };
+        let mut levels = [0; 32];
+        for (level, value) in levels.iter_mut().zip(values.as_flattened()) {
+            *level = (8 * value + shift) as u8;
         }
-        sum
+        set.load(&levels)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut scales = [0.0; 8];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = f32::from(2 * (run[0].rest[j].get() >> 12 & 7) as u8 + 1);
+        }
+        set.mul(set.load_f32(&scales), set.splat(run[0].d.get() * DELTA))
     }
 }

@@ -11,11 +11,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_s::POINTS, values};
 use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::{dot_i8, nibble};
-use super::q8_k::BlockQ8K;
+use super::packing::nibble;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
 
@@ -81,7 +81,6 @@ impl BlockIq2S {
 impl Block for BlockIq2S {
     const TYPE: GgmlType = GgmlType::IQ2_S;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -105,18 +104,33 @@ impl Block for BlockIq2S {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq2S {
+    const KIND: Kind = Kind::Unsigned { max: 86, center: 43 };
+    const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (j, qs) in a.qs.as_chunks::<16>().0.iter().enumerate() {
-                let values: [i8; 16] = bytemuck::cast(w.values(j));
-                products += (2 * i32::from(nibble(&w.scales, j)) + 1) * dot_i8(&values, qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let values = [run[0].values(2 * group), run[0].values(2 * group + 1)];
+        let mut levels = [0; 32];
+        for (level, value) in levels.iter_mut().zip(values.as_flattened().as_flattened()) {
+            *level = (value + 43) as u8;
         }
-        0.125 * sum
+        set.load(&levels)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get() * 0.125)
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        let mut scales = [0; 16];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = 2 * nibble(&run[0].scales, j) as i8 + 1;
+        }
+        scales
     }
 }

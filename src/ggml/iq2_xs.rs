@@ -11,11 +11,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_xs::POINTS, values};
 use super::lattice_groups::{Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
-use super::packing::{dot_i8, nibble};
-use super::q8_k::BlockQ8K;
+use super::packing::nibble;
 use super::search::lattice::{self, Lattice, Refit};
 use super::search::{EPSILON, Search};
 
@@ -45,7 +45,9 @@ impl BlockIq2Xs {
     #[inline(always)]
     fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
         let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
+        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else {
+            return Self::zeroed();
+        };
         let cells = groups.map(|group| {
             let (points, signs) = group.map_or(([0; 2], [0; 2]), |g| (g.points, g.signs));
             std::array::from_fn(|k| U16Le::new(points[k] | u16::from(signs[k] & 127) << 9))
@@ -70,7 +72,6 @@ impl Block for BlockIq2Xs {
     const TYPE: GgmlType = GgmlType::IQ2_XS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
     const NEEDS_IMPORTANCE: bool = true;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -94,18 +95,33 @@ impl Block for BlockIq2Xs {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq2Xs {
+    const KIND: Kind = Kind::Unsigned { max: 86, center: 43 };
+    const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (j, qs) in a.qs.as_chunks::<16>().0.iter().enumerate() {
-                let values: [i8; 16] = bytemuck::cast(w.values(j));
-                products += (2 * i32::from(nibble(&w.scales, j)) + 1) * dot_i8(&values, qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let values = [run[0].values(2 * group), run[0].values(2 * group + 1)];
+        let mut levels = [0; 32];
+        for (level, value) in levels.iter_mut().zip(values.as_flattened().as_flattened()) {
+            *level = (value + 43) as u8;
         }
-        0.125 * sum
+        set.load(&levels)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get() * 0.125)
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        let mut scales = [0; 16];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = 2 * nibble(&run[0].scales, j) as i8 + 1;
+        }
+        scales
     }
 }

@@ -11,11 +11,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_s::POINTS, values};
 use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::{dot_i8, nibble};
-use super::q8_k::BlockQ8K;
+use super::packing::nibble;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
 
@@ -90,7 +90,6 @@ impl BlockIq3S {
 impl Block for BlockIq3S {
     const TYPE: GgmlType = GgmlType::IQ3_S;
     const LARGEST: f32 = F16_MAX * 31.0 * 15.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -111,17 +110,22 @@ impl Block for BlockIq3S {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq3S {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (j, qs) in a.qs.as_chunks::<32>().0.iter().enumerate() {
-                products += i32::from(w.scale(j)) * dot_i8(&w.values(j), qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.load(bytemuck::cast_ref(&run[0].values(group)))
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut scales = [0.0; 8];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = f32::from(run[0].scale(j));
         }
-        sum
+        set.mul(set.load_f32(&scales), set.splat(run[0].d.get()))
     }
 }

@@ -11,11 +11,10 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_xxs::POINTS, values};
 use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::dot_i8;
-use super::q8_k::BlockQ8K;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
 
@@ -46,7 +45,9 @@ impl BlockIq3Xxs {
     #[inline(always)]
     fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
         let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else { return Self::zeroed() };
+        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else {
+            return Self::zeroed();
+        };
         Self {
             // The reference's factor, which lessens the error.
             d: F16Le::new(d * 1.0125),
@@ -76,7 +77,6 @@ impl BlockIq3Xxs {
 impl Block for BlockIq3Xxs {
     const TYPE: GgmlType = GgmlType::IQ3_XXS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.5 * 62.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -100,18 +100,22 @@ impl Block for BlockIq3Xxs {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq3Xxs {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (j, qs) in a.qs.as_chunks::<32>().0.iter().enumerate() {
-                let (scale, values) = w.group(j);
-                products += (2 * i32::from(scale) + 1) * dot_i8(&values, qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.load(bytemuck::cast_ref(&run[0].group(group).1))
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut scales = [0.0; 8];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = f32::from(2 * (run[0].rest[j][3] >> 4) + 1);
         }
-        0.25 * sum
+        set.mul(set.load_f32(&scales), set.splat(run[0].d.get() * 0.25))
     }
 }

@@ -7,9 +7,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
-use super::q8_0::BlockQ8_0;
+use super::packing::{pack_nibbles, unpack_nibbles};
 use super::runs::{BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
 
@@ -32,7 +32,6 @@ impl BlockIq4Nl {
 impl Block for BlockIq4Nl {
     const TYPE: GgmlType = GgmlType::IQ4_NL;
     const LARGEST: f32 = F16_MAX * 127.0;
-    type Activation = BlockQ8_0;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -72,13 +71,22 @@ impl Block for BlockIq4Nl {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq4Nl {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            sum += a.d.get() * w.d.get() * dot_i8(&w.values(), &a.qs) as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.lookup(&codebook::VALUES, set.nibbles(&run[group].qs))
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(run) {
+            *half = block.d.bits();
         }
-        sum
+        set.widen(halves)
     }
 }

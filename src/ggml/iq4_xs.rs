@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
-use super::q8_k::BlockQ8K;
+use super::packing::{pack_nibbles, unpack_nibbles};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
@@ -69,7 +69,6 @@ fn groups(x: &[[f32; 256]]) -> &[[f32; 32]] {
 impl Block for BlockIq4Xs {
     const TYPE: GgmlType = GgmlType::IQ4_XS;
     const LARGEST: f32 = F16_MAX * 32.0 * 127.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -112,17 +111,22 @@ impl Block for BlockIq4Xs {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockIq4Xs {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (j, qs) in a.qs.as_chunks::<32>().0.iter().enumerate() {
-                products += w.scale(j) * dot_i8(&w.values(j), qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.lookup(&codebook::VALUES, set.nibbles(&run[0].qs[group]))
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut scales = [0.0; 8];
+        for (j, scale) in scales.iter_mut().enumerate() {
+            *scale = run[0].scale(j) as f32;
         }
-        sum
+        set.mul(set.load_f32(&scales), set.splat(run[0].d.get()))
     }
 }

@@ -74,23 +74,6 @@ impl F32Le {
     }
 }
 
-/// A 16-bit signed integer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct I16Le([u8; 2]);
-
-impl I16Le {
-    #[inline(always)]
-    pub(super) fn new(x: i16) -> Self {
-        Self(x.to_le_bytes())
-    }
-
-    #[inline(always)]
-    pub(super) fn get(self) -> i32 {
-        i32::from(i16::from_le_bytes(self.0))
-    }
-}
-
 /// A 16-bit unsigned integer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]

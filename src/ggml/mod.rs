@@ -1,12 +1,12 @@
-//! Block types of ggml: layouts, quantizers, dequantizers, dot products, and the mixes that choose
+//! Block types of ggml: layouts, quantizers, dequantizers, products, and the mixes that choose
 //! a type per tensor. Knows nothing of files, models or threads.
 
-mod activation;
 mod affine_groups;
 mod arrays;
 mod bfloat16;
 mod block;
 mod blocks32;
+mod dot;
 mod float16;
 mod float32;
 mod grid;
@@ -19,8 +19,6 @@ mod iq3_s;
 mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
-mod kernel;
-mod lanes;
 mod lattice_groups;
 mod le;
 mod mix;
@@ -37,8 +35,6 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
-mod q8_1;
-mod q8_k;
 mod quantize;
 mod rounding;
 mod rules;
@@ -53,8 +49,7 @@ mod tq1_0;
 mod tq2_0;
 mod types;
 
-pub use activation::Activation;
-pub use kernel::Kernel;
+pub use dot::{Inputs, RowKernel, Run, Scratch};
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
     DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block,
@@ -66,10 +61,29 @@ pub use types::{GgmlType, UnknownType};
 /// Evaluates an expression with `$block` standing for the block of `$ty`.
 macro_rules! dispatch {
     ($ty:expr, $block:ident => $body:expr) => {
-        $crate::ggml::dispatch!(@arms $ty, $block, $body,
-            F32 => le::F32Le,
-            F16 => le::F16Le,
-            BF16 => le::Bf16Le,
+        match $ty {
+            $crate::ggml::GgmlType::F32 => {
+                type $block = $crate::ggml::le::F32Le;
+                $body
+            }
+            $crate::ggml::GgmlType::F16 => {
+                type $block = $crate::ggml::le::F16Le;
+                $body
+            }
+            $crate::ggml::GgmlType::BF16 => {
+                type $block = $crate::ggml::le::Bf16Le;
+                $body
+            }
+            ty => $crate::ggml::dispatch_levels!(ty, $block => $body, else { unreachable!("{ty}") }),
+        }
+    };
+}
+use dispatch;
+
+/// [`dispatch`] for the types with levels; `$other` is evaluated for floats.
+macro_rules! dispatch_levels {
+    ($ty:expr, $block:ident => $body:expr, else $other:block) => {
+        $crate::ggml::dispatch_levels!(@arms $ty, $block, $body, $other,
             Q4_0 => q4_0::BlockQ4_0,
             Q4_1 => q4_1::BlockQ4_1,
             Q5_0 => q5_0::BlockQ5_0,
@@ -94,8 +108,12 @@ macro_rules! dispatch {
             TQ2_0 => tq2_0::BlockTq2_0,
         )
     };
-    (@arms $ty:expr, $block:ident, $body:expr, $($variant:ident => $module:ident :: $name:ident,)*) => {
+    (@arms $ty:expr, $block:ident, $body:expr, $other:block,
+        $($variant:ident => $module:ident :: $name:ident,)*) => {
         match $ty {
+            $crate::ggml::GgmlType::F32
+            | $crate::ggml::GgmlType::F16
+            | $crate::ggml::GgmlType::BF16 => $other,
             $($crate::ggml::GgmlType::$variant => {
                 type $block = $crate::ggml::$module::$name;
                 $body
@@ -103,4 +121,4 @@ macro_rules! dispatch {
         }
     };
 }
-use dispatch;
+use dispatch_levels;

@@ -1,4 +1,4 @@
-//! Bits of levels and integer dot products, shared by the formats that lay them out alike.
+//! Bits of levels, shared by the formats that lay them out alike.
 
 /// Nibble `index`, the low one of each byte first.
 #[inline(always)]
@@ -138,16 +138,6 @@ pub(super) fn unpack_bit<const BIT: u32>(bits: &[u8; 32], levels: &mut [u8; 256]
             *level |= (byte >> k & 1) << BIT;
         }
     }
-}
-
-/// Sum of products of as many 8-bit integers.
-#[inline(always)]
-pub(super) fn dot_i8<const N: usize>(a: &[i8; N], b: &[i8; N]) -> i32 {
-    let mut sum = 0;
-    for i in 0..N {
-        sum += i32::from(a[i]) * i32::from(b[i]);
-    }
-    sum
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use super::GgmlType;
 use super::affine_groups::{AffineGroups, Scales};
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, next_level, pack_two_bits, unpack_two_bits};
-use super::q8_k::BlockQ8K;
+use super::packing::{next_level, pack_two_bits, unpack_two_bits};
 use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of group
@@ -57,7 +57,6 @@ impl BlockQ2K {
 impl Block for BlockQ2K {
     const TYPE: GgmlType = GgmlType::Q2_K;
     const LARGEST: f32 = F16_MAX * 15.0 * 3.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -94,21 +93,44 @@ impl Block for BlockQ2K {
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
     }
+}
+
+impl Levels for BlockQ2K {
+    const KIND: Kind = Kind::Unsigned { max: 3, center: 0 };
+    const SUB_SCALES: bool = true;
+    const MINS: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let levels = unpack_two_bits(&w.qs).map(|level| level as i8);
-            let groups = levels.as_chunks::<16>().0.iter().zip(a.qs.as_chunks::<16>().0);
-            let (mut products, mut offsets) = (0, 0);
-            for (j, (levels, qs)) in groups.enumerate() {
-                products += i32::from(w.scales[j] & 15) * dot_i8(levels, qs);
-                offsets += i32::from(w.scales[j] >> 4) * a.sums[j].get();
-            }
-            let (d, dmin) = (a.d.get() * w.d.get(), a.d.get() * w.dmin.get());
-            sum += d * products as f32 - dmin * offsets as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
+        set.field(qs, group as u32 % 4 * 2, 3)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get())
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        let mut scales = [0; 16];
+        for (scale, packed) in scales.iter_mut().zip(run[0].scales) {
+            *scale = (packed & 15) as i8;
         }
-        sum
+        scales
+    }
+
+    #[inline(always)]
+    fn mins(run: &[Self]) -> [i8; 16] {
+        let mut mins = [0; 16];
+        for (min, packed) in mins.iter_mut().zip(run[0].scales) {
+            *min = (packed >> 4) as i8;
+        }
+        mins
+    }
+
+    #[inline(always)]
+    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(-run[0].dmin.get())
     }
 }

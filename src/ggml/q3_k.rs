@@ -9,9 +9,9 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, next_level, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
-use super::q8_k::BlockQ8K;
+use super::packing::{next_level, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search};
@@ -121,7 +121,6 @@ impl BlockQ3K {
 impl Block for BlockQ3K {
     const TYPE: GgmlType = GgmlType::Q3_K;
     const LARGEST: f32 = F16_MAX * 32.0 * 4.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -162,20 +161,27 @@ impl Block for BlockQ3K {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockQ3K {
+    const KIND: Kind = Kind::Unsigned { max: 7, center: 4 };
+    const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let levels = w.levels();
-            let groups = levels.as_chunks::<16>().0.iter().zip(a.qs.as_chunks::<16>().0);
-            let mut products = 0;
-            for ((levels, qs), scale) in groups.zip(unpack_scales(&w.scales)) {
-                products += i32::from(scale) * dot_i8(levels, qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
-        }
-        sum
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
+        let third = set.field(set.load(&run[0].hmask), group as u32, 1);
+        set.or_above(set.field(qs, group as u32 % 4 * 2, 3), third, 2)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get())
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        unpack_scales(&run[0].scales)
     }
 }
 

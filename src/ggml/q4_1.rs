@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{mean_square, weigh_run};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_nibbles, unpack_nibbles};
-use super::q8_1::BlockQ8_1;
+use super::packing::{pack_nibbles, unpack_nibbles};
 use super::rules::{self, inverse};
 use super::runs::{BLOCKS as RUN, runs};
 use super::search::{Affine, AffineSearch, Search, Weights};
@@ -28,7 +28,6 @@ assert_layout!(BlockQ4_1);
 impl Block for BlockQ4_1 {
     const TYPE: GgmlType = GgmlType::Q4_1;
     const LARGEST: f32 = F16_MAX * 16.0;
-    type Activation = BlockQ8_1;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -79,14 +78,37 @@ impl Block for BlockQ4_1 {
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.m.is_finite()
     }
+}
+
+impl Levels for BlockQ4_1 {
+    const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
+    const MINS: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8_1]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let products = dot_i8(&unpack_nibbles(&w.qs).map(|l| l as i8), &a.qs);
-            sum += w.d.get() * a.d.get() * products as f32 + w.m.get() * a.s.get();
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.nibbles(&run[group].qs)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(run) {
+            *half = block.d.bits();
         }
-        sum
+        set.widen(halves)
+    }
+
+    #[inline(always)]
+    fn mins(_: &[Self]) -> [i8; 16] {
+        [1; 16]
+    }
+
+    #[inline(always)]
+    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(run) {
+            *half = block.m.bits();
+        }
+        set.widen(halves)
     }
 }

@@ -9,9 +9,9 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_groups::AffineGroups;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_four_bits, unpack_four_bits};
-use super::q8_k::BlockQ8K;
 use super::search::{Search, Steps};
 use super::super_block::{self, PackedScales, SuperBlock};
 
@@ -50,7 +50,6 @@ impl BlockQ4K {
 impl Block for BlockQ4K {
     const TYPE: GgmlType = GgmlType::Q4_K;
     const LARGEST: f32 = F16_MAX * 63.0 * 15.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -73,14 +72,31 @@ impl Block for BlockQ4K {
     fn is_finite(&self) -> bool {
         self.d.is_finite() && self.dmin.is_finite()
     }
+}
+
+impl Levels for BlockQ4K {
+    const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
+    const MINS: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            sum += super_block::dot(w.d_and_dmin(), &w.scales, &w.levels(), a);
-        }
-        sum
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 2]);
+        set.field(qs, group as u32 % 2 * 4, 15)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        super_block::group_scales(set, run[0].d.get(), &run[0].scales)
+    }
+
+    #[inline(always)]
+    fn mins(run: &[Self]) -> [i8; 16] {
+        super_block::group_mins(&run[0].scales)
+    }
+
+    #[inline(always)]
+    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(-run[0].dmin.get())
     }
 }
 

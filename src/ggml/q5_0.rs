@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{mean_square, weigh_run};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, pack_fifth_bits, pack_nibbles, unpack_five_bits};
-use super::q8_0::BlockQ8_0;
+use super::packing::{pack_fifth_bits, pack_nibbles, unpack_five_bits};
 use super::rules::{self, inverse};
 use super::runs::{BLOCKS as RUN, runs};
 use super::search::Search;
@@ -39,7 +39,6 @@ impl BlockQ5_0 {
 impl Block for BlockQ5_0 {
     const TYPE: GgmlType = GgmlType::Q5_0;
     const LARGEST: f32 = F16_MAX * 16.0;
-    type Activation = BlockQ8_0;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -84,13 +83,23 @@ impl Block for BlockQ5_0 {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockQ5_0 {
+    const KIND: Kind = Kind::Unsigned { max: 31, center: 16 };
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            sum += w.d.get() * a.d.get() * dot_i8(&w.levels(), &a.qs) as f32;
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let Self { qh, qs, .. } = &run[group];
+        set.or_above(set.nibbles(qs), set.spread(u32::from_le_bytes(*qh), 16), 0)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(run) {
+            *half = block.d.bits();
         }
-        sum
+        set.widen(halves)
     }
 }

@@ -9,9 +9,9 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, next_level};
-use super::q8_k::BlockQ8K;
+use super::packing::next_level;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search};
@@ -82,7 +82,6 @@ fn pack(levels: &[u8; 256]) -> ([u8; 128], [u8; 64]) {
 impl Block for BlockQ6K {
     const TYPE: GgmlType = GgmlType::Q6_K;
     const LARGEST: f32 = F16_MAX * 128.0 * 32.0;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -128,20 +127,28 @@ impl Block for BlockQ6K {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockQ6K {
+    const KIND: Kind = Kind::Unsigned { max: 63, center: 32 };
+    const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let levels = w.levels();
-            let groups = levels.as_chunks::<16>().0.iter().zip(a.qs.as_chunks::<16>().0);
-            let mut products = 0;
-            for ((levels, qs), scale) in groups.zip(w.scales) {
-                products += i32::from(scale) * dot_i8(levels, qs);
-            }
-            sum += w.d.get() * a.d.get() * products as f32;
-        }
-        sum
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let (half, part) = (group / 4, group as u32 % 4);
+        let ql = set.load(&run[0].ql.as_chunks::<32>().0[2 * half + group % 2]);
+        let qh = set.load(&run[0].qh.as_chunks::<32>().0[half]);
+        set.or_above(set.field(ql, part / 2 * 4, 15), set.field(qh, 2 * part, 3), 4)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get())
+    }
+
+    #[inline(always)]
+    fn sub_scales(run: &[Self]) -> [i8; 16] {
+        run[0].scales
     }
 }
 

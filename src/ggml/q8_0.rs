@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::rules::{RUN, inverse};
 use super::search::Search;
@@ -23,7 +24,6 @@ assert_layout!(BlockQ8_0);
 impl Block for BlockQ8_0 {
     const TYPE: GgmlType = GgmlType::Q8_0;
     const LARGEST: f32 = F16_MAX * 127.0;
-    type Activation = BlockQ8_0;
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
@@ -52,17 +52,22 @@ impl Block for BlockQ8_0 {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockQ8_0 {
+    const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8_0]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let mut products = 0;
-            for (&q, &x) in w.qs.iter().zip(&a.qs) {
-                products += i32::from(q) * i32::from(x);
-            }
-            sum += products as f32 * (w.d.get() * a.d.get());
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        set.load(bytemuck::cast_ref(&run[group].qs))
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(run) {
+            *half = block.d.bits();
         }
-        sum
+        set.widen(halves)
     }
 }

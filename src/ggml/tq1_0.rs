@@ -8,9 +8,8 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::dot_i8;
-use super::q8_k::BlockQ8K;
 use super::quantize::largest_magnitude;
 use super::search::Search;
 
@@ -66,6 +65,15 @@ fn unpack<const BYTES: usize>(bytes: &[u8; BYTES], values: &mut [i8]) {
     }
 }
 
+/// Digit `n` of every byte, from the highest.
+#[inline(always)]
+fn digit(bytes: &[u8], n: usize, levels: &mut [u8]) {
+    let factor = [1, 3, 9, 27, 81][n];
+    for (level, byte) in levels.iter_mut().zip(bytes) {
+        *level = (u16::from(byte.wrapping_mul(factor)) * 3 >> 8) as u8;
+    }
+}
+
 impl BlockTq1_0 {
     #[inline(always)]
     fn values(&self) -> [i8; 256] {
@@ -82,7 +90,6 @@ impl BlockTq1_0 {
 impl Block for BlockTq1_0 {
     const TYPE: GgmlType = GgmlType::TQ1_0;
     const LARGEST: f32 = F16_MAX;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -110,14 +117,33 @@ impl Block for BlockTq1_0 {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockTq1_0 {
+    const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let products = dot_i8(&w.values(), &a.qs);
-            sum += products as f32 * (w.d.get() * a.d.get());
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let mut levels = [0; 32];
+        let (first, second) = levels.split_at_mut(16);
+        match group {
+            0..5 => digit(&run[0].long, group, &mut levels),
+            5 | 6 => {
+                digit(&run[0].short, 2 * group - 10, first);
+                digit(&run[0].short, 2 * group - 9, second);
+            }
+            _ => {
+                digit(&run[0].short, 4, first);
+                for (n, levels) in second.chunks_exact_mut(4).enumerate() {
+                    digit(&run[0].rest, n, levels);
+                }
+            }
         }
-        sum
+        set.load(&levels)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get())
     }
 }

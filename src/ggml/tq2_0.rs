@@ -7,9 +7,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{dot_i8, next_level, pack_two_bits, unpack_two_bits};
-use super::q8_k::BlockQ8K;
+use super::packing::{next_level, pack_two_bits, unpack_two_bits};
 use super::search::Search;
 use super::tq1_0::ternary;
 
@@ -32,7 +32,6 @@ impl BlockTq2_0 {
 impl Block for BlockTq2_0 {
     const TYPE: GgmlType = GgmlType::TQ2_0;
     const LARGEST: f32 = F16_MAX;
-    type Activation = BlockQ8K;
 
     #[inline(always)]
     fn quantize_row<S: Search>(
@@ -66,14 +65,19 @@ impl Block for BlockTq2_0 {
     fn is_finite(&self) -> bool {
         self.d.is_finite()
     }
+}
+
+impl Levels for BlockTq2_0 {
+    const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
-    fn dot(row: &[Self], activations: &[BlockQ8K]) -> f32 {
-        let mut sum = 0.0;
-        for (w, a) in row.iter().zip(activations) {
-            let products = dot_i8(&w.values(), &a.qs);
-            sum += products as f32 * (w.d.get() * a.d.get());
-        }
-        sum
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
+        set.field(qs, group as u32 % 4 * 2, 3)
+    }
+
+    #[inline(always)]
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+        set.splat(run[0].d.get())
     }
 }

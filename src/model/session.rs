@@ -78,20 +78,18 @@ impl<'m> Session<'m> {
         };
         self.logits.resize(wanted * vocab, 0.0);
         let Session { model, state, logits, position, .. } = self;
-        model.pool.run(|| {
-            let mut first_wanted = tokens.len() - wanted;
-            let mut rows = logits.as_mut_slice();
-            for chunk in tokens.chunks(CHUNK) {
-                let skipped = first_wanted.min(chunk.len());
-                first_wanted -= skipped;
-                let (out, rest) = rows.split_at_mut((chunk.len() - skipped) * vocab);
-                rows = rest;
-                let Network::GptOss(network) = &model.network;
-                let State::GptOss(state) = state;
-                network.forward(&model.pool, state, chunk, *position, out);
-                *position += chunk.len();
-            }
-        });
+        let mut first_wanted = tokens.len() - wanted;
+        let mut rows = logits.as_mut_slice();
+        for chunk in tokens.chunks(CHUNK) {
+            let skipped = first_wanted.min(chunk.len());
+            first_wanted -= skipped;
+            let (out, rest) = rows.split_at_mut((chunk.len() - skipped) * vocab);
+            rows = rest;
+            let Network::GptOss(network) = &model.network;
+            let State::GptOss(state) = state;
+            network.forward(&model.pool, state, chunk, *position, out);
+            *position += chunk.len();
+        }
         Ok(&self.logits)
     }
 
@@ -112,7 +110,9 @@ impl<'m> Session<'m> {
     /// [`ModelError::NotFinite`] if one of them is infinite or no number.
     pub fn check_finite(&self) -> Result<(), ModelError> {
         let vocab = self.model.vocab_size();
-        let Some(at) = self.logits.iter().position(|l| !l.is_finite()) else { return Ok(()) };
+        let Some(at) = self.logits.iter().position(|l| !l.is_finite()) else {
+            return Ok(());
+        };
         // The last row belongs to the last token read.
         let rows_after = (self.logits.len() - 1) / vocab - at / vocab;
         Err(ModelError::NotFinite {

@@ -1,11 +1,12 @@
 //! Rows of f32 weights times rows of f32 activations, tile by tile.
 
-use super::TILE_ROWS;
 use crate::compute::Activations;
 #[cfg(target_arch = "x86_64")]
 use crate::compute::lanes;
 use crate::compute::lanes::{Lanes, Portable, dot_tile};
 
+/// Rows of weights multiplied together.
+pub const TILE_ROWS: usize = 4;
 /// Activation rows of a tile; with [`TILE_ROWS`] rows of weights, eight vectors of sums.
 const TILE_TOKENS: usize = 2;
 

@@ -28,6 +28,10 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_arch = "x86_64")]
+pub(in crate::ggml) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::ggml) use avx512::Avx512;
 pub use instruction_set::InstructionSet;
 pub(in crate::ggml) use instruction_set::Work;
 #[cfg(test)]

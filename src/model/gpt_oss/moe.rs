@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::{Activations, Product, ThreadPool, multiply};
+use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply};
 use crate::model::loader::Loader;
 
 use super::Config;
@@ -111,7 +111,7 @@ impl Experts<'_> {
 
         let mut products = self.products(&self.layer.gate, routing, &routing.tokens, width, gate);
         products.extend(self.products(&self.layer.up, routing, &routing.tokens, width, up));
-        multiply(self.pool, self.exact, input, &mut products);
+        multiply(self.pool, self.exact, input, &products);
 
         let rows = TASK_ELEMENTS / width + 1;
         self.pool.for_rows(inner.reset(routing.len(), width), width, rows, |visit, out| {
@@ -121,8 +121,8 @@ impl Experts<'_> {
             }
         });
 
-        let mut products = self.products(&self.layer.down, routing, visits, hidden, down);
-        multiply(self.pool, self.exact, inner, &mut products);
+        let products = self.products(&self.layer.down, routing, visits, hidden, down);
+        multiply(self.pool, self.exact, inner, &products);
 
         for (row, chosen) in
             residual.chunks_exact_mut(hidden).zip(routing.chosen.chunks_exact(experts_used))
@@ -156,7 +156,7 @@ impl Experts<'_> {
                     matrix: matrix.slice(range.clone()),
                     bias: Some(&linear.bias[range]),
                     inputs: &inputs[visits],
-                    out: part,
+                    out: SharedSlice::new(part),
                 });
             }
         }

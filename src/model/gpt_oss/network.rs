@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::compute::{Activations, Product, ThreadPool, multiply, rms_norm};
+use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply, rms_norm};
 use crate::gguf::TensorSource;
 use crate::model::ModelError;
 use crate::model::kv_cache::{LayerCache, layer_bytes};
@@ -109,8 +109,9 @@ impl Network {
             self.norm(pool, last, &self.weights.output_norm, &mut state.normed);
             let inputs: Vec<u32> = (0..rows as u32).collect();
             let matrix = self.loader.view(&self.weights.output);
-            let product = Product { matrix, bias: None, inputs: &inputs, out: logits };
-            multiply(pool, state.exact, &mut state.normed, &mut [product]);
+            let product =
+                Product { matrix, bias: None, inputs: &inputs, out: SharedSlice::new(logits) };
+            multiply(pool, state.exact, &mut state.normed, &[product]);
         }
     }
 
@@ -134,7 +135,7 @@ impl Network {
             pool,
             state.exact,
             &mut state.normed,
-            &mut [
+            &[
                 self.product(&layer.query, &inputs, &mut state.queries),
                 self.product(&layer.key, &inputs, &mut state.keys),
                 self.product(&layer.value, &inputs, &mut state.values),
@@ -160,7 +161,7 @@ impl Network {
         attention.run(pool, &state.queries, state.attended.reset(tokens, heads * head_dim));
         state.projected.resize(tokens * hidden, 0.0);
         let product = self.product(&layer.attention_output, &inputs, &mut state.projected);
-        multiply(pool, state.exact, &mut state.attended, &mut [product]);
+        multiply(pool, state.exact, &mut state.attended, &[product]);
         for (s, p) in state.stream.iter_mut().zip(&state.projected) {
             *s += p;
         }
@@ -173,7 +174,7 @@ impl Network {
         let inputs: Vec<u32> = (0..tokens as u32).collect();
         state.router.resize(tokens * experts, 0.0);
         let product = self.product(&layer.router, &inputs, &mut state.router);
-        multiply(pool, state.exact, &mut state.normed, &mut [product]);
+        multiply(pool, state.exact, &mut state.normed, &[product]);
         let routing = Routing::from_logits(&state.router, experts, experts_used);
         let all =
             Experts { config: &self.config, layer, loader: &self.loader, pool, exact: state.exact };
@@ -197,6 +198,6 @@ impl Network {
         out: &'a mut [f32],
     ) -> Product<'a> {
         let matrix = self.loader.view(&linear.weight);
-        Product { matrix, bias: Some(&linear.bias), inputs, out }
+        Product { matrix, bias: Some(&linear.bias), inputs, out: SharedSlice::new(out) }
     }
 }

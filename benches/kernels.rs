@@ -1,0 +1,86 @@
+//! How fast one thread multiplies each type of weights with activations: single rows from memory
+//! and from cache, as in decoding, and tiles with many tokens, as in reading a prompt.
+//!
+//! `cargo bench --bench kernels [-- TYPE...]` prints JSON lines: `gb_per_s` of weights read, and
+//! `gmac_per_s`, 10^9 products. Each is the best of several repetitions.
+
+use std::time::{Duration, Instant};
+
+use qrun::ggml::{self, GgmlType, Inputs, RowKernel, Run, Scratch};
+
+const COLUMNS: usize = 4096;
+/// Rows that fit the second-level cache, and rows that no cache holds.
+const ROWS: [usize; 2] = [64, 32768];
+const TOKENS: usize = 64;
+const TIME: Duration = Duration::from_millis(600);
+
+fn main() {
+    let wanted: Vec<GgmlType> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .map(|a| a.parse().unwrap_or_else(|e| panic!("{e}")))
+        .collect();
+    for &ty in GgmlType::ALL {
+        if !wanted.is_empty() && !wanted.contains(&ty) {
+            continue;
+        }
+        if let Some(kernel) = RowKernel::new(ty) {
+            measure(ty, &kernel);
+        }
+    }
+}
+
+fn measure(ty: GgmlType, kernel: &RowKernel) {
+    let few: Vec<f32> = (0..64 * COLUMNS as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0)
+        .collect();
+    let row_bytes = ty.row_bytes(COLUMNS).expect("whole blocks");
+    let mut bytes = vec![0; ROWS[1] * row_bytes];
+    let importance = vec![1.0; COLUMNS];
+    let (first, rest) = bytes.split_at_mut(64 * row_bytes);
+    ggml::quantize(ty, &few, COLUMNS, Some(&importance), first).expect("finite weights");
+    rest.chunks_mut(first.len()).for_each(|part| part.copy_from_slice(first));
+
+    let stride = Run::count(COLUMNS);
+    let mut runs = vec![Run::ZERO; TOKENS * stride];
+    for (runs, row) in runs.chunks_mut(stride).zip(few.chunks(COLUMNS)) {
+        Run::quantize(row, runs);
+    }
+    let mut out = vec![0.0; ROWS[1]];
+    let mut line = format!("{{\"type\": \"{ty}\"");
+    for (rows, name) in ROWS.into_iter().zip(["cache", "memory"]) {
+        let seconds = best(|| {
+            kernel.dot_rows(&bytes[..rows * row_bytes], &runs[..stride], &mut out[..rows]);
+        });
+        let weights = (rows * COLUMNS) as f64;
+        line += &format!(
+            ", \"row_{name}_gb_per_s\": {:.2}, \"row_{name}_gmac_per_s\": {:.2}",
+            (rows * row_bytes) as f64 / seconds / 1e9,
+            weights / seconds / 1e9,
+        );
+    }
+    let tile = kernel.tile_rows();
+    let mut scratch = Scratch::default();
+    for tokens in [4, TOKENS] {
+        let numbers: Vec<u32> = (0..tokens as u32).collect();
+        let inputs = Inputs { runs: &runs, stride, numbers: &numbers };
+        let out = &mut out[..tile * tokens];
+        let seconds =
+            best(|| kernel.multiply(&bytes[..tile * row_bytes], inputs, &mut scratch, out));
+        let products = (tile * COLUMNS * tokens) as f64;
+        line += &format!(", \"tile_{tokens}_gmac_per_s\": {:.2}", products / seconds / 1e9);
+    }
+    println!("{line}}}");
+}
+
+/// Seconds of the fastest call.
+fn best(mut work: impl FnMut()) -> f64 {
+    work();
+    let (begin, mut best) = (Instant::now(), f64::MAX);
+    while begin.elapsed() < TIME {
+        let start = Instant::now();
+        work();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}

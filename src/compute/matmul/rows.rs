@@ -1,0 +1,133 @@
+//! Some rows of a product, on one thread.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::compute::Activations;
+use crate::ggml::{Inputs, RowKernel, Scratch};
+
+use super::{Matrix, Product, float};
+
+/// Tokens from which on unpacking a tile of rows costs less than it saves.
+const TILE_TOKENS: usize = 4;
+/// Rows that stay in a cache while a few tokens read them.
+const FEW_ROWS: usize = 8;
+
+/// In which form weights and activations are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As 8-bit integers.
+    Quantized,
+    /// As single-precision floats.
+    Floats,
+}
+
+impl Form {
+    pub fn of(matrix: &Matrix<'_>, exact: bool) -> Self {
+        if exact || matrix.kernel().is_none() { Form::Floats } else { Form::Quantized }
+    }
+}
+
+/// What a thread keeps from one task to the next.
+#[derive(Default)]
+struct Kept {
+    tile: Scratch,
+    products: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+impl Product<'_> {
+    /// Computes the results of some of the matrix's rows. No two tasks have a row in common.
+    pub(super) fn multiply_rows(&self, rows: Range<usize>, form: Form, activations: &Activations) {
+        KEPT.with_borrow_mut(|kept| match (form, self.matrix.kernel()) {
+            (Form::Quantized, Some(kernel)) => {
+                let tile = kernel.tile_rows();
+                let mut rest = rows;
+                if self.inputs.len() >= TILE_TOKENS {
+                    while rest.len() >= tile {
+                        self.tile(rest.start..rest.start + tile, &kernel, activations, kept);
+                        rest.start += tile;
+                    }
+                }
+                self.single_rows(rest, &kernel, activations);
+            }
+            _ => self.float_rows(rows, activations, &mut kept.weights),
+        });
+    }
+
+    fn tile(
+        &self,
+        rows: Range<usize>,
+        kernel: &RowKernel,
+        activations: &Activations,
+        kept: &mut Kept,
+    ) {
+        let (runs, stride) = (activations.runs(), activations.stride());
+        let inputs = Inputs { runs, stride, numbers: self.inputs };
+        kept.products.resize(rows.len() * self.inputs.len(), 0.0);
+        kernel.multiply(
+            self.matrix.bytes(rows.clone()),
+            inputs,
+            &mut kept.tile,
+            &mut kept.products,
+        );
+        for (token, products) in kept.products.chunks_exact(rows.len()).enumerate() {
+            self.put(rows.start, token, products);
+        }
+    }
+
+    fn single_rows(&self, rows: Range<usize>, kernel: &RowKernel, activations: &Activations) {
+        let stride = activations.stride();
+        let mut start = rows.start;
+        while start < rows.end {
+            let few = start..rows.end.min(start + FEW_ROWS);
+            let mut products = [0.0; FEW_ROWS];
+            let products = &mut products[..few.len()];
+            for (token, &input) in self.inputs.iter().enumerate() {
+                let runs = &activations.runs()[input as usize * stride..][..stride];
+                kernel.dot_rows(self.matrix.bytes(few.clone()), runs, products);
+                self.put(few.start, token, products);
+            }
+            start = few.end;
+        }
+    }
+
+    fn float_rows(&self, rows: Range<usize>, activations: &Activations, scratch: &mut Vec<f32>) {
+        let columns = self.matrix.columns();
+        let mut start = rows.start;
+        while start < rows.end {
+            let few = start..rows.end.min(start + float::TILE_ROWS);
+            let weights = match self.matrix.floats(few.clone()) {
+                Some(weights) => weights,
+                None => {
+                    scratch.resize(few.len() * columns, 0.0);
+                    self.matrix.rows_f32(few.clone(), scratch);
+                    &*scratch
+                }
+            };
+            float::multiply(weights, columns, self.inputs, activations, |row, token, sum| {
+                self.put(few.start + row, token, &[sum]);
+            });
+            start = few.end;
+        }
+    }
+
+    /// Stores products of consecutive rows with one token.
+    #[inline(always)]
+    fn put(&self, row: usize, token: usize, products: &[f32]) {
+        // SAFETY: the elements belong to these rows, and a row belongs to one task.
+        let out = unsafe { self.out.slice_mut(token * self.matrix.rows() + row, products.len()) };
+        match self.bias {
+            None => out.copy_from_slice(products),
+            Some(bias) => {
+                for ((out, product), bias) in out.iter_mut().zip(products).zip(&bias[row..]) {
+                    *out = product + bias;
+                }
+            }
+        }
+    }
+}

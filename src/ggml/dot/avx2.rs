@@ -1,0 +1,347 @@
+//! Products with AVX2.
+
+use std::arch::x86_64::*;
+
+use super::{Inputs, Kind, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use crate::ggml::simd::Avx2;
+
+/// The kernel of a type, where the processor has AVX2.
+pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
+    Avx2::detect()?;
+    Some(RowKernel {
+        dot_rows: |rows, run, out| {
+            let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
+            // SAFETY: `set` proves that the processor has the features.
+            unsafe { dot_rows::<B>(set, rows, run, out) }
+        },
+        multiply: |rows, inputs, scratch, out| {
+            let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
+            // SAFETY: as above.
+            unsafe { multiply::<B>(set, rows, inputs, scratch, out) }
+        },
+        tile_rows: tile::rows::<Avx2>(),
+    })
+}
+
+/// # Safety
+/// The processor must have these features.
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn dot_rows<B: Levels>(set: Avx2, rows: &[u8], run: &[Run], out: &mut [f32]) {
+    row::dot_rows::<_, B>(set, rows, run, out);
+}
+
+/// # Safety
+/// The processor must have these features.
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn multiply<B: Levels>(
+    set: Avx2,
+    rows: &[u8],
+    inputs: Inputs<'_>,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    tile::multiply::<_, B>(set, rows, inputs, scratch, out);
+}
+
+/// Sums of four products each, in lanes; the products of levels and activations are added in
+/// pairs of 16 bits, which no kind of level exceeds.
+#[inline(always)]
+fn fours(set: Avx2, kind: Kind, levels: __m256i, activations: &[i8; 32], by: __m256i) -> __m256i {
+    let _ = set;
+    // SAFETY: `set` proves that the processor has AVX2; loads need no alignment.
+    unsafe {
+        let a = _mm256_loadu_si256(activations.as_ptr().cast());
+        _mm256_madd_epi16(pairs(set, kind, levels, a), by)
+    }
+}
+
+/// Sums of two products each, in 16 bits.
+#[inline(always)]
+fn pairs(_: Avx2, kind: Kind, levels: __m256i, activations: __m256i) -> __m256i {
+    // SAFETY: the argument proves that the processor has AVX2.
+    unsafe {
+        match kind {
+            Kind::Unsigned { .. } => _mm256_maddubs_epi16(levels, activations),
+            Kind::Signed => {
+                _mm256_maddubs_epi16(_mm256_abs_epi8(levels), _mm256_sign_epi8(activations, levels))
+            }
+        }
+    }
+}
+
+/// From sums over lanes of two groups to one vector with sums of twice as many products, pairs of
+/// lanes of the first and the second group in turn.
+#[inline(always)]
+fn join(_: Avx2, fits: bool, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the argument proves that the processor has AVX2.
+    unsafe {
+        if fits {
+            // Two instructions where the sum over pairs takes three.
+            _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1))
+        } else {
+            _mm256_hadd_epi32(a, b)
+        }
+    }
+}
+
+/// Eight vectors of sums of four products to the sums of all their lanes.
+#[inline(always)]
+pub(super) fn total(set: Avx2, fits: impl Fn(u32) -> bool, fours: [__m256i; 8]) -> __m256i {
+    let [a, b, c, d, e, f, g, h] = fours;
+    let (ab, cd) = (join(set, fits(4), a, b), join(set, fits(4), c, d));
+    let (ef, gh) = (join(set, fits(4), e, f), join(set, fits(4), g, h));
+    let (low, high) = (join(set, fits(8), ab, cd), join(set, fits(8), ef, gh));
+    // SAFETY: `set` proves that the processor has AVX2.
+    unsafe {
+        _mm256_add_epi32(
+            _mm256_permute2x128_si256::<0x20>(low, high),
+            _mm256_permute2x128_si256::<0x31>(low, high),
+        )
+    }
+}
+
+/// The sub-scales of a group as 16 bits for each pair of products.
+#[inline(always)]
+fn sub_scales(_: Avx2, scales: [i8; 16]) -> [__m256i; 8] {
+    // SAFETY: the argument proves that the processor has AVX2; the load needs no alignment.
+    unsafe {
+        let scales = _mm_loadu_si128(scales.as_ptr().cast());
+        // The first halves' to the lower 64 bits, the second halves' to the upper.
+        let by_half = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        let wide = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, by_half));
+        let mut groups = [wide; 8];
+        for (g, group) in groups.iter_mut().enumerate() {
+            let index = _mm256_set1_epi16((2 * g + 1 << 8 | 2 * g) as i16);
+            *group = _mm256_shuffle_epi8(wide, index);
+        }
+        groups
+    }
+}
+
+impl Avx2 {
+    #[inline(always)]
+    pub(super) fn dot_groups_by<B: Levels>(
+        self,
+        run: &[B],
+        groups: usize,
+        activations: &Run,
+        four: impl Fn(__m256i, &[i8; 32]) -> __m256i,
+    ) -> __m256i {
+        // SAFETY: `self` proves that the processor has AVX2.
+        let mut sums = unsafe { [_mm256_setzero_si256(); 8] };
+        if B::SUB_SCALES {
+            let scales = sub_scales(self, B::sub_scales(run));
+            for g in 0..8 {
+                if g >= groups {
+                    break;
+                }
+                let levels = B::levels(self, run, g);
+                sums[g] = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
+            }
+            total(self, |_| false, sums)
+        } else {
+            for g in 0..8 {
+                if g >= groups {
+                    break;
+                }
+                sums[g] = four(B::levels(self, run, g), &activations.levels[g]);
+            }
+            total(self, |products| B::KIND.fits(products), sums)
+        }
+    }
+}
+
+/// A method of one instruction.
+macro_rules! instruction {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $ty),*) -> Self::$result {
+                // SAFETY: `self` proves that the processor has the instruction; loads need no
+                // alignment, and arrays have the size of a vector.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+pub(super) use instruction;
+
+impl Set for Avx2 {
+    type Bytes = __m256i;
+    type I32 = __m256i;
+    type F32 = __m256;
+    const ROWS: usize = 8;
+    type WideI32 = __m256i;
+    type WideF32 = __m256;
+    const UNSIGNED_TILES: bool = false;
+
+    instruction! {
+        load(from: &[u8; 32]) -> Bytes = _mm256_loadu_si256(from.as_ptr().cast());
+        nibbles(from: &[u8; 16]) -> Bytes = {
+            let both = _mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast()));
+            let shifted = _mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(15))
+        };
+        field(bytes: __m256i, shift: u32, mask: u8) -> Bytes = {
+            let shifted = _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(mask as i8))
+        };
+        or_above(a: __m256i, b: __m256i, shift: u32) -> Bytes =
+            _mm256_or_si256(a, _mm256_sll_epi16(b, _mm_cvtsi32_si128(shift as i32)));
+        lookup(table: &[i8; 16], bytes: __m256i) -> Bytes = {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, bytes)
+        };
+        flip(bytes: __m256i) -> Bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8(i8::MIN));
+        spread(bits: u32, value: u8) -> Bytes = {
+            let index = _mm256_setr_epi64x(
+                0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303,
+            );
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), index);
+            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+            _mm256_and_si256(set, _mm256_set1_epi8(value as i8))
+        };
+        weigh_sums(weights: &[i16; 16], activations: &Run) -> I32 = _mm256_madd_epi16(
+            _mm256_loadu_si256(weights.as_ptr().cast()),
+            _mm256_loadu_si256(activations.sums.as_ptr().cast()),
+        );
+        splat(x: f32) -> F32 = _mm256_set1_ps(x);
+        load_f32(from: &[f32; 8]) -> F32 = _mm256_loadu_ps(from.as_ptr());
+        widen(halves: [u16; 8]) -> F32 = _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()));
+        sub_i32(a: __m256i, b: __m256i) -> I32 = _mm256_sub_epi32(a, b);
+        to_f32(x: __m256i) -> F32 = _mm256_cvtepi32_ps(x);
+        mul(a: __m256, b: __m256) -> F32 = _mm256_mul_ps(a, b);
+        fused(a: __m256, b: __m256, c: __m256) -> F32 = _mm256_fmadd_ps(a, b, c);
+        wide_load(from: &[u32]) -> WideI32 =
+            _mm256_loadu_si256(from.first_chunk::<8>().expect("eight lanes").as_ptr().cast());
+        wide_zero() -> WideF32 = _mm256_setzero_ps();
+        wide_floats(bits: __m256i) -> WideF32 = _mm256_castsi256_ps(bits);
+        wide_splat(x: f32) -> WideF32 = _mm256_set1_ps(x);
+        wide_pair(pair: [i16; 2]) -> WideI32 = _mm256_set1_epi32(bytemuck::cast(pair));
+        wide_add_pairs(a: __m256i, b: __m256i, c: __m256i) -> WideI32 =
+            _mm256_add_epi32(a, _mm256_madd_epi16(b, c));
+        wide_to_f32(x: __m256i) -> WideF32 = _mm256_cvtepi32_ps(x);
+        wide_add(a: __m256, b: __m256) -> WideF32 = _mm256_add_ps(a, b);
+        wide_mul(a: __m256, b: __m256) -> WideF32 = _mm256_mul_ps(a, b);
+        wide_fused(a: __m256, b: __m256, c: __m256) -> WideF32 = _mm256_fmadd_ps(a, b, c);
+    }
+
+    #[inline(always)]
+    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
+        // SAFETY: `self` proves that the processor has AVX2.
+        let ones = unsafe { _mm256_set1_epi16(1) };
+        self.dot_groups_by(run, groups, activations, |levels, a| {
+            fours(self, B::KIND, levels, a, ones)
+        })
+    }
+
+    #[inline(always)]
+    fn store_f32(self, x: __m256, to: &mut [f32; 8]) {
+        // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn wide_store(self, x: __m256, to: &mut [f32]) {
+        self.store_f32(x, to.first_chunk_mut().expect("eight lanes"));
+    }
+
+    #[inline(always)]
+    fn interleave(self, rows: [__m256i; 8], to: &mut [u32]) {
+        for (q, column) in transpose(self, rows).into_iter().enumerate() {
+            let to: &mut [u32; 8] = to[q * Self::ROWS..].first_chunk_mut().expect("eight lanes");
+            // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_group<B: Levels, const T: usize>(
+        self,
+        levels: [&[u32]; 2],
+        sub_scales: [&[u32]; 2],
+        activations: [&[i8; 32]; T],
+    ) -> [[__m256i; T]; 2] {
+        // Vectors whose products are added as 16 bits.
+        let steps = match (B::KIND.fits(16), B::KIND.fits(8), B::KIND.fits(4)) {
+            (true, ..) if !B::SUB_SCALES => 8,
+            (_, true, _) => 4,
+            (_, _, true) => 2,
+            _ => 1,
+        };
+        // SAFETY: `self` proves that the processor has AVX2; loads need no alignment, and are of
+        // arrays of the size of a vector.
+        unsafe {
+            let mut total = [[_mm256_setzero_si256(); T]; 2];
+            let mut start = 0;
+            while start < 8 {
+                let mut sums = [[_mm256_setzero_si256(); T]; 2];
+                for q in start..start + steps {
+                    let w = [
+                        self.wide_load(&levels[0][8 * q..8 * q + 8]),
+                        self.wide_load(&levels[1][8 * q..8 * q + 8]),
+                    ];
+                    for t in 0..T {
+                        let quad: &[i8; 4] = activations[t][4 * q..].first_chunk().expect("four");
+                        let a = _mm256_set1_epi32(i32::from_le_bytes(bytemuck::cast(*quad)));
+                        for half in 0..2 {
+                            let products = pairs(self, B::KIND, w[half], a);
+                            sums[half][t] = _mm256_add_epi16(sums[half][t], products);
+                        }
+                    }
+                }
+                for half in 0..2 {
+                    let by = if B::SUB_SCALES {
+                        self.wide_load(&sub_scales[half][start / 4 * 8..][..8])
+                    } else {
+                        _mm256_set1_epi16(1)
+                    };
+                    for t in 0..T {
+                        let sum = _mm256_madd_epi16(sums[half][t], by);
+                        total[half][t] = _mm256_add_epi32(total[half][t], sum);
+                    }
+                }
+                start += steps;
+            }
+            total
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: &[u8]) {
+        // SAFETY: a prefetch faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().cast()) }
+    }
+}
+
+/// Eight rows of eight lanes to eight columns.
+#[inline(always)]
+pub(super) fn transpose(_: Avx2, rows: [__m256i; 8]) -> [__m256i; 8] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    // SAFETY: the argument proves that the processor has AVX2.
+    unsafe {
+        let (ab0, ab1) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let (cd0, cd1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+        let (ef0, ef1) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
+        let (gh0, gh1) = (_mm256_unpacklo_epi32(g, h), _mm256_unpackhi_epi32(g, h));
+        let upper = [
+            _mm256_unpacklo_epi64(ab0, cd0),
+            _mm256_unpackhi_epi64(ab0, cd0),
+            _mm256_unpacklo_epi64(ab1, cd1),
+            _mm256_unpackhi_epi64(ab1, cd1),
+        ];
+        let lower = [
+            _mm256_unpacklo_epi64(ef0, gh0),
+            _mm256_unpackhi_epi64(ef0, gh0),
+            _mm256_unpacklo_epi64(ef1, gh1),
+            _mm256_unpackhi_epi64(ef1, gh1),
+        ];
+        let mut columns = [a; 8];
+        for i in 0..4 {
+            columns[i] = _mm256_permute2x128_si256::<0x20>(upper[i], lower[i]);
+            columns[i + 4] = _mm256_permute2x128_si256::<0x31>(upper[i], lower[i]);
+        }
+        columns
+    }
+}

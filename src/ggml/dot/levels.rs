@@ -1,0 +1,69 @@
+//! What the products need to know of a block type.
+
+use crate::ggml::block::Block;
+
+use super::Set;
+
+/// How the byte of a level is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ggml) enum Kind {
+    /// From 0 to `max`, which is at most 128; `center` stands for zero.
+    Unsigned { max: u8, center: u8 },
+    /// From -128 to 127.
+    Signed,
+}
+
+/// A block whose weights are `scale * sub_scale * (level - center) + offset * min`.
+///
+/// A *run* is a slice of the blocks of 256 columns: one super-block, or eight blocks of 32. Its
+/// eight groups have 32 columns each.
+pub(in crate::ggml) trait Levels: Block {
+    /// How levels are to be read.
+    const KIND: Kind;
+    /// Whether there are sub-scales, for 16 columns each; not with signed levels.
+    const SUB_SCALES: bool = false;
+    /// Whether there are minimums.
+    const MINS: bool = false;
+
+    /// The levels of one group.
+    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes;
+
+    /// The scales of the groups.
+    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32;
+
+    /// The sub-scales of 16 columns each.
+    #[inline(always)]
+    fn sub_scales(_: &[Self]) -> [i8; 16] {
+        [1; 16]
+    }
+
+    /// The minimums of 16 columns each.
+    #[inline(always)]
+    fn mins(_: &[Self]) -> [i8; 16] {
+        [0; 16]
+    }
+
+    /// What a minimum of one adds to the weights of each group.
+    #[inline(always)]
+    fn offsets<S: Set>(set: S, _: &[Self]) -> S::F32 {
+        set.splat(0.0)
+    }
+}
+
+impl Kind {
+    /// The level that stands for zero.
+    pub(super) const fn center(self) -> i16 {
+        match self {
+            Kind::Unsigned { center, .. } => center as i16,
+            Kind::Signed => 0,
+        }
+    }
+
+    /// Whether sums of `products` products of a level and an activation fit into 16 bits.
+    pub(super) const fn fits(self, products: u32) -> bool {
+        match self {
+            Kind::Unsigned { max, .. } => products * 127 * max as u32 <= i16::MAX as u32,
+            Kind::Signed => products <= 2,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Products in plain Rust, for any processor; and the oracle of the other sets.
+
+use super::{Levels, Run, Set};
+use crate::ggml::rounding::widen_f16;
+
+/// No instructions but the target's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portable;
+
+/// Lane by lane.
+#[inline(always)]
+fn each<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
+    let mut out = [T::default(); N];
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = f(i);
+    }
+    out
+}
+
+impl Set for Portable {
+    type Bytes = [u8; 32];
+    type I32 = [i32; 8];
+    type F32 = [f32; 8];
+    const ROWS: usize = 8;
+    type WideI32 = [u32; 8];
+    type WideF32 = [f32; 8];
+    const UNSIGNED_TILES: bool = false;
+
+    fn load(self, from: &[u8; 32]) -> [u8; 32] {
+        *from
+    }
+
+    fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
+        each(|i| from[i % 16] >> (i / 16 * 4) & 15)
+    }
+
+    fn field(self, bytes: [u8; 32], shift: u32, mask: u8) -> [u8; 32] {
+        each(|i| bytes[i] >> shift & mask)
+    }
+
+    fn or_above(self, a: [u8; 32], b: [u8; 32], shift: u32) -> [u8; 32] {
+        each(|i| a[i] | b[i] << shift)
+    }
+
+    fn lookup(self, table: &[i8; 16], bytes: [u8; 32]) -> [u8; 32] {
+        each(|i| table[usize::from(bytes[i] & 15)] as u8)
+    }
+
+    fn flip(self, bytes: [u8; 32]) -> [u8; 32] {
+        each(|i| bytes[i] ^ 0x80)
+    }
+
+    fn spread(self, bits: u32, value: u8) -> [u8; 32] {
+        each(|i| if bits >> i & 1 == 1 { value } else { 0 })
+    }
+
+    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> [i32; 8] {
+        let sub_scales = B::sub_scales(run);
+        each(|g| {
+            if g >= groups {
+                return 0;
+            }
+            let levels = B::levels(self, run, g);
+            let mut sum = 0;
+            for (i, &a) in activations.levels[g].iter().enumerate() {
+                let scale = if B::SUB_SCALES { sub_scales[2 * g + i / 16] } else { 1 };
+                sum += level::<B>(levels[i]) * i32::from(a) * i32::from(scale);
+            }
+            sum
+        })
+    }
+
+    fn weigh_sums(self, weights: &[i16; 16], activations: &Run) -> [i32; 8] {
+        let product = |i: usize| i32::from(weights[i]) * i32::from(activations.sums[i]);
+        each(|g| product(2 * g) + product(2 * g + 1))
+    }
+
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+
+    fn load_f32(self, from: &[f32; 8]) -> [f32; 8] {
+        *from
+    }
+
+    fn store_f32(self, x: [f32; 8], to: &mut [f32; 8]) {
+        *to = x;
+    }
+
+    fn widen(self, halves: [u16; 8]) -> [f32; 8] {
+        each(|i| widen_f16(halves[i]))
+    }
+
+    fn sub_i32(self, a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+        each(|i| a[i] - b[i])
+    }
+
+    fn to_f32(self, x: [i32; 8]) -> [f32; 8] {
+        each(|i| x[i] as f32)
+    }
+
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        each(|i| a[i] * b[i])
+    }
+
+    fn fused(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        each(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    fn interleave(self, rows: [[u8; 32]; 8], to: &mut [u32]) {
+        for (r, row) in rows.iter().enumerate() {
+            for (q, quad) in row.as_chunks::<4>().0.iter().enumerate() {
+                to[q * Self::ROWS + r] = u32::from_le_bytes(*quad);
+            }
+        }
+    }
+
+    fn multiply_group<B: Levels, const T: usize>(
+        self,
+        levels: [&[u32]; 2],
+        sub_scales: [&[u32]; 2],
+        activations: [&[i8; 32]; T],
+    ) -> [[[u32; 8]; T]; 2] {
+        let mut sums = [[[0; 8]; T]; 2];
+        for (half, sums) in sums.iter_mut().enumerate() {
+            for (a, sums) in activations.iter().zip(sums) {
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    let mut total = 0;
+                    for (i, &a) in a.iter().enumerate() {
+                        let byte = levels[half][i / 4 * 8 + r].to_le_bytes()[i % 4];
+                        let mut product = level::<B>(byte) * i32::from(a);
+                        if B::SUB_SCALES {
+                            product *= i32::from(sub_scales[half][i / 16 * 8 + r] as i16);
+                        }
+                        total += product;
+                    }
+                    *sum = total as u32;
+                }
+            }
+        }
+        sums
+    }
+
+    fn wide_load(self, from: &[u32]) -> [u32; 8] {
+        *from.first_chunk().expect("eight lanes")
+    }
+
+    fn wide_zero(self) -> [f32; 8] {
+        [0.0; 8]
+    }
+
+    fn wide_floats(self, bits: [u32; 8]) -> [f32; 8] {
+        each(|i| f32::from_bits(bits[i]))
+    }
+
+    fn wide_splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+
+    fn wide_pair(self, pair: [i16; 2]) -> [u32; 8] {
+        [bytemuck::cast(pair); 8]
+    }
+
+    fn wide_add_pairs(self, a: [u32; 8], b: [u32; 8], c: [u32; 8]) -> [u32; 8] {
+        let product = |b: i16, c: i16| i32::from(b) * i32::from(c);
+        each(|i| {
+            let (b, c): ([i16; 2], [i16; 2]) = (bytemuck::cast(b[i]), bytemuck::cast(c[i]));
+            (a[i] as i32 + product(b[0], c[0]) + product(b[1], c[1])) as u32
+        })
+    }
+
+    fn wide_to_f32(self, x: [u32; 8]) -> [f32; 8] {
+        each(|i| x[i] as i32 as f32)
+    }
+
+    fn wide_add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        each(|i| a[i] + b[i])
+    }
+
+    fn wide_mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        self.mul(a, b)
+    }
+
+    fn wide_fused(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        self.fused(a, b, c)
+    }
+
+    fn wide_store(self, x: [f32; 8], to: &mut [f32]) {
+        to[..8].copy_from_slice(&x);
+    }
+
+    fn prefetch(self, _: &[u8]) {}
+}
+
+/// The number that a byte of levels is.
+fn level<B: Levels>(byte: u8) -> i32 {
+    match B::KIND {
+        super::Kind::Unsigned { .. } => i32::from(byte),
+        super::Kind::Signed => i32::from(byte as i8),
+    }
+}

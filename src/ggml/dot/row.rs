@@ -1,0 +1,89 @@
+//! Products of single rows: what decoding needs, where each weight is read for one token.
+
+use super::{Levels, Run, Set, blocks_per_run};
+
+/// Writes the products of `out.len()` rows with one row of activations.
+#[inline(always)]
+pub(super) fn dot_rows<S: Set, B: Levels>(
+    set: S,
+    rows: &[u8],
+    activations: &[Run],
+    out: &mut [f32],
+) {
+    if out.is_empty() {
+        return;
+    }
+    let blocks: &[B] = bytemuck::cast_slice(rows);
+    assert!(
+        blocks.len().is_multiple_of(out.len()),
+        "{} blocks in {} rows",
+        blocks.len(),
+        out.len()
+    );
+    let columns = blocks.len() / out.len();
+    if columns == 0 {
+        return out.fill(0.0);
+    }
+    let activations = &activations[..columns.div_ceil(blocks_per_run::<B>())];
+    for (row, out) in blocks.chunks_exact(columns).zip(out) {
+        *out = dot(set, row, activations);
+    }
+}
+
+#[inline(always)]
+fn dot<S: Set, B: Levels>(set: S, row: &[B], activations: &[Run]) -> f32 {
+    let size = blocks_per_run::<B>();
+    let mut runs = row.chunks_exact(size);
+    let mut sum = set.splat(0.0);
+    for (run, activations) in runs.by_ref().zip(activations) {
+        sum = add_run(set, run, 8, activations, sum);
+    }
+    let rest = runs.remainder();
+    if let Some(last) = activations.last()
+        && !rest.is_empty()
+    {
+        sum = add_run(set, rest, rest.len(), last, sum);
+    }
+    set.sum(sum)
+}
+
+/// Adds the products of a run, which may end after the first `groups`.
+#[inline(always)]
+fn add_run<S: Set, B: Levels>(
+    set: S,
+    run: &[B],
+    groups: usize,
+    activations: &Run,
+    sum: S::F32,
+) -> S::F32 {
+    let mut products = set.dot_groups::<B>(run, groups, activations);
+    let center = B::KIND.center();
+    if center != 0 {
+        let centers = centers(run, center);
+        products = set.sub_i32(products, set.weigh_sums(&centers, activations));
+    }
+    let scales = set.load_f32(&activations.scales);
+    let scaled = set.mul(B::scales(set, run), scales);
+    let sum = set.fused(scaled, set.to_f32(products), sum);
+    if !B::MINS {
+        return sum;
+    }
+    let mut mins = [0; 16];
+    for (min, m) in mins.iter_mut().zip(B::mins(run)) {
+        *min = i16::from(m);
+    }
+    let offsets = set.mul(B::offsets(set, run), scales);
+    set.fused(offsets, set.to_f32(set.weigh_sums(&mins, activations)), sum)
+}
+
+/// What the level that stands for zero amounts to with each sub-scale.
+#[inline(always)]
+pub(super) fn centers<B: Levels>(run: &[B], center: i16) -> [i16; 16] {
+    let mut centers = [center; 16];
+    if B::SUB_SCALES {
+        for (c, scale) in centers.iter_mut().zip(B::sub_scales(run)) {
+            *c = i16::from(scale) * center;
+        }
+    }
+    centers
+}

@@ -1,0 +1,83 @@
+//! Activations as 8-bit integers with a scale for every 32.
+
+use crate::ggml::search::Search;
+use crate::ggml::simd::{InstructionSet, Work};
+
+/// Columns of a run.
+pub(super) const COLUMNS: usize = 256;
+
+/// 256 activations: `levels[g][i] * scales[g]`.
+///
+/// The scales stay in single precision: half precision, as in ggml's `q8_0`, costs a few percent
+/// of the divergence from exact products.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Run {
+    pub(super) levels: [[i8; 32]; 8],
+    pub(super) scales: [f32; 8],
+    /// Sums of 16 levels each.
+    pub(super) sums: [i16; 16],
+}
+
+impl Run {
+    /// All zero.
+    pub const ZERO: Self = Self { levels: [[0; 32]; 8], scales: [0.0; 8], sums: [0; 16] };
+
+    /// How many runs a row of `columns` activations takes.
+    pub const fn count(columns: usize) -> usize {
+        columns.div_ceil(COLUMNS)
+    }
+
+    /// Quantizes one row of activations, a multiple of 32; columns beyond it become zero.
+    ///
+    /// Expects finite values: with 8 bits, others need not show in a product.
+    ///
+    /// # Panics
+    /// If `row` is no multiple of 32, or `out` has not [`Run::count`] runs.
+    pub fn quantize(row: &[f32], out: &mut [Self]) {
+        Self::quantize_with(InstructionSet::best(), row, out);
+    }
+
+    /// [`quantize`](Self::quantize) with one set of instructions: the result is the same.
+    pub(in crate::ggml) fn quantize_with(set: InstructionSet, row: &[f32], out: &mut [Self]) {
+        assert!(row.len().is_multiple_of(32), "{} activations", row.len());
+        assert_eq!(out.len(), Self::count(row.len()), "runs of {} activations", row.len());
+        set.run(Row { row, out });
+    }
+}
+
+/// A row to quantize.
+struct Row<'a> {
+    row: &'a [f32],
+    out: &'a mut [Run],
+}
+
+impl Work for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Search>(self, search: S) {
+        for (x, run) in self.row.as_chunks::<32>().0.chunks(8).zip(self.out) {
+            if x.len() < 8 {
+                *run = Run::ZERO;
+            }
+            let largest = search.largest_magnitudes(x);
+            for (g, x) in x.iter().enumerate() {
+                let scale = largest[g] / 127.0;
+                // So small a scale that its inverse is infinite: the levels would be, too.
+                let inverse = if scale < f32::MIN_POSITIVE { 0.0 } else { 1.0 / scale };
+                run.scales[g] = scale;
+                run.levels[g] = search.rounded_even(x, inverse);
+            }
+            for (sum, levels) in
+                run.sums.iter_mut().zip(run.levels.as_flattened().as_chunks::<16>().0)
+            {
+                let mut total = 0;
+                for &level in levels {
+                    total += i16::from(level);
+                }
+                *sum = total;
+            }
+        }
+    }
+}

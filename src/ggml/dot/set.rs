@@ -1,0 +1,96 @@
+//! What the products need of an instruction set.
+
+use super::{Levels, Run};
+
+/// A set of vector instructions; a value of the type is the proof that the processor has them.
+///
+/// There are vectors of 32 bytes and of eight lanes, for the groups of a run; and *wide* ones of
+/// [`ROWS`](Self::ROWS) lanes of four bytes, for the rows of a tile.
+pub(in crate::ggml) trait Set: Copy {
+    /// 32 bytes.
+    type Bytes: Copy;
+    /// Eight integers of 32 bits.
+    type I32: Copy;
+    /// Eight single-precision floats.
+    type F32: Copy;
+    /// Lanes of a wide vector.
+    const ROWS: usize;
+    /// As many integers of 32 bits, or twice as many of 16, or four times as many of 8.
+    type WideI32: Copy;
+    /// As many single-precision floats.
+    type WideF32: Copy;
+    /// Signed levels are stored in tiles with 128 added.
+    const UNSIGNED_TILES: bool;
+
+    fn load(self, from: &[u8; 32]) -> Self::Bytes;
+    /// The low nibbles of all bytes, then the high ones.
+    fn nibbles(self, from: &[u8; 16]) -> Self::Bytes;
+    /// The bits of `mask`, of each byte shifted down by `shift`.
+    fn field(self, bytes: Self::Bytes, shift: u32, mask: u8) -> Self::Bytes;
+    /// `a | b << shift`, where no bit of `b` leaves its byte.
+    fn or_above(self, a: Self::Bytes, b: Self::Bytes, shift: u32) -> Self::Bytes;
+    /// The entry of the table at each byte, all from 0 to 15.
+    fn lookup(self, table: &[i8; 16], bytes: Self::Bytes) -> Self::Bytes;
+    /// Each byte with its highest bit the other way round: 128 more, for signed ones.
+    fn flip(self, bytes: Self::Bytes) -> Self::Bytes;
+    /// `value` in byte `j` where bit `j` is set, 0 elsewhere.
+    fn spread(self, bits: u32, value: u8) -> Self::Bytes;
+
+    /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
+    /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
+    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
+    /// Sums of the activations times the weight of their half, by group.
+    fn weigh_sums(self, weights: &[i16; 16], activations: &Run) -> Self::I32;
+
+    fn splat(self, x: f32) -> Self::F32;
+    fn load_f32(self, from: &[f32; 8]) -> Self::F32;
+    fn store_f32(self, x: Self::F32, to: &mut [f32; 8]);
+    /// The half-precision floats with these bits.
+    fn widen(self, halves: [u16; 8]) -> Self::F32;
+    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn to_f32(self, x: Self::I32) -> Self::F32;
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once.
+    fn fused(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// `((0+4)+(2+6)) + ((1+5)+(3+7))`.
+    #[inline(always)]
+    fn sum(self, x: Self::F32) -> f32 {
+        let mut l = [0.0; 8];
+        self.store_f32(x, &mut l);
+        ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+    }
+
+    /// Writes four bytes of each row at a time: bytes `4 q ..` of row `r` go to
+    /// `to[q * ROWS + r]`.
+    fn interleave(self, rows: [Self::Bytes; 8], to: &mut [u32]);
+    /// Sums of products of a group's levels in two tiles of [`ROWS`](Self::ROWS) rows and the
+    /// activations of `T` tokens. `levels` has, of each, eight wide vectors as
+    /// [`interleave`](Self::interleave) left them; `sub_scales` two, with each row's sub-scale
+    /// twice as 16 bits, if the type has any.
+    fn multiply_group<B: Levels, const T: usize>(
+        self,
+        levels: [&[u32]; 2],
+        sub_scales: [&[u32]; 2],
+        activations: [&[i8; 32]; T],
+    ) -> [[Self::WideI32; T]; 2];
+
+    fn wide_load(self, from: &[u32]) -> Self::WideI32;
+    fn wide_zero(self) -> Self::WideF32;
+    /// The floats with these bits.
+    fn wide_floats(self, bits: Self::WideI32) -> Self::WideF32;
+    fn wide_splat(self, x: f32) -> Self::WideF32;
+    /// The same pair of 16-bit integers in every lane.
+    fn wide_pair(self, pair: [i16; 2]) -> Self::WideI32;
+    /// `a + b.0 * c.0 + b.1 * c.1`, the latter as pairs of 16 bits.
+    fn wide_add_pairs(self, a: Self::WideI32, b: Self::WideI32, c: Self::WideI32) -> Self::WideI32;
+    fn wide_to_f32(self, x: Self::WideI32) -> Self::WideF32;
+    fn wide_add(self, a: Self::WideF32, b: Self::WideF32) -> Self::WideF32;
+    fn wide_mul(self, a: Self::WideF32, b: Self::WideF32) -> Self::WideF32;
+    /// `a * b + c`, rounded once.
+    fn wide_fused(self, a: Self::WideF32, b: Self::WideF32, c: Self::WideF32) -> Self::WideF32;
+    fn wide_store(self, x: Self::WideF32, to: &mut [f32]);
+
+    /// Asks for memory that will be read soon.
+    fn prefetch(self, at: &[u8]);
+}

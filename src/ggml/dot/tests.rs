@@ -1,0 +1,116 @@
+//! Every instruction set and both ways to multiply against each other and against floats.
+
+use super::*;
+use crate::ggml::{dequantize, quantize};
+
+/// Floats of many magnitudes.
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    (0..n)
+        .map(|i| {
+            let scale = [1.0, 0.03, 4.0, 0.0, 1e-3][i / 96 % 5];
+            (next() as f32 / 8_388_608.0 - 1.0) * scale
+        })
+        .collect()
+}
+
+fn runs(rows: usize, columns: usize) -> Vec<Run> {
+    let stride = Run::count(columns);
+    let mut runs = vec![Run::ZERO; rows * stride];
+    for (row, runs) in values(rows * columns, 77).chunks(columns).zip(runs.chunks_mut(stride)) {
+        Run::quantize(row, runs);
+    }
+    runs
+}
+
+fn kernels<B: Levels>() -> Vec<(&'static str, RowKernel)> {
+    let mut all = vec![("portable", RowKernel::portable::<B>())];
+    #[cfg(target_arch = "x86_64")]
+    {
+        all.extend(avx2::kernel::<B>().map(|k| ("AVX2", k)));
+        all.extend(vnni::kernel::<B>().map(|k| ("AVX-512 VNNI", k)));
+    }
+    all
+}
+
+fn check<B: Levels>(columns: usize) {
+    let ty = B::TYPE;
+    let rows = 64;
+    let weights = values(rows * columns, 5);
+    let row_bytes = ty.row_bytes(columns).unwrap();
+    let mut bytes = vec![0; rows * row_bytes];
+    quantize(ty, &weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
+    let mut weights = vec![0.0; rows * columns];
+    dequantize(ty, &bytes, &mut weights).unwrap();
+    let tokens = 21;
+    let (activations, stride) = (runs(tokens, columns), Run::count(columns));
+
+    let mut expected = vec![0.0; rows * tokens];
+    for (a, out) in activations.chunks(stride).zip(expected.chunks_mut(rows)) {
+        RowKernel::portable::<B>().dot_rows(&bytes, a, out);
+    }
+    for (t, runs) in activations.chunks(stride).enumerate() {
+        for r in 0..rows {
+            let w = &weights[r * columns..][..columns];
+            let (mut exact, mut size) = (0.0, 0.0);
+            for (i, &w) in w.iter().enumerate() {
+                let run = &runs[i / 256];
+                let (g, i) = (i % 256 / 32, i % 32);
+                let product = f64::from(w) * f64::from(run.levels[g][i]) * f64::from(run.scales[g]);
+                exact += product;
+                size += product.abs();
+            }
+            let found = f64::from(expected[t * rows + r]);
+            assert!(
+                (found - exact).abs() <= 1e-6 * size,
+                "{ty} {columns} row {r} token {t}: {found} for {exact}"
+            );
+        }
+    }
+    for (name, kernel) in kernels::<B>() {
+        let mut out = vec![0.0; rows];
+        for (t, a) in activations.chunks(stride).enumerate() {
+            kernel.dot_rows(&bytes, a, &mut out);
+            assert_eq!(out, expected[t * rows..][..rows], "{ty} {columns} {name}, token {t}");
+        }
+        let mut scratch = Scratch::default();
+        let tile = kernel.tile_rows();
+        for count in [1, 2, 3, 4, 7, 16, 21] {
+            // In another order than they stand in.
+            let numbers: Vec<u32> = (0..count as u32).rev().collect();
+            let inputs = Inputs { runs: &activations, stride, numbers: &numbers };
+            let mut out = vec![0.0; tile * count];
+            for first in (0..rows).step_by(tile) {
+                let rows_of = &bytes[first * row_bytes..][..tile * row_bytes];
+                kernel.multiply(rows_of, inputs, &mut scratch, &mut out);
+                for (i, &t) in numbers.iter().enumerate() {
+                    let t = t as usize;
+                    assert_eq!(
+                        out[i * tile..][..tile],
+                        expected[t * rows + first..][..tile],
+                        "{ty} {columns} {name}, tile at {first}, {count} tokens, token {t}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sets_and_tiles_give_the_same_bits() {
+    for &ty in GgmlType::ALL {
+        for columns in [32, 192, 256, 480, 768, 2880] {
+            if columns % ty.block_size() == 0 {
+                crate::ggml::dispatch_levels!(ty, B => check::<B>(columns), else { break });
+            }
+        }
+    }
+    println!(
+        "ran: {:?}",
+        kernels::<super::super::q8_0::BlockQ8_0>().iter().map(|k| k.0).collect::<Vec<_>>()
+    );
+}

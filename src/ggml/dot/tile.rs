@@ -1,0 +1,271 @@
+//! Products of a tile of rows with many rows of activations: what reading a prompt needs. Rows
+//! are unpacked once, rows side by side in the lanes of a vector, and multiplied with all tokens.
+
+use crate::ggml::block::Block;
+
+use super::row::centers;
+use super::{Kind, Levels, Run, Set, blocks_per_run};
+
+/// Tokens whose sums are kept in registers at a time, with two vectors of rows.
+const TOKENS: usize = 4;
+/// Tokens that a run of a tile is multiplied with before the next run is loaded.
+const BLOCK: usize = 4 * TOKENS;
+
+/// Wide vectors of a run in an unpacked tile, by kind.
+const LEVELS: usize = 0;
+const SCALES: usize = LEVELS + 64;
+const OFFSETS: usize = SCALES + 8;
+const SUB_SCALES: usize = OFFSETS + 8;
+const CENTERS: usize = SUB_SCALES + 16;
+const MINS: usize = CENTERS + 8;
+const SLOTS: usize = MINS + 8;
+
+/// Room for a tile, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct Scratch(Vec<Line>);
+
+/// Rows of activations, by number.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// All rows.
+    pub runs: &'a [Run],
+    /// Runs from the beginning of one row to that of the next.
+    pub stride: usize,
+    /// Which rows.
+    pub numbers: &'a [u32],
+}
+
+/// A cache line.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Rows of a tile: two wide vectors.
+pub(super) const fn rows<S: Set>() -> usize {
+    2 * S::ROWS
+}
+
+/// Writes the products of a tile's rows with each of the inputs: `out[input * rows + row]`.
+#[inline(always)]
+pub(super) fn multiply<S: Set, B: Levels>(
+    set: S,
+    rows: &[u8],
+    inputs: Inputs<'_>,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    let blocks: &[B] = bytemuck::cast_slice(rows);
+    let count = self::rows::<S>();
+    assert!(blocks.len().is_multiple_of(count), "{} blocks in {count} rows", blocks.len());
+    assert_eq!(out.len(), inputs.numbers.len() * count, "products of {count} rows");
+    let columns = blocks.len() / count;
+    if columns == 0 {
+        return out.fill(0.0);
+    }
+    let tile = unpack(set, blocks, columns, scratch);
+    for (numbers, out) in inputs.numbers.chunks(BLOCK).zip(out.chunks_mut(BLOCK * count)) {
+        multiply_block::<S, B>(set, tile, columns, Inputs { numbers, ..inputs }, out);
+    }
+}
+
+/// Unpacks the tile: for each run, the slots of the first vector of rows, then of the second.
+#[inline(always)]
+fn unpack<'s, S: Set, B: Levels>(
+    set: S,
+    blocks: &[B],
+    columns: usize,
+    scratch: &'s mut Scratch,
+) -> &'s [u32] {
+    let size = blocks_per_run::<B>();
+    let runs = columns.div_ceil(size);
+    let len = runs * 2 * SLOTS * S::ROWS;
+    if scratch.0.len() < len.div_ceil(16) {
+        scratch.0.resize(len.div_ceil(16), Line([0; 16]));
+    }
+    let tile = &mut bytemuck::cast_slice_mut(&mut scratch.0)[..len];
+    for (r, slots) in tile.chunks_exact_mut(2 * SLOTS * S::ROWS).enumerate() {
+        let range = r * size..columns.min((r + 1) * size);
+        for (half, slots) in slots.chunks_exact_mut(SLOTS * S::ROWS).enumerate() {
+            for part in 0..S::ROWS / 8 {
+                let first = half * S::ROWS + part * 8;
+                let rows = &blocks[first * columns..(first + 8) * columns];
+                unpack_run(set, rows, columns, range.clone(), slots, part * 8);
+            }
+        }
+    }
+    tile
+}
+
+/// Unpacks one run of eight rows into lanes `lane ..` of its slots.
+#[inline(always)]
+fn unpack_run<S: Set, B: Levels>(
+    set: S,
+    rows: &[B],
+    columns: usize,
+    range: std::ops::Range<usize>,
+    slots: &mut [u32],
+    lane: usize,
+) {
+    let size = blocks_per_run::<B>();
+    let (mut store, mut padded) = ([[B::zeroed(); 8]; 8], false);
+    if range.len() < size {
+        padded = true;
+        for (row, to) in rows.chunks_exact(columns).zip(&mut store) {
+            *to = whole(&row[range.clone()]);
+        }
+    }
+    let run = |row: usize| {
+        if padded { &store[row][..size] } else { &rows[row * columns + range.start..][..size] }
+    };
+    for g in 0..8 {
+        let mut levels = [set.spread(0, 0); 8];
+        for (row, levels) in levels.iter_mut().enumerate() {
+            *levels = B::levels(set, run(row), g);
+            if flipped::<S, B>() {
+                *levels = set.flip(*levels);
+            }
+        }
+        set.interleave(levels, &mut slots[(LEVELS + g * 8) * S::ROWS + lane..]);
+    }
+    for row in 0..8 {
+        let blocks = run(row);
+        let slots = &mut slots[lane + row..];
+        let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
+        let mut floats = [0.0; 8];
+        set.store_f32(B::scales(set, blocks), &mut floats);
+        for (g, scale) in floats.into_iter().enumerate() {
+            put(SCALES + g, scale.to_bits());
+        }
+        if B::SUB_SCALES {
+            let center = B::KIND.center();
+            let scales = B::sub_scales(blocks);
+            for (j, &scale) in scales.iter().enumerate() {
+                put(SUB_SCALES + j, pair(i16::from(scale), i16::from(scale)));
+            }
+            for (g, [a, b]) in centers(blocks, center).as_chunks().0.iter().enumerate() {
+                put(CENTERS + g, pair(-a, -b));
+            }
+        }
+        if B::MINS {
+            set.store_f32(B::offsets(set, blocks), &mut floats);
+            for (g, offset) in floats.into_iter().enumerate() {
+                put(OFFSETS + g, offset.to_bits());
+            }
+            for (g, &[a, b]) in B::mins(blocks).as_chunks().0.iter().enumerate() {
+                put(MINS + g, pair(i16::from(a), i16::from(b)));
+            }
+        }
+    }
+}
+
+/// Whether levels are stored with 128 added.
+const fn flipped<S: Set, B: Levels>() -> bool {
+    matches!(B::KIND, Kind::Signed) && S::UNSIGNED_TILES
+}
+
+/// A run that begins with `blocks`, fewer than it needs, and is zero beyond.
+#[inline(always)]
+fn whole<B: Block>(blocks: &[B]) -> [B; 8] {
+    let mut run = [B::zeroed(); 8];
+    run[..blocks.len()].copy_from_slice(blocks);
+    run
+}
+
+fn pair(low: i16, high: i16) -> u32 {
+    u32::from(low as u16) | u32::from(high as u16) << 16
+}
+
+/// Multiplies the tile with up to [`BLOCK`] tokens.
+#[inline(always)]
+fn multiply_block<S: Set, B: Levels>(
+    set: S,
+    tile: &[u32],
+    columns: usize,
+    inputs: Inputs<'_>,
+    out: &mut [f32],
+) {
+    let mut sums = [[[set.wide_zero(); 8]; 2]; BLOCK];
+    let groups = columns * B::TYPE.block_size() / 32;
+    for (r, slots) in tile.chunks_exact(2 * SLOTS * S::ROWS).enumerate() {
+        let slots = slots.split_at(SLOTS * S::ROWS);
+        let groups = (groups - 8 * r).min(8);
+        let run = |number: u32| &inputs.runs[number as usize * inputs.stride + r];
+        for (numbers, sums) in inputs.numbers.chunks(TOKENS).zip(sums.chunks_mut(TOKENS)) {
+            let slots = slots.into();
+            match *numbers {
+                [a, b, c, d] => {
+                    let tokens = [run(a), run(b), run(c), run(d)];
+                    add_run::<S, B, 4>(set, slots, groups, tokens, sums);
+                }
+                [a, b, c] => {
+                    add_run::<S, B, 3>(set, slots, groups, [run(a), run(b), run(c)], sums);
+                }
+                [a, b] => add_run::<S, B, 2>(set, slots, groups, [run(a), run(b)], sums),
+                [a] => add_run::<S, B, 1>(set, slots, groups, [run(a)], sums),
+                _ => unreachable!("chunks of {TOKENS}"),
+            }
+        }
+    }
+    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(2 * S::ROWS)) {
+        for (s, out) in sums.iter().zip(out.chunks_exact_mut(S::ROWS)) {
+            let add = |a, b| set.wide_add(a, b);
+            let even = add(add(s[0], s[4]), add(s[2], s[6]));
+            let odd = add(add(s[1], s[5]), add(s[3], s[7]));
+            set.wide_store(add(even, odd), out);
+        }
+    }
+}
+
+/// Adds the products of one run for `T` tokens.
+#[inline(always)]
+fn add_run<S: Set, B: Levels, const T: usize>(
+    set: S,
+    slots: [&[u32]; 2],
+    groups: usize,
+    activations: [&Run; T],
+    sums: &mut [[[S::WideF32; 8]; 2]],
+) {
+    let sums = &mut sums[..T];
+    let vector = |half: usize, slot: usize| &slots[half][slot * S::ROWS..][..S::ROWS];
+    let center = if flipped::<S, B>() { 128 } else { B::KIND.center() };
+    for g in 0..groups {
+        let vectors = |half: usize, slot: usize, count: usize| {
+            &slots[half][slot * S::ROWS..(slot + count) * S::ROWS]
+        };
+        let (l, s) = (LEVELS + g * 8, SUB_SCALES + g * 2);
+        let mut tokens = [&activations[0].levels[g]; T];
+        for (token, a) in tokens.iter_mut().zip(activations) {
+            *token = &a.levels[g];
+        }
+        let products = set.multiply_group::<B, T>(
+            [vectors(0, l, 8), vectors(1, l, 8)],
+            [vectors(0, s, 2), vectors(1, s, 2)],
+            tokens,
+        );
+        for half in 0..2 {
+            let scales = set.wide_floats(set.wide_load(vector(half, SCALES + g)));
+            for t in 0..T {
+                let pair = [activations[t].sums[2 * g], activations[t].sums[2 * g + 1]];
+                let mut p = products[half][t];
+                if center != 0 {
+                    let centers = if B::SUB_SCALES {
+                        set.wide_load(vector(half, CENTERS + g))
+                    } else {
+                        set.wide_pair([-center; 2])
+                    };
+                    p = set.wide_add_pairs(p, centers, set.wide_pair(pair));
+                }
+                let scale = set.wide_splat(activations[t].scales[g]);
+                let sum = &mut sums[t][half][g];
+                *sum = set.wide_fused(set.wide_mul(scales, scale), set.wide_to_f32(p), *sum);
+                if B::MINS {
+                    let offsets = set.wide_floats(set.wide_load(vector(half, OFFSETS + g)));
+                    let mins = set.wide_load(vector(half, MINS + g));
+                    let zero = set.wide_pair([0; 2]);
+                    let m = set.wide_add_pairs(zero, mins, set.wide_pair(pair));
+                    *sum = set.wide_fused(set.wide_mul(offsets, scale), set.wide_to_f32(m), *sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Products with AVX-512 and VNNI, whose one instruction multiplies four levels and adds them up.
+
+use std::arch::x86_64::*;
+
+use super::avx2::{instruction, transpose};
+use super::{Inputs, Kind, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use crate::ggml::simd::{Avx2, Avx512};
+
+/// AVX-512 with VNNI, and AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Vnni {
+    avx2: Avx2,
+    _avx512: Avx512,
+}
+
+impl Vnni {
+    /// The proof, where the processor has these and the operating system keeps their registers.
+    #[inline]
+    pub(super) fn detect() -> Option<Self> {
+        let (avx2, _avx512) = (Avx2::detect()?, Avx512::detect()?);
+        is_x86_feature_detected!("avx512vnni").then_some(Self { avx2, _avx512 })
+    }
+}
+
+/// The kernel of a type, where the processor has VNNI.
+pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
+    Vnni::detect()?;
+    Some(RowKernel {
+        dot_rows: |rows, run, out| {
+            let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
+            // SAFETY: `set` proves that the processor has the features.
+            unsafe { dot_rows::<B>(set, rows, run, out) }
+        },
+        multiply: |rows, inputs, scratch, out| {
+            let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
+            // SAFETY: as above.
+            unsafe { multiply::<B>(set, rows, inputs, scratch, out) }
+        },
+        tile_rows: tile::rows::<Vnni>(),
+    })
+}
+
+/// # Safety
+/// The processor must have these features.
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
+)]
+unsafe fn dot_rows<B: Levels>(set: Vnni, rows: &[u8], run: &[Run], out: &mut [f32]) {
+    row::dot_rows::<_, B>(set, rows, run, out);
+}
+
+/// # Safety
+/// The processor must have these features.
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
+)]
+unsafe fn multiply<B: Levels>(
+    set: Vnni,
+    rows: &[u8],
+    inputs: Inputs<'_>,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    tile::multiply::<_, B>(set, rows, inputs, scratch, out);
+}
+
+/// Methods that are those of AVX2.
+macro_rules! as_avx2 {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ident;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $ty),*) -> Self::$result {
+                self.avx2.$name($($arg),*)
+            }
+        )*
+    };
+}
+
+impl Set for Vnni {
+    type Bytes = __m256i;
+    type I32 = __m256i;
+    type F32 = __m256;
+    const ROWS: usize = 16;
+    type WideI32 = __m512i;
+    type WideF32 = __m512;
+    const UNSIGNED_TILES: bool = true;
+
+    as_avx2! {
+        load(from: &[u8; 32]) -> Bytes;
+        nibbles(from: &[u8; 16]) -> Bytes;
+        field(bytes: __m256i, shift: u32, mask: u8) -> Bytes;
+        or_above(a: __m256i, b: __m256i, shift: u32) -> Bytes;
+        lookup(table: &[i8; 16], bytes: __m256i) -> Bytes;
+        flip(bytes: __m256i) -> Bytes;
+        spread(bits: u32, value: u8) -> Bytes;
+        weigh_sums(weights: &[i16; 16], activations: &Run) -> I32;
+        splat(x: f32) -> F32;
+        load_f32(from: &[f32; 8]) -> F32;
+        widen(halves: [u16; 8]) -> F32;
+        sub_i32(a: __m256i, b: __m256i) -> I32;
+        to_f32(x: __m256i) -> F32;
+        mul(a: __m256, b: __m256) -> F32;
+        fused(a: __m256, b: __m256, c: __m256) -> F32;
+    }
+
+    instruction! {
+        wide_load(from: &[u32]) -> WideI32 =
+            _mm512_loadu_si512(from.first_chunk::<16>().expect("16 lanes").as_ptr().cast());
+        wide_zero() -> WideF32 = _mm512_setzero_ps();
+        wide_floats(bits: __m512i) -> WideF32 = _mm512_castsi512_ps(bits);
+        wide_splat(x: f32) -> WideF32 = _mm512_set1_ps(x);
+        wide_pair(pair: [i16; 2]) -> WideI32 = _mm512_set1_epi32(bytemuck::cast(pair));
+        wide_add_pairs(a: __m512i, b: __m512i, c: __m512i) -> WideI32 =
+            _mm512_dpwssd_epi32(a, b, c);
+        wide_to_f32(x: __m512i) -> WideF32 = _mm512_cvtepi32_ps(x);
+        wide_add(a: __m512, b: __m512) -> WideF32 = _mm512_add_ps(a, b);
+        wide_mul(a: __m512, b: __m512) -> WideF32 = _mm512_mul_ps(a, b);
+        wide_fused(a: __m512, b: __m512, c: __m512) -> WideF32 = _mm512_fmadd_ps(a, b, c);
+    }
+
+    #[inline(always)]
+    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
+        self.avx2.dot_groups_by(run, groups, activations, |levels, a| {
+            // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
+            unsafe {
+                let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
+                match B::KIND {
+                    Kind::Unsigned { .. } => _mm256_dpbusd_epi32(zero, levels, a),
+                    Kind::Signed => _mm256_dpbusd_epi32(
+                        zero,
+                        _mm256_abs_epi8(levels),
+                        _mm256_sign_epi8(a, levels),
+                    ),
+                }
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn store_f32(self, x: __m256, to: &mut [f32; 8]) {
+        self.avx2.store_f32(x, to);
+    }
+
+    #[inline(always)]
+    fn wide_store(self, x: __m512, to: &mut [f32]) {
+        let to: &mut [f32; 16] = to.first_chunk_mut().expect("16 lanes");
+        // SAFETY: `self` proves that the processor has AVX-512; the store needs no alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn interleave(self, rows: [__m256i; 8], to: &mut [u32]) {
+        for (q, column) in transpose(self.avx2, rows).into_iter().enumerate() {
+            let to: &mut [u32; 8] = to[q * Self::ROWS..].first_chunk_mut().expect("eight lanes");
+            // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_group<B: Levels, const T: usize>(
+        self,
+        levels: [&[u32]; 2],
+        sub_scales: [&[u32]; 2],
+        activations: [&[i8; 32]; T],
+    ) -> [[__m512i; T]; 2] {
+        // SAFETY: `self` proves that the processor has AVX-512 and VNNI.
+        unsafe {
+            let mut total = [[_mm512_setzero_si512(); T]; 2];
+            for q in 0..8 {
+                let w = [
+                    self.wide_load(&levels[0][16 * q..16 * q + 16]),
+                    self.wide_load(&levels[1][16 * q..16 * q + 16]),
+                ];
+                for t in 0..T {
+                    let quad: &[i8; 4] = activations[t][4 * q..].first_chunk().expect("four");
+                    let a = _mm512_set1_epi32(i32::from_le_bytes(bytemuck::cast(*quad)));
+                    for half in 0..2 {
+                        let sum = &mut total[half][t];
+                        *sum = if B::SUB_SCALES {
+                            let by = self.wide_load(&sub_scales[half][q / 4 * 16..][..16]);
+                            let pairs = _mm512_maddubs_epi16(w[half], a);
+                            _mm512_dpwssd_epi32(*sum, pairs, by)
+                        } else {
+                            _mm512_dpbusd_epi32(*sum, w[half], a)
+                        };
+                    }
+                }
+            }
+            total
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: &[u8]) {
+        self.avx2.prefetch(at);
+    }
+}
