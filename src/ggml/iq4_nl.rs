@@ -9,7 +9,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{pack_nibbles, unpack_nibbles};
+use super::packing::pack_nibbles;
 use super::runs::{BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
 
@@ -21,13 +21,6 @@ pub struct BlockIq4Nl {
     qs: [u8; 16],
 }
 assert_layout!(BlockIq4Nl);
-
-impl BlockIq4Nl {
-    #[inline(always)]
-    fn values(&self) -> [i8; 32] {
-        unpack_nibbles(&self.qs).map(|level| codebook::VALUES[usize::from(level)])
-    }
-}
 
 impl Block for BlockIq4Nl {
     const TYPE: GgmlType = GgmlType::IQ4_NL;

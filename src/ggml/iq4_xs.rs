@@ -10,7 +10,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{pack_nibbles, unpack_nibbles};
+use super::packing::pack_nibbles;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search, codebook};
@@ -53,11 +53,6 @@ impl BlockIq4Xs {
         let low = self.scales_l[j / 2] >> (j % 2 * 4) & 15;
         let high = self.scales_h[j / 4] >> (j % 4 * 2) & 3;
         i32::from(low | high << 4) - 32
-    }
-
-    #[inline(always)]
-    fn values(&self, j: usize) -> [i8; 32] {
-        unpack_nibbles(&self.qs[j]).map(|level| codebook::VALUES[usize::from(level)])
     }
 }
 

@@ -67,20 +67,6 @@ pub(super) fn pack_two_bits(levels: &[u8; 256]) -> [u8; 64] {
     qs
 }
 
-/// Inverse of [`pack_two_bits`].
-#[inline(always)]
-pub(super) fn unpack_two_bits(qs: &[u8; 64]) -> [u8; 256] {
-    let mut levels = [0; 256];
-    for (half, qs) in levels.as_chunks_mut::<128>().0.iter_mut().zip(qs.as_chunks::<32>().0) {
-        for (k, group) in half.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            for (level, q) in group.iter_mut().zip(qs) {
-                *level = q >> (2 * k) & 3;
-            }
-        }
-    }
-    levels
-}
-
 /// Moves the next levels to the lowest bits of bytes that hold several of `BITS` each.
 ///
 /// For loops over the parts of a block: with the part's own shift, the compiler shifts by a number
@@ -105,19 +91,6 @@ pub(super) fn pack_four_bits(levels: &[u8; 256]) -> [u8; 128] {
     qs
 }
 
-/// Inverse of [`pack_four_bits`].
-#[inline(always)]
-pub(super) fn unpack_four_bits(qs: &[u8; 128]) -> [u8; 256] {
-    let mut levels = [0; 256];
-    for (quarter, qs) in levels.as_chunks_mut::<64>().0.iter_mut().zip(qs.as_chunks::<32>().0) {
-        for j in 0..32 {
-            quarter[j] = qs[j] & 15;
-            quarter[j + 32] = qs[j] >> 4;
-        }
-    }
-    levels
-}
-
 /// Bit `BIT` of 256 levels: that of level `i` is bit `i / 32` of byte `i % 32`.
 #[inline(always)]
 pub(super) fn pack_bit<const BIT: u32>(levels: &[u8; 256]) -> [u8; 32] {
@@ -130,16 +103,6 @@ pub(super) fn pack_bit<const BIT: u32>(levels: &[u8; 256]) -> [u8; 32] {
     bits
 }
 
-/// Adds to `levels` the bits that [`pack_bit`] stored.
-#[inline(always)]
-pub(super) fn unpack_bit<const BIT: u32>(bits: &[u8; 32], levels: &mut [u8; 256]) {
-    for (k, group) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        for (level, byte) in group.iter_mut().zip(bits) {
-            *level |= (byte >> k & 1) << BIT;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,13 +113,5 @@ mod tests {
         let nibbles = pack_nibbles(&levels);
         assert_eq!(unpack_five_bits(&nibbles, &pack_fifth_bits(&levels)), levels);
         assert_eq!(unpack_nibbles(&nibbles), levels.map(|l| l % 16));
-    }
-
-    #[test]
-    fn levels_of_super_blocks_survive_packing() {
-        let levels: [u8; 256] = std::array::from_fn(|j| (j * 37 / 5 % 32) as u8);
-        let mut three = unpack_two_bits(&pack_two_bits(&levels));
-        unpack_bit::<2>(&pack_bit::<2>(&levels), &mut three);
-        assert_eq!(three, levels.map(|l| l % 8));
     }
 }

@@ -11,7 +11,7 @@ use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{next_level, pack_two_bits, unpack_two_bits};
+use super::packing::{next_level, pack_two_bits};
 use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of group

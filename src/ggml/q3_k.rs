@@ -11,7 +11,7 @@ use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{next_level, pack_bit, pack_two_bits, unpack_bit, unpack_two_bits};
+use super::packing::{next_level, pack_bit, pack_two_bits};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search};
@@ -109,13 +109,6 @@ impl BlockQ3K {
         requantize(x, 4, d.get(), unpack_scales(&scales), &mut levels);
         Self { hmask: pack_bit::<2>(&levels), qs: pack_two_bits(&levels), scales, d }
     }
-
-    #[inline(always)]
-    fn levels(&self) -> [i8; 256] {
-        let mut levels = unpack_two_bits(&self.qs);
-        unpack_bit::<2>(&self.hmask, &mut levels);
-        levels.map(|level| level as i8 - 4)
-    }
 }
 
 impl Block for BlockQ3K {
@@ -188,10 +181,19 @@ impl Levels for BlockQ3K {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::dot;
 
     #[test]
     fn scales_survive_packing() {
         let scales: [u8; 16] = std::array::from_fn(|j| (j * 23 % 64) as u8);
         assert_eq!(unpack_scales(&pack_scales(&scales)), scales.map(|s| s as i8 - 32));
+    }
+
+    #[test]
+    fn levels_survive_packing() {
+        let levels: [u8; 256] = std::array::from_fn(|i| (i * 37 / 5 % 8) as u8);
+        let (hmask, qs) = (pack_bit::<2>(&levels), pack_two_bits(&levels));
+        let block = BlockQ3K { hmask, qs, ..BlockQ3K::zeroed() };
+        assert_eq!(dot::levels_of(&[block]), levels);
     }
 }

@@ -11,7 +11,7 @@ use super::affine_groups::AffineGroups;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{pack_four_bits, unpack_four_bits};
+use super::packing::pack_four_bits;
 use super::search::{Search, Steps};
 use super::super_block::{self, PackedScales, SuperBlock};
 
@@ -39,11 +39,6 @@ impl BlockQ4K {
     #[inline(always)]
     fn d_and_dmin(&self) -> (f32, f32) {
         (self.d.get(), self.dmin.get())
-    }
-
-    #[inline(always)]
-    fn levels(&self) -> [i8; 256] {
-        unpack_four_bits(&self.qs).map(|level| level as i8)
     }
 }
 
@@ -103,12 +98,13 @@ impl Levels for BlockQ4K {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::dot;
 
     #[test]
     fn levels_survive_packing() {
         let levels: [u8; 256] = std::array::from_fn(|i| (i * 13 / 3 % 16) as u8);
         let (d, dmin, scales) = (F16Le::new(1.0), F16Le::new(0.0), [0; 12]);
         let block = BlockQ4K::pack(SuperBlock { d, dmin, scales, levels });
-        assert_eq!(block.levels(), levels.map(|level| level as i8));
+        assert_eq!(dot::levels_of(&[block]), levels);
     }
 }

@@ -44,21 +44,6 @@ impl BlockQ6K {
         let (ql, qh) = pack(&levels);
         Self { ql, qh, scales, d }
     }
-
-    #[inline(always)]
-    fn levels(&self) -> [i8; 256] {
-        let mut levels = [0; 256];
-        let parts = self.ql.as_chunks::<64>().0.iter().zip(self.qh.as_chunks::<32>().0);
-        for (half, (ql, qh)) in levels.as_chunks_mut::<128>().0.iter_mut().zip(parts) {
-            for j in 0..32 {
-                half[j] = (ql[j] & 15 | (qh[j] & 3) << 4) as i8 - 32;
-                half[j + 32] = (ql[j + 32] & 15 | (qh[j] >> 2 & 3) << 4) as i8 - 32;
-                half[j + 64] = (ql[j] >> 4 | (qh[j] >> 4 & 3) << 4) as i8 - 32;
-                half[j + 96] = (ql[j + 32] >> 4 | (qh[j] >> 6) << 4) as i8 - 32;
-            }
-        }
-        levels
-    }
 }
 
 /// The fields `ql` and `qh` of 256 levels.
@@ -155,12 +140,13 @@ impl Levels for BlockQ6K {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::dot;
 
     #[test]
     fn levels_survive_packing() {
         let levels: [u8; 256] = std::array::from_fn(|i| (i * 13 / 3 % 64) as u8);
         let (ql, qh) = pack(&levels);
         let block = BlockQ6K { ql, qh, ..BlockQ6K::zeroed() };
-        assert_eq!(block.levels(), levels.map(|l| l as i8 - 32));
+        assert_eq!(dot::levels_of(&[block]), levels);
     }
 }

@@ -9,7 +9,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{next_level, pack_two_bits, unpack_two_bits};
+use super::packing::{next_level, pack_two_bits};
 use super::search::Search;
 use super::tq1_0::ternary;
 
@@ -21,13 +21,6 @@ pub struct BlockTq2_0 {
     d: F16Le,
 }
 assert_layout!(BlockTq2_0);
-
-impl BlockTq2_0 {
-    #[inline(always)]
-    fn values(&self) -> [i8; 256] {
-        unpack_two_bits(&self.qs).map(|level| level as i8 - 1)
-    }
-}
 
 impl Block for BlockTq2_0 {
     const TYPE: GgmlType = GgmlType::TQ2_0;

@@ -307,12 +307,6 @@ impl Set for Avx2 {
             total
         }
     }
-
-    #[inline(always)]
-    fn prefetch(self, at: &[u8]) {
-        // SAFETY: a prefetch faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().cast()) }
-    }
 }
 
 /// Eight rows of eight lanes to eight columns.

@@ -105,3 +105,13 @@ impl RowKernel {
 const fn blocks_per_run<B: Block>() -> usize {
     run::COLUMNS / B::TYPE.block_size()
 }
+
+/// The levels of a run, as bytes.
+#[cfg(test)]
+pub(in crate::ggml) fn levels_of<B: Levels>(run: &[B]) -> [u8; run::COLUMNS] {
+    let mut levels = [[0; 32]; 8];
+    for (g, levels) in levels.iter_mut().enumerate() {
+        *levels = B::levels(Portable, run, g);
+    }
+    bytemuck::cast(levels)
+}

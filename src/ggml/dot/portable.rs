@@ -188,8 +188,6 @@ impl Set for Portable {
     fn wide_store(self, x: [f32; 8], to: &mut [f32]) {
         to[..8].copy_from_slice(&x);
     }
-
-    fn prefetch(self, _: &[u8]) {}
 }
 
 /// The number that a byte of levels is.

@@ -90,7 +90,4 @@ pub(in crate::ggml) trait Set: Copy {
     /// `a * b + c`, rounded once.
     fn wide_fused(self, a: Self::WideF32, b: Self::WideF32, c: Self::WideF32) -> Self::WideF32;
     fn wide_store(self, x: Self::WideF32, to: &mut [f32]);
-
-    /// Asks for memory that will be read soon.
-    fn prefetch(self, at: &[u8]);
 }

@@ -190,9 +190,4 @@ impl Set for Vnni {
             total
         }
     }
-
-    #[inline(always)]
-    fn prefetch(self, at: &[u8]) {
-        self.avx2.prefetch(at);
-    }
 }
