@@ -77,7 +77,7 @@ struct RunnerUp {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let cancelled = interrupt::flag();
-    let options = ModelOptions { threads: args.threads.count(), exact: args.exact };
+    let options = ModelOptions { threads: args.threads.count(), exact: args.exact, kv_cache: None };
     let Loaded { model, tokenizer, .. } = Loaded::open(&args.file, &options)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
     let prompt: Vec<u32> =

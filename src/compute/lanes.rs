@@ -18,8 +18,17 @@ pub trait Lanes: Copy {
     fn store(self, to: &mut [f32; WIDTH]);
     /// `self + a * b`, lane by lane.
     fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self + other`, lane by lane.
+    fn add(self, other: Self) -> Self;
     /// `self * factor`, lane by lane.
     fn scale(self, factor: Self) -> Self;
+    /// The larger of the two, lane by lane; `other` where `self` is no number.
+    fn max(self, other: Self) -> Self;
+    /// Zero in lanes where `key` is less than `limit`.
+    fn zero_where_less(self, key: Self, limit: Self) -> Self;
+    /// `self * 2^n` in lanes that hold finite, normal numbers before and after, where `n` is what
+    /// the lowest bits of the representation of `n_in_low_bits` hold, in two's complement.
+    fn times_power_of_two(self, n_in_low_bits: Self) -> Self;
 
     /// `((0+4)+(2+6)) + ((1+5)+(3+7))`.
     #[inline(always)]
@@ -61,8 +70,31 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|l| self.0[l] + other.0[l]))
+    }
+
+    #[inline(always)]
     fn scale(self, factor: Self) -> Self {
         Self(std::array::from_fn(|l| self.0[l] * factor.0[l]))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(std::array::from_fn(|l| if self.0[l] > other.0[l] { self.0[l] } else { other.0[l] }))
+    }
+
+    #[inline(always)]
+    fn zero_where_less(self, key: Self, limit: Self) -> Self {
+        Self(std::array::from_fn(|l| if key.0[l] < limit.0[l] { 0.0 } else { self.0[l] }))
+    }
+
+    #[inline(always)]
+    fn times_power_of_two(self, n_in_low_bits: Self) -> Self {
+        Self(std::array::from_fn(|l| {
+            let exponent = n_in_low_bits.0[l].to_bits() << 23;
+            f32::from_bits(self.0[l].to_bits().wrapping_add(exponent))
+        }))
     }
 }
 
@@ -107,9 +139,40 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm256_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
     fn scale(self, factor: Self) -> Self {
         // SAFETY: as in `zero`.
         Self(unsafe { std::arch::x86_64::_mm256_mul_ps(self.0, factor.0) })
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm256_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn zero_where_less(self, key: Self, limit: Self) -> Self {
+        use std::arch::x86_64::{_CMP_NLT_UQ, _mm256_and_ps, _mm256_cmp_ps};
+        // SAFETY: as in `zero`.
+        Self(unsafe { _mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_NLT_UQ>(key.0, limit.0)) })
+    }
+
+    #[inline(always)]
+    fn times_power_of_two(self, n_in_low_bits: Self) -> Self {
+        use std::arch::x86_64::{
+            _mm256_add_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_slli_epi32,
+        };
+        // SAFETY: as in `zero`.
+        Self(unsafe {
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(n_in_low_bits.0));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), exponent))
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::compute::{MatrixError, PoolError};
 use crate::gguf::SourceError;
 
+use super::SessionMemory;
+
 /// Why a model cannot be loaded or cannot compute.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -36,11 +38,22 @@ pub enum ModelError {
     /// More tokens than the model was made for.
     #[error("a text of {asked} tokens was asked for; the model was made for at most {limit}")]
     TooLong { asked: usize, limit: usize },
-    /// The KV cache does not fit into memory.
+    /// The KV cache and the buffers of the forward pass do not fit into memory.
     #[error(
-        "the KV cache for {tokens} tokens needs {needed} bytes and {available} bytes of memory are available; ask for fewer tokens or free memory"
+        "a text of {tokens} tokens needs {} of memory ({} for the KV cache, {} for buffers) and {} are available; ask for fewer tokens, keep the cache in a smaller type (--kv-cache q8_0) or free memory",
+        Bytes(needed.total()), Bytes(needed.cache), Bytes(needed.buffers), Bytes(*available)
     )]
-    Memory { tokens: usize, needed: u64, available: u64 },
+    Memory { tokens: usize, needed: SessionMemory, available: u64 },
+    /// The KV cache cannot be kept in the type asked for.
+    #[error(
+        "keys and values of heads of {head_dim} elements cannot be kept in q8_0, which takes multiples of 32; use f16"
+    )]
+    CacheType { head_dim: usize },
+    /// Sliding windows have moved on.
+    #[error(
+        "the text cannot be taken up again after {tokens} tokens: what the sliding windows saw there is overwritten; keep {least} tokens or more, or start anew"
+    )]
+    Forgotten { tokens: usize, least: usize },
     /// The session's cache has no room for the tokens given.
     #[error("{position} of the session's {capacity} tokens are taken: no room for {asked} more")]
     Full { position: usize, asked: usize, capacity: usize },
@@ -55,4 +68,13 @@ pub enum ModelError {
         "the logits after {position} tokens are not finite (token {token}: {value}); the file is damaged or the model overflows"
     )]
     NotFinite { position: usize, token: usize, value: f32 },
+}
+
+/// A number of bytes to read.
+struct Bytes(u64);
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        bytesize::ByteSize(self.0).display().si().fmt(f)
+    }
 }

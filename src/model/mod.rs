@@ -8,6 +8,7 @@ mod error;
 mod generate;
 mod kv_cache;
 mod loader;
+mod memory;
 mod session;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::gguf::TensorSource;
 
 pub use error::ModelError;
 pub use generate::{Generation, Token, generate};
+pub use kv_cache::KvCacheType;
+pub use memory::SessionMemory;
 pub use session::{LogitsFor, Session};
 
 /// How a model is to compute.
@@ -24,10 +27,11 @@ pub use session::{LogitsFor, Session};
 pub struct ModelOptions {
     /// Threads to compute on; zero counts as one. The numbers do not depend on it.
     pub threads: usize,
-    /// Multiply dequantized weights with f32 activations and keep keys and values in f32: slow,
-    /// and the measure of every faster way. Otherwise activations are quantized to 8 bits where
-    /// the weights are quantized, and keys and values are kept in f16.
+    /// Multiply dequantized weights with f32 activations: slow, and the measure of every faster
+    /// way. Otherwise activations are quantized to 8 bits where the weights are quantized.
     pub exact: bool,
+    /// What keys and values are kept in; `None` for f32 if `exact`, f16 otherwise.
+    pub kv_cache: Option<KvCacheType>,
 }
 
 /// A model, checked and ready to compute.
@@ -35,6 +39,7 @@ pub struct Model {
     network: Network,
     pool: ThreadPool,
     exact: bool,
+    kv_cache: KvCacheType,
 }
 
 /// The architectures there are.
@@ -59,7 +64,9 @@ impl Model {
             Some(gpt_oss::ARCHITECTURE) => Network::GptOss(gpt_oss::Network::load(source)?),
             found => return Err(ModelError::Architecture { found: found.map(str::to_owned) }),
         };
-        Ok(Model { network, pool, exact: options.exact })
+        let exact = options.exact;
+        let default = if exact { KvCacheType::F32 } else { KvCacheType::F16 };
+        Ok(Model { network, pool, exact, kv_cache: options.kv_cache.unwrap_or(default) })
     }
 
     /// Name of the architecture, as `general.architecture` has it.
@@ -83,11 +90,16 @@ impl Model {
         }
     }
 
+    /// What a text of at most `max_tokens` tokens takes of memory.
+    pub fn session_memory(&self, max_tokens: usize) -> SessionMemory {
+        Session::memory(self, max_tokens)
+    }
+
     /// Starts a text of at most `max_tokens` tokens, with a KV cache of that size.
     ///
     /// # Errors
-    /// If the model was not made for so many tokens, or the cache does not fit into the memory
-    /// that is available.
+    /// If the model was not made for so many tokens, its keys and values cannot be kept in the type
+    /// asked for, or the cache and the buffers do not fit into the memory that is available.
     pub fn session(&self, max_tokens: usize) -> Result<Session<'_>, ModelError> {
         Session::new(self, max_tokens)
     }

@@ -2,7 +2,7 @@
 
 use crate::metrics::host::HostFacts;
 
-use super::{Model, ModelError, Network, gpt_oss};
+use super::{Model, ModelError, Network, SessionMemory, gpt_oss};
 
 /// Tokens computed together at most: enough to read the weights seldom, few enough to bound the
 /// buffers. The numbers do not depend on it.
@@ -42,14 +42,24 @@ impl<'m> Session<'m> {
             return Err(ModelError::TooLong { asked, limit });
         }
         let Network::GptOss(network) = &model.network;
-        let needed = network.cache_bytes(max_tokens, model.exact).unwrap_or(u64::MAX);
+        network.config().check_cache(model.kv_cache)?;
+        let needed = Self::memory(model, max_tokens);
         let available = HostFacts::gather().available_ram_bytes;
         // Zero: this system does not say.
-        if available > 0 && needed > available {
+        if available > 0 && needed.total() > available {
             return Err(ModelError::Memory { tokens: max_tokens, needed, available });
         }
-        let state = State::GptOss(network.state(max_tokens, model.exact));
+        let chunk = CHUNK.min(max_tokens);
+        let state = network.state(max_tokens, chunk, model.exact, model.kv_cache);
+        let state = State::GptOss(state);
         Ok(Self { model, state, logits: Vec::new(), position: 0, capacity: max_tokens })
+    }
+
+    /// What a session takes of memory.
+    pub(super) fn memory(model: &Model, max_tokens: usize) -> SessionMemory {
+        let Network::GptOss(network) = &model.network;
+        let (chunk, threads) = (CHUNK.min(max_tokens), model.pool.threads());
+        network.config().memory(max_tokens, chunk, threads, model.kv_cache)
     }
 
     /// Reads the tokens and answers with rows of logits, one per token that `logits` asks for.
@@ -132,8 +142,30 @@ impl<'m> Session<'m> {
         self.capacity
     }
 
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        let State::GptOss(state) = &mut self.state;
+        state.cache().clear();
+        self.position = 0;
+    }
+
     /// Forgets all but the first `tokens` tokens; nothing if there are not so many.
-    pub fn truncate(&mut self, tokens: usize) {
-        self.position = self.position.min(tokens);
+    ///
+    /// # Errors
+    /// [`ModelError::Forgotten`] if the tokens that a sliding window would see then have been
+    /// overwritten; the session is then as it was. A window's layer keeps as many tokens more
+    /// than the window as are read at once.
+    pub fn truncate(&mut self, tokens: usize) -> Result<(), ModelError> {
+        if tokens == 0 {
+            self.clear();
+        } else if tokens < self.position {
+            let State::GptOss(state) = &mut self.state;
+            let least = state.cache().shortest_prefix();
+            if tokens < least {
+                return Err(ModelError::Forgotten { tokens, least });
+            }
+            self.position = tokens;
+        }
+        Ok(())
     }
 }

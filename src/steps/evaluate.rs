@@ -70,7 +70,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
         return Err(StepError::new(ErrorClass::Usage, message));
     }
     let context = spec.context as usize;
-    let options = ModelOptions { threads: ctx.threads, exact: spec.exact };
+    let options = ModelOptions { threads: ctx.threads, exact: spec.exact, kv_cache: None };
     let open = |path: &Utf8PathBuf| -> Result<(Utf8PathBuf, Loaded), StepError> {
         ctx.check_cancelled()?;
         Ok((path.clone(), Loaded::open(path, &options)?))
@@ -297,7 +297,7 @@ fn forward(
     piece: &Piece,
     windows: &[Vec<u32>],
 ) -> Result<Vec<f32>, StepError> {
-    session.truncate(piece.read.start);
+    session.truncate(piece.read.start).map_err(|e| model_error(path, &e))?;
     let tokens = &windows[piece.window][piece.read.clone()];
     let wanted = LogitsFor::Tail(piece.scored);
     session.forward(tokens, wanted).map_err(|e| model_error(path, &e))?;

@@ -43,6 +43,8 @@ pub fn model_error(path: &Utf8Path, error: &ModelError) -> StepError {
         ModelError::Memory { .. } | ModelError::Threads(_) => ErrorClass::Host,
         ModelError::TooLong { .. }
         | ModelError::Full { .. }
+        | ModelError::CacheType { .. }
+        | ModelError::Forgotten { .. }
         | ModelError::Token { .. }
         | ModelError::EmptyPrompt => ErrorClass::Usage,
         _ => ErrorClass::Input,

@@ -3,10 +3,10 @@
 //! Sources: `gpt_oss/torch/model.py` of openai/gpt-oss, `modeling_gpt_oss.py` of transformers,
 //! `src/models/openai-moe.cpp` of llama.cpp.
 
-mod attention;
 mod config;
 mod config_json;
 mod from_metadata;
+mod memory;
 mod moe;
 mod network;
 mod rope;

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply, rms_norm};
+use crate::compute::{
+    Activations, Attention, AttentionBuffers, Product, SharedSlice, ThreadPool, multiply, rms_norm,
+};
 use crate::gguf::TensorSource;
 use crate::model::ModelError;
-use crate::model::kv_cache::{LayerCache, layer_bytes};
+use crate::model::kv_cache::{KvCache, KvCacheType};
 use crate::model::loader::Loader;
 
 use super::Config;
-use super::attention::Attention;
 use super::moe::{Buffers, Experts, Routing};
-use super::rope::{Rope, rotate};
+use super::rope::{Rope, rotate_rows};
 use super::weights::{Layer, Linear, Weights};
 
 /// Rows of a norm that are worth handing to a thread.
@@ -28,17 +29,27 @@ pub struct Network {
 /// What a text in progress keeps: the KV cache, and buffers that each chunk uses anew.
 pub struct State {
     exact: bool,
-    caches: Vec<LayerCache>,
+    cache: KvCache,
     /// The residual stream, a row per token.
     stream: Vec<f32>,
     normed: Activations,
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
+    /// For each token a row of rotary angles.
+    angles: Vec<f32>,
+    attention: AttentionBuffers,
     attended: Activations,
     projected: Vec<f32>,
     router: Vec<f32>,
     experts: Buffers,
+}
+
+impl State {
+    /// The keys and values.
+    pub fn cache(&mut self) -> &mut KvCache {
+        &mut self.cache
+    }
 }
 
 impl Network {
@@ -54,25 +65,18 @@ impl Network {
         &self.config
     }
 
-    /// Bytes of the KV cache for `tokens` tokens; `None` if no address space could hold it.
-    pub fn cache_bytes(&self, tokens: usize, exact: bool) -> Option<u64> {
-        let Config { layers, kv_heads, head_dim, .. } = self.config;
-        layer_bytes(kv_heads, head_dim, tokens, exact)?.checked_mul(layers as u64)
-    }
-
-    /// An empty text with room for `tokens` tokens.
-    pub fn state(&self, tokens: usize, exact: bool) -> State {
-        let Config { layers, kv_heads, head_dim, .. } = self.config;
+    /// An empty text with room for `tokens` tokens, of which at most `chunk` are read at once.
+    pub fn state(&self, tokens: usize, chunk: usize, exact: bool, kind: KvCacheType) -> State {
         State {
             exact,
-            caches: (0..layers)
-                .map(|_| LayerCache::new(kv_heads, head_dim, tokens, exact))
-                .collect(),
+            cache: self.config.cache(tokens, chunk, kind),
             stream: Vec::new(),
             normed: Activations::default(),
             queries: Vec::new(),
             keys: Vec::new(),
             values: Vec::new(),
+            angles: Vec::new(),
+            attention: AttentionBuffers::default(),
             attended: Activations::default(),
             projected: Vec::new(),
             router: Vec::new(),
@@ -97,10 +101,9 @@ impl Network {
         for (row, &token) in state.stream.chunks_exact_mut(hidden).zip(tokens) {
             embedding.row_f32(token as usize, row);
         }
-        let angles: Vec<Vec<f32>> =
-            (position..position + tokens.len()).map(|p| self.rope.angles(p)).collect();
+        self.rope.angles(position..position + tokens.len(), &mut state.angles);
         for (number, layer) in self.weights.layers.iter().enumerate() {
-            self.attention(pool, state, number, layer, position, &angles);
+            self.attention(pool, state, number, layer, position);
             self.experts(pool, state, layer);
         }
         let rows = logits.len() / vocab;
@@ -122,10 +125,9 @@ impl Network {
         number: usize,
         layer: &Layer,
         position: usize,
-        angles: &[Vec<f32>],
     ) {
-        let Config { hidden, heads, kv_heads, head_dim, sliding_window, .. } = self.config;
-        let tokens = angles.len();
+        let Config { hidden, heads, kv_heads, head_dim, .. } = self.config;
+        let tokens = state.stream.len() / hidden;
         let inputs: Vec<u32> = (0..tokens as u32).collect();
         self.norm(pool, &state.stream, &layer.attention_norm, &mut state.normed);
         state.queries.resize(tokens * heads * head_dim, 0.0);
@@ -141,24 +143,20 @@ impl Network {
                 self.product(&layer.value, &inputs, &mut state.values),
             ],
         );
-        for (row, angles) in state.queries.chunks_exact_mut(heads * head_dim).zip(angles) {
-            rotate(row, angles);
-        }
-        let cache = &mut state.caches[number];
-        let values = state.values.chunks_exact(kv_heads * head_dim);
-        let keys = state.keys.chunks_exact_mut(kv_heads * head_dim);
-        for (i, ((key, value), angles)) in keys.zip(values).zip(angles).enumerate() {
-            rotate(key, angles);
-            cache.put(position + i, key, value);
-        }
+        rotate_rows(pool, &mut state.queries, heads * head_dim, &state.angles);
+        rotate_rows(pool, &mut state.keys, kv_heads * head_dim, &state.angles);
+        state.cache.put(number, position, &state.keys, &state.values);
         let attention = Attention {
-            config: &self.config,
-            cache: &state.caches[number],
+            cache: state.cache.layer(number),
+            heads,
+            kv_heads,
+            head_dim,
             sinks: &layer.sinks,
             first: position,
-            window: number.is_multiple_of(2).then_some(sliding_window),
+            window: state.cache.window(number),
         };
-        attention.run(pool, &state.queries, state.attended.reset(tokens, heads * head_dim));
+        let out = state.attended.reset(tokens, heads * head_dim);
+        attention.run(pool, &mut state.attention, &state.queries, out);
         state.projected.resize(tokens * hidden, 0.0);
         let product = self.product(&layer.attention_output, &inputs, &mut state.projected);
         multiply(pool, state.exact, &mut state.attended, &[product]);

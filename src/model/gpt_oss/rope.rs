@@ -5,8 +5,14 @@
 //! which the published model does not.
 
 use std::f64::consts::TAU;
+use std::ops::Range;
+
+use crate::compute::ThreadPool;
 
 use super::Config;
+
+/// Elements worth handing to a thread.
+const TASK_ELEMENTS: usize = 16384;
 
 /// Angles per position, and the concentration that cosines and sines are multiplied by.
 pub struct Rope {
@@ -40,17 +46,32 @@ impl Rope {
         Self { frequencies, concentration }
     }
 
-    /// Cosines, then sines, of all pairs at `position`.
-    pub fn angles(&self, position: usize) -> Vec<f32> {
-        let angle = |f: &f64| position as f64 * f;
-        let cos = self.frequencies.iter().map(|f| (angle(f).cos() * self.concentration) as f32);
-        let sin = self.frequencies.iter().map(|f| (angle(f).sin() * self.concentration) as f32);
-        cos.chain(sin).collect()
+    /// For each position a row of a head's size: cosines, then sines, of all pairs.
+    pub fn angles(&self, positions: Range<usize>, out: &mut Vec<f32>) {
+        let pairs = self.frequencies.len();
+        out.resize(positions.len() * 2 * pairs, 0.0);
+        for (position, row) in positions.zip(out.chunks_exact_mut(2 * pairs)) {
+            let (cosines, sines) = row.split_at_mut(pairs);
+            for ((f, cos), sin) in self.frequencies.iter().zip(cosines).zip(sines) {
+                let angle = position as f64 * f;
+                *cos = (angle.cos() * self.concentration) as f32;
+                *sin = (angle.sin() * self.concentration) as f32;
+            }
+        }
     }
 }
 
+/// Rotates the heads of consecutive tokens by their rows of `angles`; `rows` has `width` elements
+/// per token.
+pub fn rotate_rows(pool: &ThreadPool, rows: &mut [f32], width: usize, angles: &[f32]) {
+    let size = angles.len() / (rows.len() / width).max(1);
+    pool.for_rows(rows, width, TASK_ELEMENTS / width + 1, |token, row| {
+        rotate(row, &angles[token * size..(token + 1) * size]);
+    });
+}
+
 /// Rotates every head in `heads`: element `i` with element `i + head_dim / 2`.
-pub fn rotate(heads: &mut [f32], angles: &[f32]) {
+fn rotate(heads: &mut [f32], angles: &[f32]) {
     let (cos, sin) = angles.split_at(angles.len() / 2);
     for head in heads.chunks_exact_mut(angles.len()) {
         let (first, second) = head.split_at_mut(cos.len());
@@ -106,18 +127,41 @@ mod tests {
         assert!((rope.frequencies[12] / expected - 1.0).abs() < 1e-12);
     }
 
+    fn angles(rope: &Rope, position: usize) -> Vec<f32> {
+        let mut angles = Vec::new();
+        rope.angles(position..position + 1, &mut angles);
+        angles
+    }
+
+    #[test]
+    fn every_token_is_rotated_by_its_position() {
+        let rope = Rope::new(&config(32.0));
+        let rows: Vec<f32> = (0..3 * 128).map(|i| (i % 17) as f32).collect();
+        let mut expected = rows.clone();
+        for (token, row) in expected.chunks_exact_mut(128).enumerate() {
+            rotate(row, &angles(&rope, 7 + token));
+        }
+        for threads in [1, 2] {
+            let mut rotated = rows.clone();
+            let mut all = vec![9.0; 7];
+            rope.angles(7..10, &mut all);
+            rotate_rows(&ThreadPool::new(threads).unwrap(), &mut rotated, 128, &all);
+            assert_eq!(rotated, expected);
+        }
+    }
+
     #[test]
     fn rotation_pairs_halves_and_scales_by_the_concentration() {
         let rope = Rope::new(&config(32.0));
         let mut head: Vec<f32> = (0..64).map(|i| i as f32).collect();
-        rotate(&mut head, &rope.angles(0));
+        rotate(&mut head, &angles(&rope, 0));
         let concentration = (0.1 * 32f64.ln() + 1.0) as f32;
         for (i, h) in head.iter().enumerate() {
             assert_eq!(*h, i as f32 * concentration);
         }
         let mut head = vec![0.0; 128];
         (head[64], head[65]) = (1.0, 1.0);
-        rotate(&mut head, &Rope::new(&config(1.0)).angles(3));
+        rotate(&mut head, &angles(&Rope::new(&config(1.0)), 3));
         assert!((head[64] - 3f32.cos()).abs() < 1e-6 && (head[96] - 3f32.sin()).abs() < 1e-6);
         let slower = 3.0 * 150000f32.powf(-1.0 / 32.0);
         assert!((head[65] - slower.cos()).abs() < 1e-6 && (head[97] - slower.sin()).abs() < 1e-6);

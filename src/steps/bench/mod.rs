@@ -40,7 +40,10 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
     }
 
     let started = Instant::now();
-    let loaded = Loaded::open(&spec.gguf, &ModelOptions { threads: ctx.threads, exact: false })?;
+    let loaded = Loaded::open(
+        &spec.gguf,
+        &ModelOptions { threads: ctx.threads, exact: false, kv_cache: None },
+    )?;
     let load_ms = milliseconds(started.elapsed());
     ctx.log(Level::Info, format!("loaded in {load_ms:.1} ms"));
     // The session first: it knows what is too long before a prompt of that length is made.
@@ -116,7 +119,7 @@ fn measure(
     ctx: &Context<'_>,
 ) -> Result<FinishedRun, StepError> {
     ctx.check_cancelled()?;
-    session.truncate(0);
+    session.clear();
     let generation = Generation {
         max_tokens: spec.generate_tokens as usize,
         sampling: Sampling::GREEDY,

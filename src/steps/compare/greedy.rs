@@ -96,5 +96,5 @@ fn choose(path: &Utf8Path, logits: &[f32]) -> Result<u32, StepError> {
 }
 
 fn options(ctx: &Context<'_>) -> ModelOptions {
-    ModelOptions { threads: ctx.threads, exact: false }
+    ModelOptions { threads: ctx.threads, exact: false, kv_cache: None }
 }

@@ -29,7 +29,7 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
     let mut passed = Passed { ctx, checks: Vec::new() };
 
     let started = Instant::now();
-    let options = ModelOptions { threads: ctx.threads, exact: false };
+    let options = ModelOptions { threads: ctx.threads, exact: false, kv_cache: None };
     let Loaded { file, model, tokenizer } = Loaded::open(&spec.gguf, &options)?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     passed.note(format!(
@@ -59,7 +59,7 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
     logits_are_sound(&spec.gguf, logits, model.vocab_size())?;
     passed.note(format!("a forward pass over {PROMPT_TOKENS} tokens gives finite logits"));
 
-    session.truncate(0);
+    session.clear();
     let generation =
         Generation { max_tokens: GENERATE_TOKENS, sampling: Sampling::GREEDY, stop: &[] };
     let tokens = generate(&mut session, &prompt, &generation, |_| match ctx.check_cancelled() {
