@@ -218,8 +218,14 @@ fn a_stopped_bench_keeps_its_finished_runs() {
     let (_guard, dir) = directory();
     let gguf = dir.join("model.gguf");
     fs::copy(&FILES.f32, &gguf).unwrap();
-    let spec =
-        BenchSpec { gguf: gguf.clone(), warmups: 1, runs: 5, prompt_tokens: 4, generate_tokens: 2 };
+    let spec = BenchSpec {
+        gguf: gguf.clone(),
+        warmups: 1,
+        runs: 5,
+        prompt_tokens: 4,
+        generate_tokens: 2,
+        kv_cache: None,
+    };
     let journals = dir.join("journals");
     let stopped = || {
         let events = StopAfter { runs: AtomicU32::new(3), stop: AtomicBool::new(false) };

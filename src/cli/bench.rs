@@ -7,8 +7,10 @@ use camino::Utf8PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::direct::{Threads, run_step};
+use super::model_args::kv_cache;
 use super::{CliError, Globals, output};
 use crate::exec::run_one;
+use crate::model::KvCacheType;
 use crate::steps::{BenchDocument, BenchResult, BenchSpec, ErrorClass, StepError, StepSpec};
 
 /// Measure latency, tokens per second and memory of GGUF files
@@ -29,6 +31,9 @@ pub struct Args {
     /// Measured runs
     #[arg(long, value_name = "N", default_value_t = 10)]
     runs: u32,
+    /// Type that keys and values are kept in: f16, q8_0 (half the memory) or f32 [default: f16]
+    #[arg(long, value_name = "TYPE", value_parser = kv_cache)]
+    kv_cache: Option<KvCacheType>,
     #[command(flatten)]
     threads: Threads,
     /// Print JSON (schemas/bench.schema.json)
@@ -65,6 +70,7 @@ fn bench(file: &Utf8PathBuf, args: &Args, globals: &Globals) -> Result<BenchResu
         runs: args.runs,
         prompt_tokens: args.prompt_tokens,
         generate_tokens: args.generate_tokens,
+        kv_cache: args.kv_cache,
     };
     run_step(globals, args.threads, &format!("bench {file}"), |ctx| {
         let spec = StepSpec::Bench(spec);

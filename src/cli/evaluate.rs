@@ -6,8 +6,10 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::direct::{Threads, run_step};
+use super::model_args::kv_cache;
 use super::{CliError, Globals, output};
 use crate::metrics::divergence::KlSummary;
+use crate::model::KvCacheType;
 use crate::steps::evaluate::{self, EvaluateResult};
 use crate::steps::{EvaluateSpec, ReferenceFile};
 
@@ -33,6 +35,10 @@ pub struct Args {
     /// Float activations instead of 8-bit ones: slow, and the measure of every faster way
     #[arg(long)]
     exact: bool,
+    /// Type that keys and values are kept in: f16, q8_0 (half the memory) or f32
+    /// [default: f16; with --exact f32]
+    #[arg(long, value_name = "TYPE", value_parser = kv_cache)]
+    kv_cache: Option<KvCacheType>,
     #[command(flatten)]
     threads: Threads,
     /// Print JSON
@@ -68,6 +74,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         context: args.context,
         max_windows: args.windows,
         exact: args.exact,
+        kv_cache: args.kv_cache,
     };
     let label = format!("evaluate {}", args.file);
     let result = run_step(globals, args.threads, &label, |ctx| evaluate::run(&spec, ctx))?;

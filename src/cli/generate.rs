@@ -8,9 +8,10 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::direct::Threads;
+use super::model_args::kv_cache;
 use super::{CliError, interrupt, output};
 use crate::model::sampler::Sampling;
-use crate::model::{Generation, ModelOptions, Token, generate};
+use crate::model::{Generation, KvCacheType, ModelOptions, Token, generate};
 use crate::steps::{ErrorClass, Loaded, StepError, model_error};
 use crate::tokenizer::{Special, TextStream, Tokenizer};
 
@@ -42,6 +43,10 @@ pub struct Args {
     /// Float activations instead of 8-bit ones: slow, and the measure of every faster way
     #[arg(long)]
     exact: bool,
+    /// Type that keys and values are kept in: f16, q8_0 (half the memory) or f32
+    /// [default: f16; with --exact f32]
+    #[arg(long, value_name = "TYPE", value_parser = kv_cache)]
+    kv_cache: Option<KvCacheType>,
     #[command(flatten)]
     threads: Threads,
     /// Print JSON when done: prompt tokens, and each token with its logit and the runner-up's
@@ -77,7 +82,8 @@ struct RunnerUp {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let cancelled = interrupt::flag();
-    let options = ModelOptions { threads: args.threads.count(), exact: args.exact, kv_cache: None };
+    let options =
+        ModelOptions { threads: args.threads.count(), exact: args.exact, kv_cache: args.kv_cache };
     let Loaded { model, tokenizer, .. } = Loaded::open(&args.file, &options)?;
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
     let prompt: Vec<u32> =

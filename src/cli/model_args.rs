@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{CliError, output};
+use crate::model::KvCacheType;
 use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource, WriteResult};
 
 /// How a checkpoint becomes a GGUF model.
@@ -55,6 +56,19 @@ fn dtype(text: &str) -> Result<ConvertDtype, String> {
         "f16" => Ok(ConvertDtype::F16),
         "bf16" => Ok(ConvertDtype::Bf16),
         _ => Err("expected f32, f16 or bf16".to_owned()),
+    }
+}
+
+/// What keys and values are kept in, as typed.
+///
+/// # Errors
+/// What could have been typed.
+pub fn kv_cache(text: &str) -> Result<KvCacheType, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "f16" => Ok(KvCacheType::F16),
+        "q8_0" => Ok(KvCacheType::Q8_0),
+        "f32" => Ok(KvCacheType::F32),
+        _ => Err("expected f16, q8_0 or f32".to_owned()),
     }
 }
 

@@ -50,6 +50,7 @@ impl Plan {
                 runs: job.bench.runs,
                 prompt_tokens: job.bench.prompt_tokens,
                 generate_tokens: job.bench.generate_tokens,
+                kv_cache: None,
             }),
             Task::Evaluate(format) => StepSpec::Evaluate(self.evaluate_spec(format)?),
             Task::Compare { format, reference } => StepSpec::Compare(CompareSpec {
@@ -145,6 +146,7 @@ impl Plan {
             context: evaluate.context,
             max_windows: evaluate.max_windows,
             exact: false,
+            kv_cache: None,
         })
     }
 

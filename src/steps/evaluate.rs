@@ -70,7 +70,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
         return Err(StepError::new(ErrorClass::Usage, message));
     }
     let context = spec.context as usize;
-    let options = ModelOptions { threads: ctx.threads, exact: spec.exact, kv_cache: None };
+    let options = ModelOptions { threads: ctx.threads, exact: spec.exact, kv_cache: spec.kv_cache };
     let open = |path: &Utf8PathBuf| -> Result<(Utf8PathBuf, Loaded), StepError> {
         ctx.check_cancelled()?;
         Ok((path.clone(), Loaded::open(path, &options)?))
@@ -320,6 +320,7 @@ mod tests {
             context: 512,
             max_windows: None,
             exact: false,
+            kv_cache: None,
         }
     }
 

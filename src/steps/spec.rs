@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ggml::GgmlType;
+use crate::model::KvCacheType;
 
 /// One step to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -205,6 +206,9 @@ pub struct BenchSpec {
     pub runs: u32,
     pub prompt_tokens: u32,
     pub generate_tokens: u32,
+    /// What keys and values are kept in; `None` for f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<KvCacheType>,
 }
 
 /// A file that candidates are held against.
@@ -227,6 +231,9 @@ pub struct EvaluateSpec {
     pub max_windows: Option<u32>,
     /// Float activations instead of 8-bit ones.
     pub exact: bool,
+    /// What keys and values are kept in, by all models; `None` for f16, or f32 if `exact`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<KvCacheType>,
 }
 
 /// Size, types, tensor-wise error and greedy agreement of a file against one reference.

@@ -164,6 +164,7 @@ mod tests {
                 runs,
                 prompt_tokens: 4,
                 generate_tokens: 2,
+                kv_cache: None,
             },
             threads: 2,
             file: [7, 1_700_000_000_123_456_789, 3, 4],

@@ -42,7 +42,7 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
     let started = Instant::now();
     let loaded = Loaded::open(
         &spec.gguf,
-        &ModelOptions { threads: ctx.threads, exact: false, kv_cache: None },
+        &ModelOptions { threads: ctx.threads, exact: false, kv_cache: spec.kv_cache },
     )?;
     let load_ms = milliseconds(started.elapsed());
     ctx.log(Level::Info, format!("loaded in {load_ms:.1} ms"));
