@@ -80,20 +80,18 @@ fn best(
     let mut best = f64::MAX;
     for _ in 0..if chunk == 1 { 30 } else { 4 } {
         let started = Instant::now();
-        pool.run(|| {
-            for first in positions.clone().step_by(chunk) {
-                let attention = Attention {
-                    cache,
-                    heads: HEADS,
-                    kv_heads: KV_HEADS,
-                    head_dim: DIM,
-                    sinks: &sinks,
-                    first,
-                    window,
-                };
-                attention.run(pool, &mut buffers, &queries, &mut out);
-            }
-        });
+        for first in positions.clone().step_by(chunk) {
+            let attention = Attention {
+                cache,
+                heads: HEADS,
+                kv_heads: KV_HEADS,
+                head_dim: DIM,
+                sinks: &sinks,
+                first,
+                window,
+            };
+            attention.run(pool, &mut buffers, &queries, &mut out);
+        }
         best = best.min(started.elapsed().as_secs_f64() * 1e3);
     }
     best
