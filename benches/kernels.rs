@@ -10,8 +10,10 @@ use qrun::ggml::{self, GgmlType, Inputs, RowKernel, Run, Scratch};
 
 const COLUMNS: usize = 4096;
 /// Rows that fit the second-level cache, and rows that no cache holds.
-const ROWS: [usize; 2] = [64, 32768];
-const TOKENS: usize = 64;
+const ROWS: [usize; 2] = [64, 40960];
+const TOKENS: usize = 512;
+/// Rows that are unpacked together.
+const TILE_ROWS: usize = 64;
 const TIME: Duration = Duration::from_millis(600);
 
 fn main() {
@@ -31,14 +33,15 @@ fn main() {
 }
 
 fn measure(ty: GgmlType, kernel: &RowKernel) {
-    let few: Vec<f32> = (0..64 * COLUMNS as u32)
+    let few: Vec<f32> = (0..TOKENS as u32 * COLUMNS as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0)
         .collect();
     let row_bytes = ty.row_bytes(COLUMNS).expect("whole blocks");
     let mut bytes = vec![0; ROWS[1] * row_bytes];
     let importance = vec![1.0; COLUMNS];
     let (first, rest) = bytes.split_at_mut(64 * row_bytes);
-    ggml::quantize(ty, &few, COLUMNS, Some(&importance), first).expect("finite weights");
+    ggml::quantize(ty, &few[..64 * COLUMNS], COLUMNS, Some(&importance), first)
+        .expect("finite weights");
     rest.chunks_mut(first.len()).for_each(|part| part.copy_from_slice(first));
 
     let stride = Run::count(COLUMNS);
@@ -59,15 +62,18 @@ fn measure(ty: GgmlType, kernel: &RowKernel) {
             weights / seconds / 1e9,
         );
     }
-    let tile = kernel.tile_rows();
     let mut scratch = Scratch::default();
-    for tokens in [4, TOKENS] {
+    for tokens in [4, 64, TOKENS] {
         let numbers: Vec<u32> = (0..tokens as u32).collect();
         let inputs = Inputs { runs: &runs, stride, numbers: &numbers };
-        let out = &mut out[..tile * tokens];
-        let seconds =
-            best(|| kernel.multiply(&bytes[..tile * row_bytes], inputs, &mut scratch, out));
-        let products = (tile * COLUMNS * tokens) as f64;
+        let out = &mut out[..TILE_ROWS * tokens];
+        // As many rows as are new to the caches after another matrix.
+        let seconds = best(|| {
+            for rows in bytes.chunks_exact(TILE_ROWS * row_bytes).take(2048 / tokens + 1) {
+                kernel.multiply(rows, TILE_ROWS, inputs, &mut scratch, out);
+            }
+        });
+        let products = (TILE_ROWS * COLUMNS * tokens * (2048 / tokens + 1)) as f64;
         line += &format!(", \"tile_{tokens}_gmac_per_s\": {:.2}", products / seconds / 1e9);
     }
     println!("{line}}}");

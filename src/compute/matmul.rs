@@ -17,8 +17,9 @@ use rows::Form;
 
 /// Products that are worth handing to a thread.
 const TASK_WORK: usize = 1 << 16;
-/// Rows of a task are a multiple of this: whole tiles, whatever the instruction set.
-const TASK_ROWS: usize = 32;
+/// Rows of a task are a multiple of this: whole tiles, whatever the instruction set, and so many
+/// that the second-level cache holds them unpacked.
+const TASK_ROWS: usize = 64;
 
 /// One matrix to multiply, which of the activation rows with, and where the results go.
 pub struct Product<'a> {

@@ -46,12 +46,10 @@ impl Product<'_> {
         KEPT.with_borrow_mut(|kept| match (form, self.matrix.kernel()) {
             (Form::Quantized, Some(kernel)) => {
                 let tile = kernel.tile_rows();
-                let mut rest = rows;
+                let mut rest = rows.clone();
                 if self.inputs.len() >= TILE_TOKENS {
-                    while rest.len() >= tile {
-                        self.tile(rest.start..rest.start + tile, &kernel, activations, kept);
-                        rest.start += tile;
-                    }
+                    rest.start += rest.len() / tile * tile;
+                    self.tiles(rows.start..rest.start, &kernel, activations, kept);
                 }
                 self.single_rows(rest, &kernel, activations);
             }
@@ -59,18 +57,22 @@ impl Product<'_> {
         });
     }
 
-    fn tile(
+    fn tiles(
         &self,
         rows: Range<usize>,
         kernel: &RowKernel,
         activations: &Activations,
         kept: &mut Kept,
     ) {
+        if rows.is_empty() {
+            return;
+        }
         let (runs, stride) = (activations.runs(), activations.stride());
         let inputs = Inputs { runs, stride, numbers: self.inputs };
         kept.products.resize(rows.len() * self.inputs.len(), 0.0);
         kernel.multiply(
             self.matrix.bytes(rows.clone()),
+            rows.len(),
             inputs,
             &mut kept.tile,
             &mut kept.products,

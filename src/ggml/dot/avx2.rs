@@ -14,10 +14,10 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
             // SAFETY: `set` proves that the processor has the features.
             unsafe { dot_rows::<B>(set, rows, run, out) }
         },
-        multiply: |rows, inputs, scratch, out| {
+        multiply: |rows, count, inputs, scratch, out| {
             let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
             // SAFETY: as above.
-            unsafe { multiply::<B>(set, rows, inputs, scratch, out) }
+            unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
         },
         tile_rows: tile::rows::<Avx2>(),
     })
@@ -36,11 +36,12 @@ unsafe fn dot_rows<B: Levels>(set: Avx2, rows: &[u8], run: &[Run], out: &mut [f3
 unsafe fn multiply<B: Levels>(
     set: Avx2,
     rows: &[u8],
+    count: usize,
     inputs: Inputs<'_>,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    tile::multiply::<_, B>(set, rows, inputs, scratch, out);
+    tile::multiply::<_, B>(set, rows, count, inputs, scratch, out);
 }
 
 /// Sums of four products each, in lanes; the products of levels and activations are added in

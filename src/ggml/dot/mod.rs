@@ -36,7 +36,7 @@ use portable::Portable;
 #[derive(Clone, Copy, Debug)]
 pub struct RowKernel {
     dot_rows: fn(&[u8], &[Run], &mut [f32]),
-    multiply: fn(&[u8], Inputs<'_>, &mut Scratch, &mut [f32]),
+    multiply: fn(&[u8], usize, Inputs<'_>, &mut Scratch, &mut [f32]),
     tile_rows: usize,
 }
 
@@ -63,8 +63,8 @@ impl RowKernel {
     fn portable<B: Levels>() -> Self {
         Self {
             dot_rows: |rows, run, out| row::dot_rows::<_, B>(Portable, rows, run, out),
-            multiply: |rows, inputs, scratch, out| {
-                tile::multiply::<_, B>(Portable, rows, inputs, scratch, out);
+            multiply: |rows, count, inputs, scratch, out| {
+                tile::multiply::<_, B>(Portable, rows, count, inputs, scratch, out);
             },
             tile_rows: tile::rows::<Portable>(),
         }
@@ -79,25 +79,27 @@ impl RowKernel {
         (self.dot_rows)(rows, activations, out);
     }
 
-    /// Rows that [`multiply`](Self::multiply) takes at a time.
+    /// Rows of a tile; [`multiply`](Self::multiply) takes a multiple of them at a time.
     pub fn tile_rows(&self) -> usize {
         self.tile_rows
     }
 
-    /// Writes the products of [`tile_rows`](Self::tile_rows) rows with each of the inputs:
-    /// `out[input * tile_rows + row]`.
+    /// Writes the products of `count` rows, one after the other in `rows`, with each of the
+    /// inputs: `out[input * count + row]`.
     ///
     /// # Panics
-    /// If `rows` does not divide into rows of whole blocks, if a row of activations has fewer
-    /// columns, or if `out` has another length.
+    /// If `rows` does not divide into rows of whole blocks, if `count` is no multiple of
+    /// [`tile_rows`](Self::tile_rows), if a row of activations has fewer columns, or if `out` has
+    /// another length.
     pub fn multiply(
         &self,
         rows: &[u8],
+        count: usize,
         inputs: Inputs<'_>,
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
-        (self.multiply)(rows, inputs, scratch, out);
+        (self.multiply)(rows, count, inputs, scratch, out);
     }
 }
 

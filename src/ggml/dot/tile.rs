@@ -1,6 +1,9 @@
 //! Products of a tile of rows with many rows of activations: what reading a prompt needs. Rows
 //! are unpacked once, rows side by side in the lanes of a vector, and multiplied with all tokens.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use crate::ggml::block::Block;
 
 use super::row::centers;
@@ -11,18 +14,31 @@ const TOKENS: usize = 4;
 /// Tokens that a run of a tile is multiplied with before the next run is loaded.
 const BLOCK: usize = 4 * TOKENS;
 
-/// Wide vectors of a run in an unpacked tile, by kind.
-const LEVELS: usize = 0;
-const SCALES: usize = LEVELS + 64;
-const OFFSETS: usize = SCALES + 8;
-const SUB_SCALES: usize = OFFSETS + 8;
-const CENTERS: usize = SUB_SCALES + 16;
-const MINS: usize = CENTERS + 8;
-const SLOTS: usize = MINS + 8;
+/// Where the kinds of wide vectors of a run begin in an unpacked tile, and where they end.
+struct Slots<B>(PhantomData<B>);
 
-/// Room for a tile, kept from one to the next.
+impl<B: Levels> Slots<B> {
+    const LEVELS: usize = 0;
+    const SCALES: usize = Self::LEVELS + 64;
+    const OFFSETS: usize = Self::SCALES + 8;
+    const MINS: usize = Self::OFFSETS + if B::MINS { 8 } else { 0 };
+    const SUB_SCALES: usize = Self::MINS + if B::MINS { 8 } else { 0 };
+    const CENTERS: usize = Self::SUB_SCALES + if B::SUB_SCALES { 16 } else { 0 };
+    const END: usize = Self::CENTERS + if B::SUB_SCALES { 8 } else { 0 };
+}
+
+/// Room for tiles, kept from one product to the next.
 #[derive(Debug, Default)]
 pub struct Scratch(Vec<Line>);
+
+impl Scratch {
+    fn lines(&mut self, len: usize) -> &mut [u32] {
+        if self.0.len() < len.div_ceil(16) {
+            self.0.resize(len.div_ceil(16), Line([0; 16]));
+        }
+        &mut bytemuck::cast_slice_mut(&mut self.0)[..len]
+    }
+}
 
 /// Rows of activations, by number.
 #[derive(Clone, Copy, Debug)]
@@ -45,47 +61,50 @@ pub(super) const fn rows<S: Set>() -> usize {
     2 * S::ROWS
 }
 
-/// Writes the products of a tile's rows with each of the inputs: `out[input * rows + row]`.
+/// Writes the products of `count` rows, whole tiles, with each of the inputs:
+/// `out[input * count + row]`.
+///
+/// Several tiles together save reading the inputs anew for each: while a block of them is in the
+/// first-level cache, all tiles, which fit the second level, pass by.
 #[inline(always)]
 pub(super) fn multiply<S: Set, B: Levels>(
     set: S,
     rows: &[u8],
+    count: usize,
     inputs: Inputs<'_>,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
     let blocks: &[B] = bytemuck::cast_slice(rows);
-    let count = self::rows::<S>();
+    let tile = self::rows::<S>();
+    assert!(count > 0 && count.is_multiple_of(tile), "{count} rows in tiles of {tile}");
     assert!(blocks.len().is_multiple_of(count), "{} blocks in {count} rows", blocks.len());
     assert_eq!(out.len(), inputs.numbers.len() * count, "products of {count} rows");
     let columns = blocks.len() / count;
     if columns == 0 {
         return out.fill(0.0);
     }
-    let tile = unpack(set, blocks, columns, scratch);
+    let runs = columns.div_ceil(blocks_per_run::<B>());
+    let len = runs * tile * Slots::<B>::END;
+    let tiles = scratch.lines(len * (count / tile));
+    for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(tiles.chunks_exact_mut(len)) {
+        unpack(set, blocks, columns, tile);
+    }
     for (numbers, out) in inputs.numbers.chunks(BLOCK).zip(out.chunks_mut(BLOCK * count)) {
-        multiply_block::<S, B>(set, tile, columns, Inputs { numbers, ..inputs }, out);
+        for (i, unpacked) in tiles.chunks_exact(len).enumerate() {
+            let out = out.chunks_exact_mut(count).map(|out| &mut out[i * tile..][..tile]);
+            multiply_block::<S, B>(set, unpacked, columns, Inputs { numbers, ..inputs }, out);
+        }
     }
 }
 
-/// Unpacks the tile: for each run, the slots of the first vector of rows, then of the second.
+/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second.
 #[inline(always)]
-fn unpack<'s, S: Set, B: Levels>(
-    set: S,
-    blocks: &[B],
-    columns: usize,
-    scratch: &'s mut Scratch,
-) -> &'s [u32] {
+fn unpack<S: Set, B: Levels>(set: S, blocks: &[B], columns: usize, tile: &mut [u32]) {
     let size = blocks_per_run::<B>();
-    let runs = columns.div_ceil(size);
-    let len = runs * 2 * SLOTS * S::ROWS;
-    if scratch.0.len() < len.div_ceil(16) {
-        scratch.0.resize(len.div_ceil(16), Line([0; 16]));
-    }
-    let tile = &mut bytemuck::cast_slice_mut(&mut scratch.0)[..len];
-    for (r, slots) in tile.chunks_exact_mut(2 * SLOTS * S::ROWS).enumerate() {
+    for (r, slots) in tile.chunks_exact_mut(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let range = r * size..columns.min((r + 1) * size);
-        for (half, slots) in slots.chunks_exact_mut(SLOTS * S::ROWS).enumerate() {
+        for (half, slots) in slots.chunks_exact_mut(Slots::<B>::END * S::ROWS).enumerate() {
             for part in 0..S::ROWS / 8 {
                 let first = half * S::ROWS + part * 8;
                 let rows = &blocks[first * columns..(first + 8) * columns];
@@ -93,7 +112,6 @@ fn unpack<'s, S: Set, B: Levels>(
             }
         }
     }
-    tile
 }
 
 /// Unpacks one run of eight rows into lanes `lane ..` of its slots.
@@ -102,7 +120,7 @@ fn unpack_run<S: Set, B: Levels>(
     set: S,
     rows: &[B],
     columns: usize,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     slots: &mut [u32],
     lane: usize,
 ) {
@@ -125,7 +143,7 @@ fn unpack_run<S: Set, B: Levels>(
                 *levels = set.flip(*levels);
             }
         }
-        set.interleave(levels, &mut slots[(LEVELS + g * 8) * S::ROWS + lane..]);
+        set.interleave(levels, &mut slots[(Slots::<B>::LEVELS + g * 8) * S::ROWS + lane..]);
     }
     for row in 0..8 {
         let blocks = run(row);
@@ -134,25 +152,25 @@ fn unpack_run<S: Set, B: Levels>(
         let mut floats = [0.0; 8];
         set.store_f32(B::scales(set, blocks), &mut floats);
         for (g, scale) in floats.into_iter().enumerate() {
-            put(SCALES + g, scale.to_bits());
+            put(Slots::<B>::SCALES + g, scale.to_bits());
         }
         if B::SUB_SCALES {
             let center = B::KIND.center();
             let scales = B::sub_scales(blocks);
             for (j, &scale) in scales.iter().enumerate() {
-                put(SUB_SCALES + j, pair(i16::from(scale), i16::from(scale)));
+                put(Slots::<B>::SUB_SCALES + j, pair(i16::from(scale), i16::from(scale)));
             }
             for (g, [a, b]) in centers(blocks, center).as_chunks().0.iter().enumerate() {
-                put(CENTERS + g, pair(-a, -b));
+                put(Slots::<B>::CENTERS + g, pair(-a, -b));
             }
         }
         if B::MINS {
             set.store_f32(B::offsets(set, blocks), &mut floats);
             for (g, offset) in floats.into_iter().enumerate() {
-                put(OFFSETS + g, offset.to_bits());
+                put(Slots::<B>::OFFSETS + g, offset.to_bits());
             }
             for (g, &[a, b]) in B::mins(blocks).as_chunks().0.iter().enumerate() {
-                put(MINS + g, pair(i16::from(a), i16::from(b)));
+                put(Slots::<B>::MINS + g, pair(i16::from(a), i16::from(b)));
             }
         }
     }
@@ -175,19 +193,19 @@ fn pair(low: i16, high: i16) -> u32 {
     u32::from(low as u16) | u32::from(high as u16) << 16
 }
 
-/// Multiplies the tile with up to [`BLOCK`] tokens.
+/// Multiplies a tile with up to [`BLOCK`] tokens.
 #[inline(always)]
-fn multiply_block<S: Set, B: Levels>(
+fn multiply_block<'a, S: Set, B: Levels>(
     set: S,
     tile: &[u32],
     columns: usize,
     inputs: Inputs<'_>,
-    out: &mut [f32],
+    out: impl Iterator<Item = &'a mut [f32]>,
 ) {
     let mut sums = [[[set.wide_zero(); 8]; 2]; BLOCK];
     let groups = columns * B::TYPE.block_size() / 32;
-    for (r, slots) in tile.chunks_exact(2 * SLOTS * S::ROWS).enumerate() {
-        let slots = slots.split_at(SLOTS * S::ROWS);
+    for (r, slots) in tile.chunks_exact(2 * Slots::<B>::END * S::ROWS).enumerate() {
+        let slots = slots.split_at(Slots::<B>::END * S::ROWS);
         let groups = (groups - 8 * r).min(8);
         let run = |number: u32| &inputs.runs[number as usize * inputs.stride + r];
         for (numbers, sums) in inputs.numbers.chunks(TOKENS).zip(sums.chunks_mut(TOKENS)) {
@@ -206,7 +224,7 @@ fn multiply_block<S: Set, B: Levels>(
             }
         }
     }
-    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(2 * S::ROWS)) {
+    for (sums, out) in sums.iter().zip(out) {
         for (s, out) in sums.iter().zip(out.chunks_exact_mut(S::ROWS)) {
             let add = |a, b| set.wide_add(a, b);
             let even = add(add(s[0], s[4]), add(s[2], s[6]));
@@ -232,24 +250,24 @@ fn add_run<S: Set, B: Levels, const T: usize>(
         let vectors = |half: usize, slot: usize, count: usize| {
             &slots[half][slot * S::ROWS..(slot + count) * S::ROWS]
         };
-        let (l, s) = (LEVELS + g * 8, SUB_SCALES + g * 2);
+        let (l, s) = (Slots::<B>::LEVELS + g * 8, Slots::<B>::SUB_SCALES + g * 2);
         let mut tokens = [&activations[0].levels[g]; T];
         for (token, a) in tokens.iter_mut().zip(activations) {
             *token = &a.levels[g];
         }
         let products = set.multiply_group::<B, T>(
             [vectors(0, l, 8), vectors(1, l, 8)],
-            [vectors(0, s, 2), vectors(1, s, 2)],
+            if B::SUB_SCALES { [vectors(0, s, 2), vectors(1, s, 2)] } else { [&[], &[]] },
             tokens,
         );
         for half in 0..2 {
-            let scales = set.wide_floats(set.wide_load(vector(half, SCALES + g)));
+            let scales = set.wide_floats(set.wide_load(vector(half, Slots::<B>::SCALES + g)));
             for t in 0..T {
                 let pair = [activations[t].sums[2 * g], activations[t].sums[2 * g + 1]];
                 let mut p = products[half][t];
                 if center != 0 {
                     let centers = if B::SUB_SCALES {
-                        set.wide_load(vector(half, CENTERS + g))
+                        set.wide_load(vector(half, Slots::<B>::CENTERS + g))
                     } else {
                         set.wide_pair([-center; 2])
                     };
@@ -259,8 +277,9 @@ fn add_run<S: Set, B: Levels, const T: usize>(
                 let sum = &mut sums[t][half][g];
                 *sum = set.wide_fused(set.wide_mul(scales, scale), set.wide_to_f32(p), *sum);
                 if B::MINS {
-                    let offsets = set.wide_floats(set.wide_load(vector(half, OFFSETS + g)));
-                    let mins = set.wide_load(vector(half, MINS + g));
+                    let offsets =
+                        set.wide_floats(set.wide_load(vector(half, Slots::<B>::OFFSETS + g)));
+                    let mins = set.wide_load(vector(half, Slots::<B>::MINS + g));
                     let zero = set.wide_pair([0; 2]);
                     let m = set.wide_add_pairs(zero, mins, set.wide_pair(pair));
                     *sum = set.wide_fused(set.wide_mul(offsets, scale), set.wide_to_f32(m), *sum);
