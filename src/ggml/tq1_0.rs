@@ -70,7 +70,7 @@ fn unpack<const BYTES: usize>(bytes: &[u8; BYTES], values: &mut [i8]) {
 fn digit(bytes: &[u8], n: usize, levels: &mut [u8]) {
     let factor = [1, 3, 9, 27, 81][n];
     for (level, byte) in levels.iter_mut().zip(bytes) {
-        *level = (u16::from(byte.wrapping_mul(factor)) * 3 >> 8) as u8;
+        *level = ((u16::from(byte.wrapping_mul(factor)) * 3) >> 8) as u8;
     }
 }
 

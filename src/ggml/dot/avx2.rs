@@ -112,7 +112,7 @@ fn sub_scales(_: Avx2, scales: [i8; 16]) -> [__m256i; 8] {
         let wide = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, by_half));
         let mut groups = [wide; 8];
         for (g, group) in groups.iter_mut().enumerate() {
-            let index = _mm256_set1_epi16((2 * g + 1 << 8 | 2 * g) as i16);
+            let index = _mm256_set1_epi16((((2 * g + 1) << 8) | (2 * g)) as i16);
             *group = _mm256_shuffle_epi8(wide, index);
         }
         groups
@@ -132,20 +132,20 @@ impl Avx2 {
         let mut sums = unsafe { [_mm256_setzero_si256(); 8] };
         if B::SUB_SCALES {
             let scales = sub_scales(self, B::sub_scales(run));
-            for g in 0..8 {
+            for (g, sum) in sums.iter_mut().enumerate() {
                 if g >= groups {
                     break;
                 }
                 let levels = B::levels(self, run, g);
-                sums[g] = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
+                *sum = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
             }
             total(self, |_| false, sums)
         } else {
-            for g in 0..8 {
+            for (g, sum) in sums.iter_mut().enumerate() {
                 if g >= groups {
                     break;
                 }
-                sums[g] = four(B::levels(self, run, g), &activations.levels[g]);
+                *sum = four(B::levels(self, run, g), &activations.levels[g]);
             }
             total(self, |products| B::KIND.fits(products), sums)
         }
@@ -235,6 +235,12 @@ impl Set for Avx2 {
         self.dot_groups_by(run, groups, activations, |levels, a| {
             fours(self, B::KIND, levels, a, ones)
         })
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 
     #[inline(always)]

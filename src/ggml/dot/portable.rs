@@ -75,6 +75,8 @@ impl Set for Portable {
         each(|g| product(2 * g) + product(2 * g + 1))
     }
 
+    fn prefetch(self, _: *const u8) {}
+
     fn splat(self, x: f32) -> [f32; 8] {
         [x; 8]
     }

@@ -2,6 +2,10 @@
 
 use super::{Levels, Run, Set, blocks_per_run};
 
+/// Bytes from what is multiplied to what is asked for. The processor's own look-ahead ends with
+/// a page.
+const AHEAD: usize = 4096;
+
 /// Writes the products of `out.len()` rows with one row of activations.
 #[inline(always)]
 pub(super) fn dot_rows<S: Set, B: Levels>(
@@ -36,6 +40,9 @@ fn dot<S: Set, B: Levels>(set: S, row: &[B], activations: &[Run]) -> f32 {
     let mut runs = row.chunks_exact(size);
     let mut sum = set.splat(0.0);
     for (run, activations) in runs.by_ref().zip(activations) {
+        for line in (0..size_of_val(run)).step_by(64) {
+            set.prefetch(run.as_ptr().cast::<u8>().wrapping_add(AHEAD + line));
+        }
         sum = add_run(set, run, 8, activations, sum);
     }
     let rest = runs.remainder();

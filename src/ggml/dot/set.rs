@@ -42,6 +42,9 @@ pub(in crate::ggml) trait Set: Copy {
     /// Sums of the activations times the weight of their half, by group.
     fn weigh_sums(self, weights: &[i16; 16], activations: &Run) -> Self::I32;
 
+    /// Asks for a cache line that will be read soon, if there is such an address.
+    fn prefetch(self, at: *const u8);
+
     fn splat(self, x: f32) -> Self::F32;
     fn load_f32(self, from: &[f32; 8]) -> Self::F32;
     fn store_f32(self, x: Self::F32, to: &mut [f32; 8]);

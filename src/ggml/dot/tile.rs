@@ -246,6 +246,7 @@ fn add_run<S: Set, B: Levels, const T: usize>(
     let sums = &mut sums[..T];
     let vector = |half: usize, slot: usize| &slots[half][slot * S::ROWS..][..S::ROWS];
     let center = if flipped::<S, B>() { 128 } else { B::KIND.center() };
+    #[expect(clippy::needless_range_loop, reason = "`g` numbers the groups of much else, too")]
     for g in 0..groups {
         let vectors = |half: usize, slot: usize, count: usize| {
             &slots[half][slot * S::ROWS..(slot + count) * S::ROWS]

@@ -138,6 +138,11 @@ impl Set for Vnni {
     }
 
     #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        self.avx2.prefetch(at);
+    }
+
+    #[inline(always)]
     fn store_f32(self, x: __m256, to: &mut [f32; 8]) {
         self.avx2.store_f32(x, to);
     }
