@@ -43,6 +43,8 @@ impl StepKind {
         match self {
             // 2: q5_K cuts the levels of its scales where importance is known, too.
             StepKind::Quantize => 2,
+            // 2: other kernels, whose activations have scales in single precision for every 32.
+            StepKind::Evaluate | StepKind::Compare => 2,
             _ => 1,
         }
     }
