@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply};
 use crate::model::loader::Loader;
 
@@ -23,6 +25,10 @@ pub struct Routing {
     tokens: Vec<u32>,
     /// Where each expert's visits begin, and the end.
     starts: Vec<usize>,
+    /// Where each expert's next visit goes while they are dealt out.
+    next: Vec<usize>,
+    /// The experts of one token, the best first.
+    order: Vec<u32>,
     /// For each token: its visits and their weights, the best expert first.
     chosen: Vec<(u32, f32)>,
 }
@@ -31,34 +37,38 @@ impl Routing {
     /// Sends each token to the experts with its `used` largest logits, weighted by the softmax
     /// over those. Of equal logits the lower expert's comes first; `torch.topk` and llama.cpp's
     /// sort leave that open.
-    pub fn from_logits(logits: &[f32], experts: usize, used: usize) -> Self {
-        let mut picks: Vec<(u32, f32)> = Vec::with_capacity(logits.len() / experts * used);
-        let mut order: Vec<u32> = Vec::new();
+    pub fn fill(&mut self, logits: &[f32], experts: usize, used: usize) {
+        let Self { tokens, starts, next, order, chosen: picks } = self;
+        picks.clear();
         for row in logits.chunks_exact(experts) {
             order.clear();
             order.extend(0..experts as u32);
-            order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
+            // Unstable: it takes no memory, and the experts' numbers leave no ties.
+            order.sort_unstable_by(|&a, &b| {
+                row[b as usize].total_cmp(&row[a as usize]).then(a.cmp(&b))
+            });
             let best = row[order[0] as usize];
             let weight = |e: u32| (row[e as usize] - best).exp();
             let sum: f32 = order[..used].iter().map(|&e| weight(e)).sum();
             picks.extend(order[..used].iter().map(|&e| (e, weight(e) / sum)));
         }
-        let mut starts = vec![0; experts + 1];
-        for &(expert, _) in &picks {
+        starts.clear();
+        starts.resize(experts + 1, 0);
+        for &(expert, _) in &*picks {
             starts[expert as usize + 1] += 1;
         }
         for e in 0..experts {
             starts[e + 1] += starts[e];
         }
-        let mut next = starts.clone();
-        let mut tokens = vec![0; picks.len()];
+        next.clone_from(starts);
+        tokens.clear();
+        tokens.resize(picks.len(), 0);
         for (i, pick) in picks.iter_mut().enumerate() {
             let visit = &mut next[pick.0 as usize];
             tokens[*visit] = (i / used) as u32;
             pick.0 = *visit as u32;
             *visit += 1;
         }
-        Self { tokens, starts, chosen: picks }
     }
 
     /// Visits in all.
@@ -82,6 +92,9 @@ pub struct Buffers {
     /// `0, 1, 2, ...`: the activation rows of the down projection.
     visits: Vec<u32>,
 }
+
+/// Products of the experts with visits; those of one token's gates and ups take no allocation.
+type Products<'a> = SmallVec<[Product<'a>; 8]>;
 
 /// What a layer's experts compute with.
 pub struct Experts<'a> {
@@ -112,6 +125,7 @@ impl Experts<'_> {
         let mut products = self.products(&self.layer.gate, routing, &routing.tokens, width, gate);
         products.extend(self.products(&self.layer.up, routing, &routing.tokens, width, up));
         multiply(self.pool, self.exact, input, &products);
+        drop(products);
 
         let rows = TASK_ELEMENTS / width + 1;
         self.pool.for_rows(inner.reset(routing.len(), width), width, rows, |visit, out| {
@@ -123,6 +137,7 @@ impl Experts<'_> {
 
         let products = self.products(&self.layer.down, routing, visits, hidden, down);
         multiply(self.pool, self.exact, inner, &products);
+        drop(products);
 
         for (row, chosen) in
             residual.chunks_exact_mut(hidden).zip(routing.chosen.chunks_exact(experts_used))
@@ -144,9 +159,9 @@ impl Experts<'_> {
         inputs: &'b [u32],
         rows: usize,
         mut out: &'b mut [f32],
-    ) -> Vec<Product<'b>> {
+    ) -> Products<'b> {
         let matrix = self.loader.view(&linear.weight);
-        let mut products = Vec::new();
+        let mut products = Products::new();
         for expert in 0..self.config.experts {
             let visits = routing.visits(expert);
             let part = out.split_off_mut(..visits.len() * rows).unwrap_or_default();
@@ -181,7 +196,8 @@ mod tests {
             0.0, 3.0, 1.0, 2.0, // experts 1 and 3
             1.0, 1.0, 0.0, 1.0, // a tie: 0 and 1
         ];
-        let routing = Routing::from_logits(&logits, 4, 2);
+        let mut routing = Routing::default();
+        routing.fill(&logits, 4, 2);
         assert_eq!(routing.starts, [0, 1, 3, 3, 4]);
         assert_eq!(routing.tokens, [1, 0, 1, 0]);
         let visits: Vec<u32> = routing.chosen.iter().map(|c| c.0).collect();

@@ -42,7 +42,10 @@ pub struct State {
     attended: Activations,
     projected: Vec<f32>,
     router: Vec<f32>,
+    routing: Routing,
     experts: Buffers,
+    /// `0, 1, 2, ...`: the activation rows of products with all of them.
+    inputs: Vec<u32>,
 }
 
 impl State {
@@ -80,7 +83,9 @@ impl Network {
             attended: Activations::default(),
             projected: Vec::new(),
             router: Vec::new(),
+            routing: Routing::default(),
             experts: Buffers::default(),
+            inputs: Vec::new(),
         }
     }
 
@@ -101,6 +106,8 @@ impl Network {
         for (row, &token) in state.stream.chunks_exact_mut(hidden).zip(tokens) {
             embedding.row_f32(token as usize, row);
         }
+        state.inputs.clear();
+        state.inputs.extend(0..tokens.len() as u32);
         self.rope.angles(position..position + tokens.len(), &mut state.angles);
         for (number, layer) in self.weights.layers.iter().enumerate() {
             self.attention(pool, state, number, layer, position);
@@ -110,10 +117,9 @@ impl Network {
         if rows > 0 {
             let last = &state.stream[(tokens.len() - rows) * hidden..];
             self.norm(pool, last, &self.weights.output_norm, &mut state.normed);
-            let inputs: Vec<u32> = (0..rows as u32).collect();
+            let (inputs, out) = (&state.inputs[..rows], SharedSlice::new(logits));
             let matrix = self.loader.view(&self.weights.output);
-            let product =
-                Product { matrix, bias: None, inputs: &inputs, out: SharedSlice::new(logits) };
+            let product = Product { matrix, bias: None, inputs, out };
             multiply(pool, state.exact, &mut state.normed, &[product]);
         }
     }
@@ -128,7 +134,6 @@ impl Network {
     ) {
         let Config { hidden, heads, kv_heads, head_dim, .. } = self.config;
         let tokens = state.stream.len() / hidden;
-        let inputs: Vec<u32> = (0..tokens as u32).collect();
         self.norm(pool, &state.stream, &layer.attention_norm, &mut state.normed);
         state.queries.resize(tokens * heads * head_dim, 0.0);
         state.keys.resize(tokens * kv_heads * head_dim, 0.0);
@@ -138,9 +143,9 @@ impl Network {
             state.exact,
             &mut state.normed,
             &[
-                self.product(&layer.query, &inputs, &mut state.queries),
-                self.product(&layer.key, &inputs, &mut state.keys),
-                self.product(&layer.value, &inputs, &mut state.values),
+                self.product(&layer.query, &state.inputs, &mut state.queries),
+                self.product(&layer.key, &state.inputs, &mut state.keys),
+                self.product(&layer.value, &state.inputs, &mut state.values),
             ],
         );
         rotate_rows(pool, &mut state.queries, heads * head_dim, &state.angles);
@@ -158,7 +163,7 @@ impl Network {
         let out = state.attended.reset(tokens, heads * head_dim);
         attention.run(pool, &mut state.attention, &state.queries, out);
         state.projected.resize(tokens * hidden, 0.0);
-        let product = self.product(&layer.attention_output, &inputs, &mut state.projected);
+        let product = self.product(&layer.attention_output, &state.inputs, &mut state.projected);
         multiply(pool, state.exact, &mut state.attended, &[product]);
         for (s, p) in state.stream.iter_mut().zip(&state.projected) {
             *s += p;
@@ -169,14 +174,13 @@ impl Network {
         let Config { hidden, experts, experts_used, .. } = self.config;
         self.norm(pool, &state.stream, &layer.expert_norm, &mut state.normed);
         let tokens = state.stream.len() / hidden;
-        let inputs: Vec<u32> = (0..tokens as u32).collect();
         state.router.resize(tokens * experts, 0.0);
-        let product = self.product(&layer.router, &inputs, &mut state.router);
+        let product = self.product(&layer.router, &state.inputs, &mut state.router);
         multiply(pool, state.exact, &mut state.normed, &[product]);
-        let routing = Routing::from_logits(&state.router, experts, experts_used);
+        state.routing.fill(&state.router, experts, experts_used);
         let all =
             Experts { config: &self.config, layer, loader: &self.loader, pool, exact: state.exact };
-        all.run(&routing, &mut state.normed, &mut state.experts, &mut state.stream);
+        all.run(&state.routing, &mut state.normed, &mut state.experts, &mut state.stream);
     }
 
     /// The root-mean-square norm of every row of `stream`.
