@@ -10,6 +10,7 @@ mod kv_cache;
 mod loader;
 mod memory;
 mod session;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use generate::{Generation, Token, generate};
 pub use kv_cache::KvCacheType;
 pub use memory::SessionMemory;
 pub use session::{LogitsFor, Session};
+pub use traffic::{DecodeTraffic, decode_traffic};
 
 /// How a model is to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,7 +56,7 @@ impl Config {
     }
 
     /// For each layer how many keys a token sees: even ones slide.
-    fn windows(&self) -> Vec<Option<usize>> {
+    pub(super) fn windows(&self) -> Vec<Option<usize>> {
         (0..self.layers).map(|l| l.is_multiple_of(2).then_some(self.sliding_window)).collect()
     }
 

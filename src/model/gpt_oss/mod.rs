@@ -11,6 +11,7 @@ mod moe;
 mod network;
 mod rope;
 mod tensor_map;
+mod traffic;
 mod weights;
 
 pub use config::Config;

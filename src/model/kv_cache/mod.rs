@@ -22,7 +22,7 @@ pub enum KvCacheType {
 
 impl KvCacheType {
     /// Bytes of `count` numbers, which are whole blocks; `None` if they overflow.
-    fn bytes(self, count: usize) -> Option<u64> {
+    pub fn bytes(self, count: usize) -> Option<u64> {
         let bytes = match self {
             Self::F32 => count.checked_mul(size_of::<f32>()),
             Self::F16 => count.checked_mul(size_of::<u16>()),

@@ -1,0 +1,41 @@
+//! What a generated token makes the memory deliver.
+
+use std::ops::Range;
+
+use super::{KvCacheType, ModelError, gpt_oss};
+use crate::gguf::TensorSource;
+
+/// Bytes that generating one token reads. Each counts once, and as if no cache held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeTraffic {
+    /// Weights, as the file stores them.
+    pub weights: u64,
+    /// Keys and values of the tokens before and of the token itself.
+    pub kv_cache: u64,
+}
+
+impl DecodeTraffic {
+    /// Both together.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv_cache
+    }
+}
+
+/// What a token at one of `positions`, each as likely as the other, reads of the model `source`;
+/// keys and values are kept in `kind`. Nothing is computed.
+///
+/// # Errors
+/// If the architecture is unknown, or a hyperparameter is missing or impossible.
+pub fn decode_traffic(
+    source: &dyn TensorSource,
+    positions: Range<usize>,
+    kind: KvCacheType,
+) -> Result<DecodeTraffic, ModelError> {
+    match source.metadata().str("general.architecture") {
+        Some(gpt_oss::ARCHITECTURE) => {
+            let config = gpt_oss::Config::from_metadata(source.metadata())?;
+            Ok(config.decode_traffic(source.tensors(), positions, kind))
+        }
+        found => Err(ModelError::Architecture { found: found.map(str::to_owned) }),
+    }
+}
