@@ -45,6 +45,8 @@ impl StepKind {
             StepKind::Quantize => 2,
             // 2: other kernels, whose activations have scales in single precision for every 32.
             StepKind::Evaluate | StepKind::Compare => 2,
+            // 2: bytes per token, bandwidth, clocks, faults of each run.
+            StepKind::Bench => 2,
             _ => 1,
         }
     }

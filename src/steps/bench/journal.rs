@@ -36,6 +36,9 @@ pub struct FinishedRun {
     /// What the process and the machine did meanwhile; absent where the system does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The processors' clocks at its end; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_mhz: Option<f64>,
 }
 
 /// The journal of one benchmark; without a directory it keeps nothing.
@@ -152,8 +155,10 @@ mod tests {
             latency_ms: ms,
             time_to_first_token_ms: ms / 3.0,
             inter_token_latency_ms: vec![ms / 7.0],
+            minor_faults: None,
+            major_faults: None,
         };
-        FinishedRun { sample, generated: vec![1, 2], usage: None }
+        FinishedRun { sample, generated: vec![1, 2], usage: None, clock_mhz: Some(ms) }
     }
 
     fn conditions(runs: u32) -> Conditions {

@@ -4,18 +4,16 @@
 mod journal;
 mod noise;
 mod result;
+mod subject;
 mod summary;
 
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
-
-use super::loaded::{Loaded, model_error};
-use super::{BenchSpec, Context, ErrorClass, Level, StepError, Unit, prompt};
+use super::{BenchSpec, Context, ErrorClass, Event, Level, StepError, Unit};
+use crate::metrics::bandwidth::read_bandwidth;
 use crate::metrics::host::HostFacts;
-use crate::metrics::rss::Usage;
-use crate::model::sampler::Sampling;
-use crate::model::{Generation, ModelOptions, Session, generate};
-use journal::{Conditions, FinishedRun, Journal};
+use crate::metrics::rss::Memory;
+use journal::{Conditions, Journal};
+use subject::{Opened, Subject};
+use summary::Facts;
 
 pub use result::*;
 
@@ -34,62 +32,41 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
     let conditions = Conditions::now(spec, ctx.threads)?;
     let (mut journal, mut runs) = Journal::open(ctx.journals.as_deref(), &conditions)?;
     runs.truncate(spec.runs as usize - 1);
-    let resumed_runs = runs.len();
+    let resumed_runs = runs.len() as u32;
     if resumed_runs > 0 {
         ctx.log(Level::Info, format!("{resumed_runs} runs of an interrupted benchmark are kept"));
     }
 
-    let started = Instant::now();
-    let loaded = Loaded::open(
-        &spec.gguf,
-        &ModelOptions { threads: ctx.threads, exact: false, kv_cache: spec.kv_cache },
-    )?;
-    let load_ms = milliseconds(started.elapsed());
-    ctx.log(Level::Info, format!("loaded in {load_ms:.1} ms"));
-    // The session first: it knows what is too long before a prompt of that length is made.
-    let tokens = spec.prompt_tokens as usize + spec.generate_tokens as usize;
-    let mut session = loaded.model.session(tokens).map_err(|e| model_error(&spec.gguf, &e))?;
-    let prompt = prompt::fixed(&spec.gguf, &loaded.tokenizer, spec.prompt_tokens as usize)?;
-
+    let opened = Opened::load(spec, ctx)?;
+    let mut subject = Subject::new(spec, &opened)?;
     let total = u64::from(spec.warmups) + u64::from(spec.runs);
     for warmup in 0..u64::from(spec.warmups) {
         ctx.progress(warmup, total, Unit::Runs);
-        let FinishedRun { sample, .. } = measure(&mut session, &prompt, spec, ctx)?;
-        ctx.log(Level::Debug, format!("warm-up {}: {:.2} ms", warmup + 1, sample.latency_ms));
+        subject.warm_up(warmup + 1, ctx)?;
     }
-    let mut before = Usage::now();
     while runs.len() < spec.runs as usize {
         ctx.progress(u64::from(spec.warmups) + runs.len() as u64, total, Unit::Runs);
-        let mut run = measure(&mut session, &prompt, spec, ctx)?;
-        let after = Usage::now();
-        run.usage = before.zip(after).map(|(before, after)| after.since(&before));
-        before = after;
-        same_tokens(spec, runs.first(), &run)?;
-        ctx.events.emit(super::Event::Metric {
-            name: "latency_ms".to_owned(),
-            value: run.sample.latency_ms,
-        });
+        let run = subject.measure_again(runs.first(), ctx)?;
+        ctx.events
+            .emit(Event::Metric { name: "latency_ms".to_owned(), value: run.sample.latency_ms });
         journal.keep(&run)?;
         runs.push(run);
     }
     ctx.progress(total, total, Unit::Runs);
 
-    let result =
-        summary::Facts { spec, ctx, host, load_ms, resumed_runs, runs }.summarize(&loaded.file)?;
-    let m = &result.measured;
-    ctx.log(
-        Level::Info,
-        format!(
-            "latency p50 {:.2} ms, p95 {:.2} ms; prefill {:.2} tokens/s, first token {:.2} ms",
-            m.latency_ms.p50,
-            m.latency_ms.p95,
-            m.prefill_tokens_per_s.p50,
-            m.time_to_first_token_ms.p50
-        ),
-    );
-    for reason in &m.noise.reasons {
-        ctx.log(Level::Warn, reason.clone());
-    }
+    // Before the buffer of the bandwidth's measurement, which is no part of the model's memory.
+    let memory = Memory::now();
+    let facts = Facts {
+        spec,
+        threads: ctx.threads,
+        read_bandwidth: bandwidth(ctx)?,
+        host,
+        resumed_runs,
+        runs,
+        memory,
+    };
+    let result = facts.summarize(&opened)?;
+    log(&result, ctx);
     journal.remove();
     Ok(result)
 }
@@ -111,58 +88,28 @@ fn check(spec: &BenchSpec) -> Result<(), StepError> {
     Ok(())
 }
 
-/// One run: the prompt, then the tokens, with the time of each.
-fn measure(
-    session: &mut Session<'_>,
-    prompt: &[u32],
-    spec: &BenchSpec,
-    ctx: &Context<'_>,
-) -> Result<FinishedRun, StepError> {
+/// Bytes per second that the benchmark's threads can read.
+fn bandwidth(ctx: &Context<'_>) -> Result<Option<f64>, StepError> {
     ctx.check_cancelled()?;
-    session.clear();
-    let generation = Generation {
-        max_tokens: spec.generate_tokens as usize,
-        sampling: Sampling::GREEDY,
-        stop: &[],
-    };
-    let mut times = Vec::with_capacity(generation.max_tokens);
-    let started = Instant::now();
-    let generated = generate(session, prompt, &generation, |_| {
-        times.push(started.elapsed());
-        match ctx.check_cancelled() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    })
-    .map_err(|e| model_error(&spec.gguf, &e))?;
+    let rate = read_bandwidth(ctx.threads, HostFacts::gather().available_ram_bytes);
     ctx.check_cancelled()?;
-    let sample = RunSample {
-        latency_ms: times.last().map_or(0.0, |t| milliseconds(*t)),
-        time_to_first_token_ms: times.first().map_or(0.0, |t| milliseconds(*t)),
-        inter_token_latency_ms: times.windows(2).map(|w| milliseconds(w[1] - w[0])).collect(),
-    };
-    Ok(FinishedRun { sample, generated, usage: None })
+    Ok(rate)
 }
 
-/// A greedy run that differs from the first one is no measurement of the same work.
-fn same_tokens(
-    spec: &BenchSpec,
-    first: Option<&FinishedRun>,
-    run: &FinishedRun,
-) -> Result<(), StepError> {
-    match first {
-        Some(first) if first.generated != run.generated => Err(StepError::new(
-            ErrorClass::Step,
-            format!(
-                "{}: two runs of the same prompt generated different tokens ({:?} and {:?}); the \
-                 file changed, or the machine computes wrongly",
-                spec.gguf, first.generated, run.generated
-            ),
-        )),
-        _ => Ok(()),
+/// Says in the log what was found.
+fn log(result: &BenchResult, ctx: &Context<'_>) {
+    let m = &result.measured;
+    ctx.log(
+        Level::Info,
+        format!(
+            "latency p50 {:.2} ms, p95 {:.2} ms; prefill {:.2} tokens/s, first token {:.2} ms",
+            m.latency_ms.p50,
+            m.latency_ms.p95,
+            m.prefill_tokens_per_s.p50,
+            m.time_to_first_token_ms.p50
+        ),
+    );
+    for reason in &m.noise.reasons {
+        ctx.log(Level::Warn, reason.clone());
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::host::HostFacts;
-use crate::metrics::{Distribution, Ratio};
+use crate::metrics::{ClockRates, Distribution, Ratio};
 
 /// Result of [`BenchSpec`](crate::steps::BenchSpec).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,8 +44,24 @@ pub struct Measurements {
     /// generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_tokens_per_s: Option<Distribution>,
+    /// Bytes that generating a token after the first reads, each counted once: all weights but the
+    /// experts that are not used and the rows of the embedding that are not looked up, and the keys
+    /// and values at the mean position. Computed from the file, not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_bytes_per_token: Option<u64>,
+    /// Those bytes times the median of `decode_tokens_per_s`, in GB (1000000000 bytes) per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_gb_per_s: Option<f64>,
+    /// What as many threads read when they do nothing else, from memory that no cache holds;
+    /// measured after the runs. Absent where memory does not suffice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_gb_per_s: Option<f64>,
+    /// `decode_gb_per_s` over `read_gb_per_s`: near 1, memory is what decoding waits for. A model
+    /// small enough for the caches can be above 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_bandwidth_share: Option<f64>,
     /// Largest resident set of the benchmark's process, pages of the mapped file included; absent
-    /// where the system does not tell.
+    /// where the system does not tell, and where the process held another model, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_mb: Option<f64>,
     /// Of the resident set at the end: the process's own memory.
@@ -60,6 +76,10 @@ pub struct Measurements {
     /// Page faults during the measured runs that read from disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major_faults: Option<u64>,
+    /// The processors' clocks at the ends of the measured runs; absent where the system does not
+    /// tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_mhz: Option<ClockRates>,
     /// Whether the machine was quiet enough to compare.
     pub noise: Noise,
     /// Runs taken over from a benchmark of the same file that was stopped.
@@ -96,6 +116,25 @@ pub struct RunSample {
     pub time_to_first_token_ms: f64,
     /// One less than the generated tokens.
     pub inter_token_latency_ms: Vec<f64>,
+    /// Page faults that needed no disk; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor_faults: Option<u64>,
+    /// Page faults that read from disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major_faults: Option<u64>,
+}
+
+impl RunSample {
+    /// Prompt tokens per second of the time to the first token.
+    pub fn prefill_rate(&self, prompt_tokens: u32) -> f64 {
+        f64::from(prompt_tokens) * 1e3 / self.time_to_first_token_ms
+    }
+
+    /// Tokens after the first per second of the time they took; no number if there are none.
+    pub fn decode_rate(&self) -> f64 {
+        let between = &self.inter_token_latency_ms;
+        between.len() as f64 * 1e3 / between.iter().sum::<f64>()
+    }
 }
 
 /// Whether the machine was quiet enough to compare results.

@@ -1,28 +1,36 @@
 //! From the runs of a benchmark to its result.
 
 use super::journal::FinishedRun;
+use super::subject::Opened;
 use super::{BenchResult, BenchSettings, Measurements, RunSample, noise};
-use crate::gguf::{self, TensorSource};
-use crate::metrics::Distribution;
+use crate::gguf::TensorSource;
+use crate::metrics::clock::sustained_mhz;
 use crate::metrics::host::HostFacts;
 use crate::metrics::rss::{Memory, Usage};
-use crate::steps::{BenchSpec, Context, ErrorClass, StepError};
+use crate::metrics::{ClockRates, Distribution};
+use crate::steps::{BenchSpec, ErrorClass, StepError};
 
 /// What a benchmark has found out.
 pub struct Facts<'a> {
     pub spec: &'a BenchSpec,
-    pub ctx: &'a Context<'a>,
+    pub threads: usize,
     pub host: HostFacts,
-    pub load_ms: f64,
-    pub resumed_runs: usize,
+    pub resumed_runs: u32,
     /// At least one.
     pub runs: Vec<FinishedRun>,
+    /// The process's after the last run, if it is that of this model only.
+    pub memory: Option<Memory>,
+    /// Bytes per second that the threads can read.
+    pub read_bandwidth: Option<f64>,
 }
 
 impl Facts<'_> {
-    /// The result; memory is read now.
-    pub fn summarize(self, file: &gguf::File) -> Result<BenchResult, StepError> {
-        let Self { spec, ctx, host, load_ms, resumed_runs, runs } = self;
+    /// The result.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Host`] if a run took no time.
+    pub fn summarize(self, opened: &Opened) -> Result<BenchResult, StepError> {
+        let Self { spec, threads, host, resumed_runs, runs, memory, read_bandwidth } = self;
         let generated = runs.first().map_or(Vec::new(), |run| run.generated.clone());
         // Of all runs, those of an interrupted benchmark too; of part of them it would mislead.
         let usage = runs
@@ -32,21 +40,32 @@ impl Facts<'_> {
             .flatten();
         let faults = usage.map(|u| u.faults);
         let disturbance = usage.and_then(|u| u.disturbance());
+        let clocks: Vec<f64> = runs.iter().filter_map(|run| run.clock_mhz).collect();
+        let clock_mhz = ClockRates::of(&clocks, sustained_mhz(threads));
         let samples: Vec<RunSample> = runs.into_iter().map(|run| run.sample).collect();
         let latency_ms = distribution("latency_ms", samples.iter().map(|s| s.latency_ms))?;
-        let memory = Memory::now();
         let megabytes = |of: fn(&Memory) -> u64| memory.as_ref().map(|m| of(m) as f64 / 1e6);
         let several = spec.generate_tokens > 1;
+        let decode_tokens_per_s = several
+            .then(|| {
+                distribution("decode_tokens_per_s", samples.iter().map(RunSample::decode_rate))
+            })
+            .transpose()?;
+        let decode_bytes_per_token = opened.traffic(spec)?.map(|t| t.total());
+        let decode_gb_per_s = decode_bytes_per_token
+            .zip(decode_tokens_per_s.as_ref())
+            .map(|(bytes, rate)| bytes as f64 * rate.p50 / 1e9);
+        let read_gb_per_s = read_bandwidth.map(|rate| rate / 1e9);
         let measured = Measurements {
             settings: BenchSettings {
                 warmups: spec.warmups,
                 runs: spec.runs,
                 prompt_tokens: spec.prompt_tokens,
                 generate_tokens: spec.generate_tokens,
-                threads: ctx.threads,
+                threads,
             },
             host,
-            load_ms,
+            load_ms: opened.load_ms,
             time_to_first_token_ms: distribution(
                 "time_to_first_token_ms",
                 samples.iter().map(|s| s.time_to_first_token_ms),
@@ -59,33 +78,29 @@ impl Facts<'_> {
                 .transpose()?,
             prefill_tokens_per_s: distribution(
                 "prefill_tokens_per_s",
-                samples
-                    .iter()
-                    .map(|s| f64::from(spec.prompt_tokens) * 1e3 / s.time_to_first_token_ms),
+                samples.iter().map(|s| s.prefill_rate(spec.prompt_tokens)),
             )?,
-            decode_tokens_per_s: several
-                .then(|| distribution("decode_tokens_per_s", samples.iter().map(decode_rate)))
-                .transpose()?,
+            decode_tokens_per_s,
+            decode_bytes_per_token,
+            decode_gb_per_s,
+            read_gb_per_s,
+            decode_bandwidth_share: decode_gb_per_s.zip(read_gb_per_s).map(|(d, r)| d / r),
             peak_rss_mb: megabytes(|m| m.peak_rss),
             rss_anon_mb: megabytes(|m| m.rss_anon),
             rss_file_mb: megabytes(|m| m.rss_file),
             minor_faults: faults.map(|f| f.minor),
             major_faults: faults.map(|f| f.major),
-            noise: noise::judge(&latency_ms, disturbance, faults),
+            clock_mhz,
+            noise: noise::judge(&latency_ms, disturbance, faults, clock_mhz),
             latency_ms,
-            resumed_runs: resumed_runs as u32,
+            resumed_runs,
             generated,
             samples,
         };
-        let (bytes, bits_per_weight) = (file.file_bytes(), file.bits_per_weight());
+        let (bytes, bits_per_weight) =
+            (opened.file().file_bytes(), opened.file().bits_per_weight());
         Ok(BenchResult { gguf: spec.gguf.clone(), bytes, bits_per_weight, measured })
     }
-}
-
-/// Tokens after the first over the time they took.
-fn decode_rate(sample: &RunSample) -> f64 {
-    let between = &sample.inter_token_latency_ms;
-    between.len() as f64 * 1e3 / between.iter().sum::<f64>()
 }
 
 fn distribution(what: &str, samples: impl Iterator<Item = f64>) -> Result<Distribution, StepError> {

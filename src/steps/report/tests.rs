@@ -36,6 +36,8 @@ fn bench(gguf: &str, ms: f64) -> Value {
                 latency_ms: latency,
                 time_to_first_token_ms: token,
                 inter_token_latency_ms: vec![token; 3],
+                minor_faults: Some(0),
+                major_faults: Some(0),
             }
         })
         .collect();
@@ -61,11 +63,16 @@ fn bench(gguf: &str, ms: f64) -> Value {
             inter_token_latency_ms: Some(of(&|s| s.inter_token_latency_ms[0])),
             prefill_tokens_per_s: of(&|s| 128e3 / s.time_to_first_token_ms),
             decode_tokens_per_s: Some(of(&|s| 1e3 / s.inter_token_latency_ms[0])),
+            decode_bytes_per_token: Some(400_000),
+            decode_gb_per_s: Some(1.2),
+            read_gb_per_s: Some(20.0),
+            decode_bandwidth_share: Some(0.06),
             peak_rss_mb: Some(345.6),
             rss_anon_mb: Some(100.0),
             rss_file_mb: Some(200.0),
             minor_faults: Some(7),
             major_faults: Some(0),
+            clock_mhz: None,
             noise: Noise {
                 quiet: true,
                 reasons: Vec::new(),
