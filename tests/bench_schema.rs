@@ -1,4 +1,4 @@
-//! The schema of the benchmark JSON that the project ships.
+//! The schemas of the benchmark JSON that the project ships.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -7,12 +7,14 @@ use std::process::Command;
 use serde_json::Value;
 
 #[test]
-fn the_schema_in_the_tree_is_what_qrun_prints() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/bench.schema.json");
-    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_qrun")).args(["schema", "bench"]).output().unwrap();
-    assert!(output.status.success());
-    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(kept, printed, "cargo run -- schema bench > schemas/bench.schema.json");
+fn the_schemas_in_the_tree_are_what_qrun_prints() {
+    for (name, file) in [("bench", "bench"), ("bench-pair", "bench_pair")] {
+        let path = format!("{}/schemas/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_qrun")).args(["schema", name]).output().unwrap();
+        assert!(output.status.success());
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(kept, printed, "cargo run -- schema {name} > schemas/{file}.schema.json");
+    }
 }

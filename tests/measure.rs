@@ -74,6 +74,15 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Asserts that `value` is what the project's schema `name` says.
+fn assert_fits(value: &Value, name: &str) {
+    let schema = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(value).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
 /// A copy of `file` in which `change` has seen the bytes of `tensor`.
 fn damaged(file: &Utf8Path, to: &Utf8Path, tensor: &str, change: impl FnOnce(&mut [u8])) {
     let mut bytes = fs::read(file).unwrap();
@@ -164,11 +173,7 @@ fn bench_prints_json_of_its_schema_for_every_file_that_could_be_measured() {
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("no/such.gguf"), "{}", stderr(&output));
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/bench.schema.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:?}");
+    assert_fits(&value, "bench");
 
     let results = value["results"].as_array().unwrap();
     assert_eq!(results.len(), 2);
@@ -177,6 +182,17 @@ fn bench_prints_json_of_its_schema_for_every_file_that_could_be_measured() {
         assert_eq!(result["inter_token_latency_ms"]["n"], 12);
         assert_eq!(result["generated"].as_array().unwrap().len(), 5);
         assert_eq!(result["settings"]["prompt_tokens"], 9);
+        let number = |name: &str| result[name].as_f64().unwrap();
+        let rate = number("decode_bytes_per_token")
+            * result["decode_tokens_per_s"]["p50"].as_f64().unwrap();
+        assert!((number("decode_gb_per_s") / (rate / 1e9) - 1.0).abs() < 1e-9);
+        let share = number("decode_gb_per_s") / number("read_gb_per_s");
+        assert!((number("decode_bandwidth_share") / share - 1.0).abs() < 1e-9);
+        // The buffer that the bandwidth was measured with is not in it.
+        assert!(number("peak_rss_mb") < 200.0, "{}", number("peak_rss_mb"));
+        let faults = |run: &Value| run["minor_faults"].as_u64().unwrap();
+        let all: u64 = result["samples"].as_array().unwrap().iter().map(faults).sum();
+        assert_eq!(result["minor_faults"], all);
         let latency = |r: &Value| r["latency_ms"].as_f64().unwrap();
         for run in result["samples"].as_array().unwrap() {
             let between = run["inter_token_latency_ms"].as_array().unwrap();
@@ -186,6 +202,53 @@ fn bench_prints_json_of_its_schema_for_every_file_that_could_be_measured() {
         }
     }
     assert!(results[1]["bytes"].as_u64().unwrap() < results[0]["bytes"].as_u64().unwrap());
+}
+
+#[test]
+fn two_files_in_turns_are_compared() {
+    let files = [FILES.f32.as_str(), FILES.q4.as_str()];
+    let turns = ["bench", "-q", "--compare", "--warmups", "1", "--runs", "7", "--seed", "5"];
+    let sizes = ["--json", "--prompt-tokens", "9", "--generate-tokens", "5"];
+    let output = qrun(&[&turns[..], &sizes, &files].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_fits(&value, "bench_pair");
+    assert_eq!((&value["seed"], value["order"].as_array().unwrap().len()), (&5.into(), 7));
+    for (side, file) in [("a", files[0]), ("b", files[1])] {
+        assert_eq!(value[side]["gguf"], file);
+        assert_eq!(value[side]["samples"].as_array().unwrap().len(), 7);
+        assert_eq!(value[side]["peak_rss_mb"], Value::Null);
+    }
+    for respect in ["prefill", "decode", "latency"] {
+        let of = |name: &str| value[respect][name].as_f64().unwrap();
+        assert!(of("low") <= of("ratio") && of("ratio") <= of("high"), "{}", value[respect]);
+        assert!(value[respect]["verdict"].as_str().unwrap().contains("(95% CI "));
+    }
+
+    let [a, b] = files;
+    let output = qrun(&["bench", "-q", "--compare", "--runs", "2", "--generate-tokens", "1", a, b]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(text.contains(&format!("A: {a}\nB: {b}\n")) && text.contains("(--seed "), "{text}");
+    let verdict = "no difference can be told: B takes";
+    assert!(text.contains(verdict) && text.contains("6 or more are needed"), "{text}");
+    assert!(!text.contains("decodes"), "one token is no decoding: {text}");
+}
+
+#[test]
+fn a_comparison_of_other_than_two_models_is_refused() {
+    let (f32, none) = (FILES.f32.as_str(), "no/such.gguf");
+    for (arguments, code, says) in [
+        (&["--compare", f32][..], 2, "takes two files, and here are 1"),
+        (&["--compare", f32, f32, f32], 2, "takes two files, and here are 3"),
+        (&["--seed", "1", f32], 2, "--compare"),
+        (&["--compare", "--runs", "0", f32, f32], 2, "runs is 0"),
+        (&["--compare", "--runs", "1001", f32, f32], 2, "expected 1000 or fewer"),
+        (&["--compare", f32, none], 3, none),
+    ] {
+        let output = qrun(&[&["bench", "-q"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
 }
 
 #[test]

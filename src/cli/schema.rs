@@ -1,9 +1,9 @@
-//! `qrun schema`: the JSON schema of the manifest, or of the benchmark JSON.
+//! `qrun schema`: the JSON schema of the manifest, or of what a benchmark prints.
 
 use std::process::ExitCode;
 
 use super::{CliError, output};
-use crate::steps::BenchDocument;
+use crate::steps::{BenchDocument, BenchPairResult};
 
 /// Print the JSON schema of the manifest, or of the benchmark JSON
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,8 @@ enum What {
     Job,
     /// The benchmark JSON (schemas/bench.schema.json)
     Bench,
+    /// The JSON of `bench --compare` (schemas/bench_pair.schema.json)
+    BenchPair,
 }
 
 /// Runs the command.
@@ -30,5 +32,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     output::print_json(&match args.what {
         What::Job => crate::manifest::schema(),
         What::Bench => BenchDocument::schema(),
+        What::BenchPair => BenchPairResult::schema(),
     })
 }

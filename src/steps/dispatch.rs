@@ -20,6 +20,7 @@ pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
         StepSpec::Quantize(spec) => json(&quantize::run(spec, ctx)?),
         StepSpec::LoadCheck(spec) => json(&load_check::run(spec, ctx)?),
         StepSpec::Bench(spec) => json(&bench::run(spec, ctx)?),
+        StepSpec::BenchPair(spec) => json(&bench::pair::run(spec, ctx)?),
         StepSpec::Evaluate(spec) => json(&evaluate::run(spec, ctx)?),
         StepSpec::Compare(spec) => json(&compare::run(spec, ctx)?),
         StepSpec::Report(spec) => json(&report::run(spec, ctx)?),

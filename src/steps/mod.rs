@@ -25,6 +25,7 @@ pub(crate) mod testing;
 pub mod verify;
 mod write_model;
 
+pub use bench::pair::{BenchPairResult, PairComparison};
 pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
 pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};
 pub use context::{Context, Event, EventSink, Level, Unit};

@@ -21,6 +21,7 @@ pub enum StepSpec {
     Quantize(QuantizeSpec),
     LoadCheck(LoadCheckSpec),
     Bench(BenchSpec),
+    BenchPair(BenchPairSpec),
     Evaluate(EvaluateSpec),
     Compare(CompareSpec),
     Report(ReportSpec),
@@ -209,6 +210,17 @@ pub struct BenchSpec {
     /// What keys and values are kept in; `None` for f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_cache: Option<KvCacheType>,
+}
+
+/// Benchmark two files in turns, to compare them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchPairSpec {
+    /// The first file, and how both are benchmarked.
+    pub first: BenchSpec,
+    /// The second file.
+    pub second: Utf8PathBuf,
+    /// Decides in which order the two of each pair run.
+    pub seed: u64,
 }
 
 /// A file that candidates are held against.

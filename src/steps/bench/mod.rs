@@ -3,6 +3,7 @@
 
 mod journal;
 mod noise;
+pub mod pair;
 mod result;
 mod subject;
 mod summary;
