@@ -5,7 +5,7 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -112,9 +112,15 @@ impl ThreadPool {
         let block = block.max(1);
         let blocks = count.div_ceil(block);
         let run = |i: usize| body(i * block..count.min((i + 1) * block));
-        // Busy: with the loop that this one is inside of, or with another caller's.
-        match (blocks > 1 && !self.workers.is_empty()).then(|| self.turn.try_lock().ok()).flatten()
-        {
+        let turn = match self.turn.try_lock() {
+            _ if blocks <= 1 || self.workers.is_empty() => None,
+            Ok(turn) => Some(turn),
+            // Of a loop that panicked; there is nothing that it could have left half done.
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            // Busy: with the loop that this one is inside of, or with another caller's.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match turn {
             Some(_turn) => self.shared.run(&run, blocks),
             None => (0..blocks).for_each(run),
         }
