@@ -142,11 +142,12 @@ impl<'m> Session<'m> {
         self.capacity
     }
 
-    /// Forgets all tokens.
+    /// Forgets all tokens, and the logits of the last.
     pub fn clear(&mut self) {
         let State::GptOss(state) = &mut self.state;
         state.cache().clear();
         self.position = 0;
+        self.logits.clear();
     }
 
     /// Forgets all but the first `tokens` tokens; nothing if there are not so many.
@@ -165,6 +166,7 @@ impl<'m> Session<'m> {
                 return Err(ModelError::Forgotten { tokens, least });
             }
             self.position = tokens;
+            self.logits.clear();
         }
         Ok(())
     }

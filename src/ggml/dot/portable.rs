@@ -160,14 +160,15 @@ impl Set for Portable {
     }
 
     fn wide_pair(self, pair: [i16; 2]) -> [u32; 8] {
-        [bytemuck::cast(pair); 8]
+        [u32::from(pair[0] as u16) | u32::from(pair[1] as u16) << 16; 8]
     }
 
     fn wide_add_pairs(self, a: [u32; 8], b: [u32; 8], c: [u32; 8]) -> [u32; 8] {
         let product = |b: i16, c: i16| i32::from(b) * i32::from(c);
         each(|i| {
-            let (b, c): ([i16; 2], [i16; 2]) = (bytemuck::cast(b[i]), bytemuck::cast(c[i]));
-            (a[i] as i32 + product(b[0], c[0]) + product(b[1], c[1])) as u32
+            let low = product(b[i] as i16, c[i] as i16);
+            let high = product((b[i] >> 16) as i16, (c[i] >> 16) as i16);
+            (a[i] as i32 + low + high) as u32
         })
     }
 

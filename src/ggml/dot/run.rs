@@ -30,7 +30,7 @@ impl Run {
 
     /// Quantizes one row of activations, a multiple of 32; columns beyond it become zero.
     ///
-    /// Expects finite values: with 8 bits, others need not show in a product.
+    /// Where a value is not finite, every product is NaN.
     ///
     /// # Panics
     /// If `row` is no multiple of 32, or `out` has not [`Run::count`] runs.
@@ -68,6 +68,15 @@ impl Work for Row<'_> {
                 let inverse = if scale < f32::MIN_POSITIVE { 0.0 } else { 1.0 / scale };
                 run.scales[g] = scale;
                 run.levels[g] = search.rounded_even(x, inverse);
+                let mut finite = true;
+                for v in x {
+                    finite &= v.is_finite();
+                }
+                if !finite {
+                    // It shows in every product.
+                    run.scales[g] = f32::NAN;
+                    run.levels[g] = [0; 32];
+                }
             }
             for (sum, levels) in
                 run.sums.iter_mut().zip(run.levels.as_flattened().as_chunks::<16>().0)
@@ -77,6 +86,25 @@ impl Work for Row<'_> {
                     total += i16::from(level);
                 }
                 *sum = total;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_shows() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut row = [1.0; 288];
+            row[270] = bad;
+            for set in InstructionSet::available() {
+                let mut runs = [Run::ZERO; 2];
+                Run::quantize_with(set, &row, &mut runs);
+                assert!(runs[1].scales[0].is_nan(), "{set}");
+                assert_eq!(runs[0].scales, [1.0 / 127.0; 8]);
             }
         }
     }

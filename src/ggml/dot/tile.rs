@@ -202,29 +202,23 @@ fn multiply_block<'a, S: Set, B: Levels>(
     inputs: Inputs<'_>,
     out: impl Iterator<Item = &'a mut [f32]>,
 ) {
-    let mut sums = [[[set.wide_zero(); 8]; 2]; BLOCK];
+    let mut sums = [[[[set.wide_zero(); 8]; 2]; TOKENS]; BLOCK / TOKENS];
     let groups = columns * B::TYPE.block_size() / 32;
     for (r, slots) in tile.chunks_exact(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let slots = slots.split_at(Slots::<B>::END * S::ROWS);
         let groups = (groups - 8 * r).min(8);
         let run = |number: u32| &inputs.runs[number as usize * inputs.stride + r];
-        for (numbers, sums) in inputs.numbers.chunks(TOKENS).zip(sums.chunks_mut(TOKENS)) {
-            let slots = slots.into();
-            match *numbers {
-                [a, b, c, d] => {
-                    let tokens = [run(a), run(b), run(c), run(d)];
-                    add_run::<S, B, 4>(set, slots, groups, tokens, sums);
-                }
-                [a, b, c] => {
-                    add_run::<S, B, 3>(set, slots, groups, [run(a), run(b), run(c)], sums);
-                }
-                [a, b] => add_run::<S, B, 2>(set, slots, groups, [run(a), run(b)], sums),
-                [a] => add_run::<S, B, 1>(set, slots, groups, [run(a)], sums),
-                _ => unreachable!("chunks of {TOKENS}"),
+        for (numbers, sums) in inputs.numbers.chunks(TOKENS).zip(&mut sums) {
+            // The last token stands in for those that are missing: code for fewer tokens was
+            // three quarters of all, and took as much of the time to compile.
+            let mut tokens = [run(numbers[0]); TOKENS];
+            for (i, token) in tokens.iter_mut().enumerate() {
+                *token = run(numbers[i.min(numbers.len() - 1)]);
             }
+            add_run::<S, B>(set, slots.into(), groups, tokens, sums);
         }
     }
-    for (sums, out) in sums.iter().zip(out) {
+    for (sums, out) in sums.as_flattened().iter().zip(out) {
         for (s, out) in sums.iter().zip(out.chunks_exact_mut(S::ROWS)) {
             let add = |a, b| set.wide_add(a, b);
             let even = add(add(s[0], s[4]), add(s[2], s[6]));
@@ -234,16 +228,15 @@ fn multiply_block<'a, S: Set, B: Levels>(
     }
 }
 
-/// Adds the products of one run for `T` tokens.
+/// Adds the products of one run for a few tokens.
 #[inline(always)]
-fn add_run<S: Set, B: Levels, const T: usize>(
+fn add_run<S: Set, B: Levels>(
     set: S,
     slots: [&[u32]; 2],
     groups: usize,
-    activations: [&Run; T],
-    sums: &mut [[[S::WideF32; 8]; 2]],
+    activations: [&Run; TOKENS],
+    sums: &mut [[[S::WideF32; 8]; 2]; TOKENS],
 ) {
-    let sums = &mut sums[..T];
     let vector = |half: usize, slot: usize| &slots[half][slot * S::ROWS..][..S::ROWS];
     let center = if flipped::<S, B>() { 128 } else { B::KIND.center() };
     #[expect(clippy::needless_range_loop, reason = "`g` numbers the groups of much else, too")]
@@ -252,18 +245,18 @@ fn add_run<S: Set, B: Levels, const T: usize>(
             &slots[half][slot * S::ROWS..(slot + count) * S::ROWS]
         };
         let (l, s) = (Slots::<B>::LEVELS + g * 8, Slots::<B>::SUB_SCALES + g * 2);
-        let mut tokens = [&activations[0].levels[g]; T];
+        let mut tokens = [&activations[0].levels[g]; TOKENS];
         for (token, a) in tokens.iter_mut().zip(activations) {
             *token = &a.levels[g];
         }
-        let products = set.multiply_group::<B, T>(
+        let products = set.multiply_group::<B, TOKENS>(
             [vectors(0, l, 8), vectors(1, l, 8)],
             if B::SUB_SCALES { [vectors(0, s, 2), vectors(1, s, 2)] } else { [&[], &[]] },
             tokens,
         );
         for half in 0..2 {
             let scales = set.wide_floats(set.wide_load(vector(half, Slots::<B>::SCALES + g)));
-            for t in 0..T {
+            for t in 0..TOKENS {
                 let pair = [activations[t].sums[2 * g], activations[t].sums[2 * g + 1]];
                 let mut p = products[half][t];
                 if center != 0 {
