@@ -68,11 +68,12 @@ impl Work for Row<'_> {
                 let inverse = if scale < f32::MIN_POSITIVE { 0.0 } else { 1.0 / scale };
                 run.scales[g] = scale;
                 run.levels[g] = search.rounded_even(x, inverse);
-                let mut finite = true;
+                // As integers, whose maximum is found with vectors.
+                let mut magnitude = 0;
                 for v in x {
-                    finite &= v.is_finite();
+                    magnitude = magnitude.max(v.to_bits() & 0x7fff_ffff);
                 }
-                if !finite {
+                if magnitude >= f32::INFINITY.to_bits() {
                     // It shows in every product.
                     run.scales[g] = f32::NAN;
                     run.levels[g] = [0; 32];
