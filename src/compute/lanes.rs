@@ -198,7 +198,11 @@ pub fn dot_tile<V: Lanes, const R: usize, const T: usize>(
     let rows = rows.map(|s| &s[..blocks]);
     let columns = columns.map(|s| &s[..blocks]);
     for b in 0..blocks {
-        let c = columns.map(|column| V::load(&column[b]));
+        // Not by `map`: its closure may be left a function, compiled without the set's instructions.
+        let mut c = [V::zero(); T];
+        for t in 0..T {
+            c[t] = V::load(&columns[t][b]);
+        }
         for r in 0..R {
             let w = V::load(&rows[r][b]);
             for t in 0..T {
