@@ -200,8 +200,8 @@ pub fn dot_tile<V: Lanes, const R: usize, const T: usize>(
     for b in 0..blocks {
         // Not by `map`: its closure may be left a function, compiled without the set's instructions.
         let mut c = [V::zero(); T];
-        for t in 0..T {
-            c[t] = V::load(&columns[t][b]);
+        for (c, column) in c.iter_mut().zip(&columns) {
+            *c = V::load(&column[b]);
         }
         for r in 0..R {
             let w = V::load(&rows[r][b]);
