@@ -166,7 +166,11 @@ fn dots<V: Lanes, const R: usize, const C: usize>(
     let queries = queries.map(|q| &q[..dim]);
     let mut acc = [[V::zero(); C]; R];
     for d in 0..dim {
-        let keys = panels.map(|panel| V::load(&panel[d]));
+        // Not by `map`: its closure may be left a function, compiled without the set's instructions.
+        let mut keys = [V::zero(); C];
+        for (key, panel) in keys.iter_mut().zip(&panels) {
+            *key = V::load(&panel[d]);
+        }
         for r in 0..R {
             let q = V::splat(queries[r][d]);
             for c in 0..C {
