@@ -41,10 +41,14 @@ fn values(levels: [u8; 32]) -> [i8; 32] {
     })
 }
 
-/// Half of the e8m0 scale `2^(e - 127)`, half because [`VALUES`] are doubled.
+/// Half of the e8m0 scale `2^(e - 127)`, half because [`VALUES`] are doubled. The exponent 255, a
+/// NaN in the specification, is one more than 254 here, as it is in the reference.
 #[inline(always)]
 fn scale(e: u8) -> f32 {
-    if e < 2 { f32::from_bits(0x0020_0000 << e) } else { f32::from_bits((u32::from(e) - 1) << 23) }
+    let e = u32::from(e);
+    // The exponent of the float, or for the two lowest scales, which are subnormal, the bit that
+    // is theirs: the larger of both, since loops over branches do not vectorize.
+    f32::from_bits((e.saturating_sub(1) << 23).max((e.min(1) + 1) << 21))
 }
 
 /// The exponent for a block whose largest magnitude is `amax`: that magnitude becomes 4 to 8 times
@@ -140,12 +144,10 @@ impl Levels for BlockMxfp4 {
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
         let mut scales = [0.0; 8];
-        for (scale, block) in scales.iter_mut().zip(run) {
-            // Twice the scale, and halved below: bounds in place of a branch. The upper one keeps
-            // a NaN among the numbers.
-            *scale = f32::from_bits((u32::from(block.e) << 23).clamp(0x0040_0000, 0x7f00_0000));
+        for (slot, block) in scales.iter_mut().zip(run) {
+            *slot = scale(block.e);
         }
-        set.mul(set.load_f32(&scales), set.splat(0.5))
+        set.load_f32(&scales)
     }
 }
 
@@ -154,6 +156,7 @@ mod tests {
     use super::*;
     use crate::ggml::search::Scalar;
     use crate::ggml::simd::Portable;
+    use crate::ggml::{RowKernel, Run};
 
     #[test]
     fn the_exponent_is_that_of_a_single_precision_logarithm() {
@@ -197,8 +200,33 @@ mod tests {
 
     #[test]
     fn scales_are_powers_of_two() {
-        for e in 0..=254u8 {
+        for e in 0..=u8::MAX {
             assert_eq!(f64::from(scale(e)), 2f64.powi(i32::from(e) - 128), "{e}");
+        }
+    }
+
+    #[test]
+    fn every_exponent_is_the_same_number_in_weights_and_in_products() {
+        // Column 0 of each block is a half of the scale, all others are zero.
+        let qs = std::array::from_fn(|j| u8::from(j == 0));
+        for e in 0..=u8::MAX {
+            let block = BlockMxfp4 { e, qs };
+            let mut weights = [0.0; 32];
+            block.dequantize(&mut weights);
+            assert_eq!(weights[0], scale(e), "{e}");
+            // As a whole run and as the rest of one.
+            for blocks in [8, 3] {
+                let mut product = [0.0];
+                let row = vec![block; blocks];
+                let mut activations = [Run::ZERO];
+                // The largest activation has level 127: its scale is 2^-7 to the bit.
+                let mut x = vec![0.0; 32 * blocks];
+                x[0] = 127.0 / 128.0;
+                Run::quantize(&x, &mut activations);
+                let kernel = RowKernel::new(GgmlType::MXFP4).unwrap();
+                kernel.dot_rows(bytemuck::cast_slice(&row), &activations, &mut product);
+                assert_eq!(product[0], weights[0] * (127.0 / 128.0), "{e}, {blocks} blocks");
+            }
         }
     }
 }
