@@ -5,7 +5,7 @@ use super::arrays::map;
 use super::le::F16Le;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
-use super::search::{self, Affine, AffineSearch, Search, Weights};
+use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
 
 /// How the `G` groups of `N` weights of a super-block are searched.
 #[derive(Clone, Copy)]
@@ -71,9 +71,13 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         levels: &mut [[u8; 256]],
     ) -> [Scales<G>; RUN] {
         let mut fits = [[Affine::default(); G]; RUN];
-        let all = fits[..x.len()].as_flattened_mut();
-        let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);
-        search.affine(self.search, groups, self.weights, levels, all);
+        search.run(AffineBatch {
+            search: self.search,
+            x: groups(x),
+            weights: self.weights,
+            levels: levels.as_flattened_mut().as_chunks_mut().0,
+            fits: fits[..x.len()].as_flattened_mut(),
+        });
         let largest = self.scale_max as f32;
         let mut found = [Scales::ZERO; RUN];
         for (found, fits) in found.iter_mut().zip(fits) {
@@ -107,10 +111,13 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         let weights = &mut weights[..x.len()];
         search::weigh_blocks(x, importance, self.blur, weights);
         let mut fits = [[Affine::default(); G]; RUN];
-        let all = fits[..x.len()].as_flattened_mut();
-        let (groups, levels) = (groups::<N>(x), levels.as_flattened_mut().as_chunks_mut().0);
-        let weights = Weights::Given(weights.as_flattened().as_chunks().0);
-        search.affine(AffineSearch::weighted(self.search.max), groups, weights, levels, all);
+        search.run(AffineBatch {
+            search: AffineSearch::weighted(self.search.max),
+            x: groups(x),
+            weights: Weights::Given(groups::<N>(weights)),
+            levels: levels.as_flattened_mut().as_chunks_mut().0,
+            fits: fits[..x.len()].as_flattened_mut(),
+        });
 
         let (mut values, mut sums) = ([[[0.0; G]; RUN]; 2], [[0.0; G]; RUN]);
         for (i, fits) in fits.iter().enumerate() {
@@ -122,8 +129,13 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         // A loop, so that the search is there once. Tried a closure for scales and minimums: called
         // twice, it was not compiled for the set's instructions.
         for ((values, levels), d) in values.iter().zip(&mut levels).zip(&mut d) {
-            let (levels, d) = (&mut levels[..x.len()], &mut d[..x.len()]);
-            search.positive(&values[..x.len()], self.scale_max, &sums[..x.len()], levels, d);
+            search.run(PositiveBatch {
+                x: &values[..x.len()],
+                max: self.scale_max,
+                weights: &sums[..x.len()],
+                levels: &mut levels[..x.len()],
+                scales: &mut d[..x.len()],
+            });
         }
         let mut found = [Scales::ZERO; RUN];
         for (i, found) in found.iter_mut().enumerate() {

@@ -10,7 +10,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
-use super::search::ternary::{self, DELTA, Split, VALUES};
+use super::search::ternary::{self, DELTA, Split, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the point of cell
@@ -77,7 +77,7 @@ impl BlockIq1M {
         });
         let orders: [_; 16] = std::array::from_fn(|j| ternary::order(&x[j]));
         let mut splits = [None; 16];
-        search.split_halves(x, &weights, &orders, &mut splits);
+        search.run(SplitBatch { x, weights: &weights, orders: &orders, splits: &mut splits });
         let mut groups = [Group::ZERO; 16];
         for (j, group) in groups.iter_mut().enumerate() {
             *group = Group::new(search, &x[j], &weights[j], &orders[j], splits[j]);

@@ -10,7 +10,8 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
-use super::search::ternary::{self, DELTA, VALUES};
+use super::scales;
+use super::search::ternary::{self, DELTA, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the points of a
@@ -38,7 +39,7 @@ impl BlockIq1S {
             std::array::from_fn(|j| search::weigh(&x[j], &importance[j], sigma2));
         let orders: [_; 8] = std::array::from_fn(|j| ternary::order(&x[j]));
         let mut splits = [None; 8];
-        search.split(x, &weights, &orders, &mut splits);
+        search.run(SplitBatch { x, weights: &weights, orders: &orders, splits: &mut splits });
 
         let mut block = Self::zeroed();
         let mut scales = [0.0; 8];
@@ -139,10 +140,8 @@ impl Levels for BlockIq1S {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut scales = [0.0; 8];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = f32::from(2 * (run[0].rest[j].get() >> 12 & 7) as u8 + 1);
-        }
-        set.mul(set.load_f32(&scales), set.splat(run[0].d.get() * DELTA))
+        scales::of_groups(set, run[0].d.get() * DELTA, |j| {
+            2 * (run[0].rest[j].get() >> 12 & 7) as u8 + 1
+        })
     }
 }

@@ -15,6 +15,7 @@ use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_xxs::POINTS, values};
 use super::lattice_groups::{Group, LatticeGroups};
 use super::le::F16Le;
+use super::scales;
 use super::search::lattice::{self, Lattice, Refit};
 use super::search::{EPSILON, Search};
 
@@ -109,10 +110,6 @@ impl Levels for BlockIq2Xxs {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut scales = [0.0; 8];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = f32::from(2 * (run[0].groups[j][1][3] >> 4) + 1);
-        }
-        set.mul(set.load_f32(&scales), set.splat(run[0].d.get() * 0.125))
+        scales::of_groups(set, run[0].d.get() * 0.125, |j| 2 * (run[0].groups[j][1][3] >> 4) + 1)
     }
 }

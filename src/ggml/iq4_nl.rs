@@ -11,7 +11,9 @@ use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::pack_nibbles;
 use super::runs::{BLOCKS as RUN, runs};
-use super::search::{self, Search, codebook};
+use super::scales;
+use super::search::codebook::{self, LevelBatch, ScaleBatch};
+use super::search::{self, Search};
 
 /// 32 weights: `VALUES[level] * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -44,12 +46,12 @@ impl Block for BlockIq4Nl {
                     Some(&*weights)
                 }
             };
-            search.codebook(x, weights, scales);
+            search.run(ScaleBatch { x, weights, scales });
             let mut inverses = [0.0; RUN];
             for (inverse, &d) in inverses.iter_mut().zip(&*scales) {
                 *inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
             }
-            search.codebook_levels(x, &inverses, &mut levels);
+            search.run(LevelBatch { x, inverses: &inverses, levels: &mut levels });
             for ((levels, &d), block) in levels.iter().zip(&*scales).zip(blocks) {
                 *block = Self { d: F16Le::new(d), qs: pack_nibbles(levels) };
             }
@@ -76,10 +78,6 @@ impl Levels for BlockIq4Nl {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.d.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.d))
     }
 }

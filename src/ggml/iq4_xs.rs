@@ -13,7 +13,8 @@ use super::le::F16Le;
 use super::packing::pack_nibbles;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
-use super::search::{self, Search, codebook};
+use super::search::codebook::{self, LevelBatch, ScaleBatch};
+use super::search::{self, Search};
 
 /// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of group `j`
 /// are nibble `j` of `scales_l`, the upper two are bits `2 j` and `2 j + 1` of `scales_h`, both
@@ -82,12 +83,14 @@ impl Block for BlockIq4Xs {
                     Some(groups(weights))
                 }
             };
-            search.codebook(groups(x), weights, scales.as_flattened_mut());
+            let all = scales.as_flattened_mut();
+            search.run(ScaleBatch { x: groups(x), weights, scales: all });
             for ((x, scales), block) in x.iter().zip(scales).zip(blocks) {
                 let (found, inverses) = Self::new(scales);
                 *block = found;
                 let mut levels = [[0; 32]; 8];
-                search.codebook_levels(x.as_chunks().0, &inverses, &mut levels);
+                let x = x.as_chunks().0;
+                search.run(LevelBatch { x, inverses: &inverses, levels: &mut levels });
                 for (qs, levels) in block.qs.iter_mut().zip(&levels) {
                     *qs = pack_nibbles(levels);
                 }

@@ -2,8 +2,8 @@
 //! `iq3` types. Knows nothing of how they are packed.
 
 use super::grid::Grid;
-use super::search::lattice::{self, Fit, Lattice, Start};
-use super::search::{self, Search};
+use super::search::lattice::{self, Fit, Lattice, LatticeBatch, Start};
+use super::search::{self, PositiveBatch, Search};
 
 /// Super-blocks that are searched together: enough groups for all lanes of the widest vectors.
 const RUN: usize = 2;
@@ -123,8 +123,8 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
         self.start(search, magnitudes, weights, starts);
         let mut fits = [[Fit { scale: 0.0, points: [0; CELLS] }; G]; RUN];
         let fits = &mut fits.as_flattened_mut()[..found];
-        let (cells, weights) = (bytemuck::cast_slice(magnitudes), bytemuck::cast_slice(weights));
-        search.lattice(self.search, grid, cells, weights, starts, fits);
+        let (x, weights) = (bytemuck::cast_slice(magnitudes), bytemuck::cast_slice(weights));
+        search.run(LatticeBatch { search: self.search, grid, x, weights, starts, fits });
 
         let mut groups = [[None; G]; RUN];
         for (n, fit) in fits.iter().enumerate() {
@@ -158,7 +158,7 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
         let (mut levels, mut scales) = ([[[0; W]; G]; RUN], [[0.0; G]; RUN]);
         let levels = &mut levels.as_flattened_mut()[..x.len()];
         let scales = &mut scales.as_flattened_mut()[..x.len()];
-        search.positive(x, most + 1, weights, levels, scales);
+        search.run(PositiveBatch { x, max: most + 1, weights, levels, scales });
         for (scale, start) in scales.iter().zip(starts) {
             *start = Start { scale: *scale, top: scale * most as f32 };
         }

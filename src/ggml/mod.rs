@@ -1,6 +1,7 @@
 //! Block types of ggml: layouts, quantizers, dequantizers, products, and the mixes that choose
 //! a type per tensor. Knows nothing of files, models or threads.
 
+mod affine_blocks;
 mod affine_groups;
 mod arrays;
 mod bfloat16;
@@ -39,9 +40,11 @@ mod quantize;
 mod rounding;
 mod rules;
 mod runs;
+mod scales;
 mod search;
 mod simd;
 mod super_block;
+mod symmetric_blocks;
 mod symmetric_groups;
 #[cfg(test)]
 mod tests;

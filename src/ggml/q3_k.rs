@@ -14,7 +14,7 @@ use super::le::F16Le;
 use super::packing::{next_level, pack_bit, pack_two_bits};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
-use super::search::{self, Search};
+use super::search::{self, RefinedBatch, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
@@ -58,7 +58,12 @@ impl BlockQ3K {
     fn quantize<S: Search>(search: S, x: &[[f32; 256]], blocks: &mut [Self]) {
         let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
         let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
-        search.symmetric_refined(groups(x), 4, groups_mut(levels), scales.as_flattened_mut());
+        search.run(RefinedBatch {
+            x: groups(x),
+            max: 4,
+            levels: groups_mut(levels),
+            scales: scales.as_flattened_mut(),
+        });
         for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
             let extreme = search::largest(scales);
             *block = if extreme == 0.0 {
@@ -84,16 +89,26 @@ impl BlockQ3K {
         search::weigh_blocks(x, importance, 2.0, weights);
         let weights = groups(weights);
         let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
-        let all = scales[..n].as_flattened_mut();
-        search.symmetric(groups(x), 4, Some(weights), groups_mut(&mut levels[..n]), all);
+        search.run(SymmetricBatch {
+            x: groups(x),
+            max: 4,
+            weights: Some(weights),
+            levels: groups_mut(&mut levels[..n]),
+            scales: scales[..n].as_flattened_mut(),
+        });
 
         let mut sums = [[0.0; 16]; RUN];
         for (sum, weights) in sums.as_flattened_mut().iter_mut().zip(weights) {
             *sum = search::sum(weights);
         }
         let (mut scale_levels, mut d) = ([[0; 16]; RUN], [0.0; RUN]);
-        let found = &mut scale_levels[..n];
-        search.symmetric(&scales[..n], 32, Some(&sums[..n]), found, &mut d[..n]);
+        search.run(SymmetricBatch {
+            x: &scales[..n],
+            max: 32,
+            weights: Some(&sums[..n]),
+            levels: &mut scale_levels[..n],
+            scales: &mut d[..n],
+        });
         for (((x, block), (scales, d)), levels) in
             x.iter().zip(blocks).zip(scale_levels.iter().zip(d)).zip(levels)
         {

@@ -6,14 +6,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::affine_blocks::{self, AffineBlock};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::blocks32::{mean_square, weigh_run};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
-use super::rules::{self, inverse};
-use super::runs::{BLOCKS as RUN, runs};
-use super::search::{Affine, AffineSearch, Search, Weights};
+use super::scales;
+use super::search::Search;
 
 /// 32 weights: `level * d + m`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -24,6 +23,15 @@ pub struct BlockQ4_1 {
     qs: [u8; 16],
 }
 assert_layout!(BlockQ4_1);
+
+impl AffineBlock for BlockQ4_1 {
+    const MAX: i8 = 15;
+
+    #[inline(always)]
+    fn pack<S: Search>(_: S, d: F16Le, m: F16Le, levels: &[u8; 32]) -> Self {
+        Self { d, m, qs: pack_nibbles(levels) }
+    }
+}
 
 impl Block for BlockQ4_1 {
     const TYPE: GgmlType = GgmlType::Q4_1;
@@ -36,33 +44,7 @@ impl Block for BlockQ4_1 {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        let x = row.as_chunks::<32>().0;
-        let Some(importance) = importance else {
-            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
-                let (mins, maxs) = search.ranges(x);
-                let scales: [f32; rules::RUN] = std::array::from_fn(|i| (maxs[i] - mins[i]) / 15.0);
-                let (ds, ms) = (search.narrow(&scales), search.narrow(&mins));
-                let inverses = scales.map(inverse);
-                for (i, (x, block)) in x.iter().zip(blocks).enumerate() {
-                    let levels = search.levels(x, mins[i], inverses[i], 0.5, 15);
-                    let (d, m) = (ds[i], ms[i]);
-                    *block = Self { d, m, qs: pack_nibbles(&levels) };
-                }
-            }
-            return;
-        };
-        let sigma2 = mean_square(row);
-        for (x, importance, blocks) in runs::<RUN, 32, _>(row, Some(importance), blocks) {
-            let weights = &weigh_run(x, importance, sigma2)[..x.len()];
-            let (mut levels, mut fits) = ([[0; 32]; RUN], [Affine::default(); RUN]);
-            let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);
-            let weights = Weights::Given(weights);
-            search.affine(AffineSearch::weighted(15), x, weights, levels, fits);
-            for ((levels, fit), block) in levels.iter().zip(fits).zip(blocks) {
-                let (d, m) = (F16Le::new(fit.scale), F16Le::new(-fit.min));
-                *block = Self { d, m, qs: pack_nibbles(levels) };
-            }
-        }
+        affine_blocks::quantize(search, row, importance, blocks);
     }
 
     #[inline(always)]
@@ -91,11 +73,7 @@ impl Levels for BlockQ4_1 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.d.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.d))
     }
 
     #[inline(always)]
@@ -105,10 +83,6 @@ impl Levels for BlockQ4_1 {
 
     #[inline(always)]
     fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.m.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.m))
     }
 }

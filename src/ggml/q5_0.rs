@@ -7,13 +7,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::blocks32::{mean_square, weigh_run};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{pack_fifth_bits, pack_nibbles, unpack_five_bits};
-use super::rules::{self, inverse};
-use super::runs::{BLOCKS as RUN, runs};
+use super::packing::{pack_nibbles, unpack_five_bits};
+use super::scales;
 use super::search::Search;
+use super::symmetric_blocks::{self, SymmetricBlock};
 
 /// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -26,13 +25,18 @@ pub struct BlockQ5_0 {
 assert_layout!(BlockQ5_0);
 
 impl BlockQ5_0 {
-    fn new(d: f32, levels: &[u8; 32]) -> Self {
-        Self { d: F16Le::new(d), qh: pack_fifth_bits(levels), qs: pack_nibbles(levels) }
-    }
-
     #[inline(always)]
     fn levels(&self) -> [i8; 32] {
         unpack_five_bits(&self.qs, &self.qh).map(|level| level as i8 - 16)
+    }
+}
+
+impl SymmetricBlock for BlockQ5_0 {
+    const CENTER: i8 = 16;
+
+    #[inline(always)]
+    fn pack<S: Search>(search: S, d: F16Le, levels: &[u8; 32]) -> Self {
+        Self { d, qh: search.fifth_bits(levels), qs: pack_nibbles(levels) }
     }
 }
 
@@ -47,29 +51,7 @@ impl Block for BlockQ5_0 {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        let x = row.as_chunks::<32>().0;
-        let Some(importance) = importance else {
-            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
-                let scales = search.largest(x).map(|v| v / -16.0);
-                let scales = scales.map(inverse).into_iter().zip(search.narrow(&scales));
-                for ((x, block), (inverse, d)) in x.iter().zip(blocks).zip(scales) {
-                    let levels = search.levels(x, 0.0, inverse, 16.5, 31);
-                    let (qh, qs) = (search.fifth_bits(&levels), pack_nibbles(&levels));
-                    *block = Self { d, qh, qs };
-                }
-            }
-            return;
-        };
-        let sigma2 = mean_square(row);
-        for (x, importance, blocks) in runs::<RUN, 32, _>(row, Some(importance), blocks) {
-            let weights = &weigh_run(x, importance, sigma2)[..x.len()];
-            let (mut levels, mut scales) = ([[0; 32]; RUN], [0.0; RUN]);
-            let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
-            search.symmetric(x, 16, Some(weights), levels, scales);
-            for ((levels, &d), block) in levels.iter().zip(&*scales).zip(blocks) {
-                *block = Self::new(d, levels);
-            }
-        }
+        symmetric_blocks::quantize(search, row, importance, blocks);
     }
 
     #[inline(always)]
@@ -96,10 +78,6 @@ impl Levels for BlockQ5_0 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.d.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.d))
     }
 }

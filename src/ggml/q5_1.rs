@@ -6,14 +6,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::affine_blocks::{self, AffineBlock};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::blocks32::{mean_square, weigh_run};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{pack_fifth_bits, pack_nibbles, unpack_five_bits};
-use super::rules::{self, inverse};
-use super::runs::{BLOCKS as RUN, runs};
-use super::search::{Affine, AffineSearch, Search, Weights};
+use super::packing::{pack_nibbles, unpack_five_bits};
+use super::scales;
+use super::search::Search;
 
 /// 32 weights: `level * d + m`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -26,10 +25,12 @@ pub struct BlockQ5_1 {
 }
 assert_layout!(BlockQ5_1);
 
-impl BlockQ5_1 {
-    fn new(d: f32, m: f32, levels: &[u8; 32]) -> Self {
-        let (qh, qs) = (pack_fifth_bits(levels), pack_nibbles(levels));
-        Self { d: F16Le::new(d), m: F16Le::new(m), qh, qs }
+impl AffineBlock for BlockQ5_1 {
+    const MAX: i8 = 31;
+
+    #[inline(always)]
+    fn pack<S: Search>(search: S, d: F16Le, m: F16Le, levels: &[u8; 32]) -> Self {
+        Self { d, m, qh: search.fifth_bits(levels), qs: pack_nibbles(levels) }
     }
 }
 
@@ -44,32 +45,7 @@ impl Block for BlockQ5_1 {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        let x = row.as_chunks::<32>().0;
-        let Some(importance) = importance else {
-            for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
-                let (mins, maxs) = search.ranges(x);
-                let scales: [f32; rules::RUN] = std::array::from_fn(|i| (maxs[i] - mins[i]) / 31.0);
-                let (ds, ms) = (search.narrow(&scales), search.narrow(&mins));
-                let inverses = scales.map(inverse);
-                for (i, (x, block)) in x.iter().zip(blocks).enumerate() {
-                    let levels = search.levels(x, mins[i], inverses[i], 0.5, 31);
-                    let (qh, qs) = (search.fifth_bits(&levels), pack_nibbles(&levels));
-                    *block = Self { d: ds[i], m: ms[i], qh, qs };
-                }
-            }
-            return;
-        };
-        let sigma2 = mean_square(row);
-        for (x, importance, blocks) in runs::<RUN, 32, _>(row, Some(importance), blocks) {
-            let weights = &weigh_run(x, importance, sigma2)[..x.len()];
-            let (mut levels, mut fits) = ([[0; 32]; RUN], [Affine::default(); RUN]);
-            let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);
-            let weights = Weights::Given(weights);
-            search.affine(AffineSearch::weighted(31), x, weights, levels, fits);
-            for ((levels, fit), block) in levels.iter().zip(fits).zip(blocks) {
-                *block = Self::new(fit.scale, -fit.min, levels);
-            }
-        }
+        affine_blocks::quantize(search, row, importance, blocks);
     }
 
     #[inline(always)]
@@ -97,11 +73,7 @@ impl Levels for BlockQ5_1 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.d.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.d))
     }
 
     #[inline(always)]
@@ -111,10 +83,6 @@ impl Levels for BlockQ5_1 {
 
     #[inline(always)]
     fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.m.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.m))
     }
 }

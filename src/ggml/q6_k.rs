@@ -14,7 +14,7 @@ use super::le::F16Le;
 use super::packing::next_level;
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
-use super::search::{self, Search};
+use super::search::{self, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
@@ -78,8 +78,13 @@ impl Block for BlockQ6K {
         for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
             let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
             let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
-            let all = scales.as_flattened_mut();
-            search.symmetric(groups(x), 32, importance.map(groups), groups_mut(levels), all);
+            search.run(SymmetricBatch {
+                x: groups(x),
+                max: 32,
+                weights: importance.map(groups),
+                levels: groups_mut(levels),
+                scales: scales.as_flattened_mut(),
+            });
             for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
                 *block = Self::new(x, scales, *levels);
             }

@@ -10,6 +10,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::rules::{RUN, inverse};
+use super::scales;
 use super::search::Search;
 
 /// 32 weights: `qs[i] * d`.
@@ -64,10 +65,6 @@ impl Levels for BlockQ8_0 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(run) {
-            *half = block.d.bits();
-        }
-        set.widen(halves)
+        scales::of_blocks(set, run.iter().map(|block| block.d))
     }
 }

@@ -5,6 +5,7 @@ use super::affine_groups::{AffineGroups, Scales};
 use super::arrays::map;
 use super::dot::Set;
 use super::le::F16Le;
+use super::scales;
 use super::search::{AffineSearch, Error, Steps, Weights};
 
 /// A super-block with its levels not yet packed.
@@ -47,11 +48,8 @@ pub(super) fn unpack_scales(packed: &PackedScales) -> ([u8; 8], [u8; 8]) {
 /// The scales of the groups, for products.
 #[inline(always)]
 pub(super) fn group_scales<S: Set>(set: S, d: f32, packed: &PackedScales) -> S::F32 {
-    let mut scales = [0.0; 8];
-    for (scale, level) in scales.iter_mut().zip(unpack_scales(packed).0) {
-        *scale = f32::from(level);
-    }
-    set.mul(set.load_f32(&scales), set.splat(d))
+    let levels = unpack_scales(packed).0;
+    scales::of_groups(set, d, |j| levels[j])
 }
 
 /// The minimums, twice for each group, for products.

@@ -1,7 +1,8 @@
 //! Scales and minimums of unsigned levels.
 
-use super::sum_of_squares;
+use super::{Batch, lanes, sum_of_squares};
 use crate::ggml::rounding::nearest_int;
+use crate::ggml::simd::Simd;
 
 /// How weights follow from levels: `scale * level - min`, `min` not negative.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +87,29 @@ impl AffineSearch {
         } else {
             search(x, max, weights, steps, error, |v| nearest_int(v).clamp(0, max), levels)
         }
+    }
+}
+
+/// [`AffineSearch::fit`] of groups.
+pub(in crate::ggml) struct AffineBatch<'a, const N: usize> {
+    pub search: AffineSearch,
+    pub x: &'a [[f32; N]],
+    pub weights: Weights<'a, N>,
+    pub levels: &'a mut [[u8; N]],
+    pub fits: &'a mut [Affine],
+}
+
+impl<const N: usize> Batch for AffineBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { search, x, weights, levels, fits } = self;
+        for (j, ((x, levels), fit)) in x.iter().zip(levels).zip(fits).enumerate() {
+            *fit = search.fit(x, &weights.of(j, x), levels);
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::affine(s, self);
     }
 }
 

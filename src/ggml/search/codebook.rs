@@ -1,7 +1,8 @@
 //! Scales of levels that are not evenly spaced.
 
-use super::{EPSILON, largest};
+use super::{Batch, EPSILON, lanes, largest};
 use crate::ggml::arrays::map;
+use crate::ggml::simd::Simd;
 
 /// The values of `iq4_nl` and `iq4_xs`; llama.cpp's `kvalues_iq4nl`.
 pub(in crate::ggml) const VALUES: [i8; 16] =
@@ -42,10 +43,53 @@ pub(in crate::ggml) fn nearest(x: f32) -> u8 {
     (if x - value(low) < value(high) - x { low } else { high }) as u8
 }
 
+/// [`fit`] of groups.
+pub(in crate::ggml) struct ScaleBatch<'a> {
+    pub x: &'a [[f32; 32]],
+    /// Without them, the square of each weight.
+    pub weights: Option<&'a [[f32; 32]]>,
+    pub scales: &'a mut [f32],
+}
+
+impl Batch for ScaleBatch<'_> {
+    fn one_by_one(self) {
+        let Self { x, weights, scales } = self;
+        for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
+            *scale = fit(x, weights.map(|all| &all[j]));
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::codebook::fit(s, self);
+    }
+}
+
+/// [`levels`] of groups.
+pub(in crate::ggml) struct LevelBatch<'a> {
+    pub x: &'a [[f32; 32]],
+    pub inverses: &'a [f32],
+    pub levels: &'a mut [[u8; 32]],
+}
+
+impl Batch for LevelBatch<'_> {
+    fn one_by_one(self) {
+        let Self { x, inverses, levels } = self;
+        for ((x, &inverse), slot) in x.iter().zip(inverses).zip(levels) {
+            *slot = self::levels(x, inverse);
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::codebook::levels(s, self);
+    }
+}
+
 /// Fits `x[i] ~ scale * VALUES[level]` for 32 weights, weighing the square of each error by
 /// `weights`, or by the weight's own square; gives the scale. The search of the reference's
 /// `quantize_row_iq4_nl_impl`, with its `ntry` of 7.
-pub(in crate::ggml) fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
+fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         return 0.0;

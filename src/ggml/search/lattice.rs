@@ -1,7 +1,9 @@
 //! Scales of magnitudes whose levels come from a codebook, a cell of neighbours at a time.
 
+use super::{Batch, lanes};
 use crate::ggml::grid::{Grid, Place};
 use crate::ggml::rounding::nearest_int;
+use crate::ggml::simd::Simd;
 
 /// How magnitudes are searched.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ pub(in crate::ggml) fn odd_level(v: f32, max: i32) -> u8 {
 impl Lattice {
     /// Fits `x ~ scale * (2 level + 1)`, weighing the square of each error by `weights`. The
     /// search that the reference's `quantize_row_iq2_*_impl` and `quantize_row_iq3_*_impl` share.
-    pub fn fit<const N: usize, const CELLS: usize>(
+    fn fit<const N: usize, const CELLS: usize>(
         self,
         grid: &Grid<N>,
         x: &[[f32; N]; CELLS],
@@ -115,6 +117,30 @@ impl Lattice {
     /// The value of the largest magnitude at try `n`.
     pub fn spread<const N: usize>(self, n: i32) -> f32 {
         (2 * Grid::<N>::LEVELS - 1) as f32 + n as f32 * self.step
+    }
+}
+
+/// [`Lattice::fit`] of groups.
+pub(in crate::ggml) struct LatticeBatch<'a, const N: usize, const CELLS: usize> {
+    pub search: Lattice,
+    pub grid: &'a Grid<N>,
+    pub x: &'a [[[f32; N]; CELLS]],
+    pub weights: &'a [[[f32; N]; CELLS]],
+    pub starts: &'a [Start],
+    pub fits: &'a mut [Fit<CELLS>],
+}
+
+impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {
+    fn one_by_one(self) {
+        let Self { search, grid, x, weights, starts, fits } = self;
+        for (((x, weights), start), fit) in x.iter().zip(weights).zip(starts).zip(fits) {
+            *fit = search.fit(grid, x, weights, *start);
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::lattice(s, self);
     }
 }
 

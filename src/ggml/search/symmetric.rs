@@ -1,12 +1,59 @@
 //! Scales of signed levels around zero.
 
-use super::{EPSILON, largest};
+use super::{Batch, EPSILON, lanes, largest};
 use crate::ggml::rounding::nearest_int;
+use crate::ggml::simd::Simd;
+
+/// [`fit`] of groups.
+pub(in crate::ggml) struct SymmetricBatch<'a, const N: usize> {
+    pub x: &'a [[f32; N]],
+    pub max: i32,
+    /// Without them, the square of each weight.
+    pub weights: Option<&'a [[f32; N]]>,
+    pub levels: &'a mut [[u8; N]],
+    pub scales: &'a mut [f32],
+}
+
+impl<const N: usize> Batch for SymmetricBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { x, max, weights, levels, scales } = self;
+        for (j, ((x, levels), scale)) in x.iter().zip(levels).zip(scales).enumerate() {
+            *scale = fit(x, max, weights.map(|all| &all[j]), levels);
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::symmetric(s, self);
+    }
+}
+
+/// [`refine`] of groups.
+pub(in crate::ggml) struct RefinedBatch<'a, const N: usize> {
+    pub x: &'a [[f32; N]],
+    pub max: i32,
+    pub levels: &'a mut [[u8; N]],
+    pub scales: &'a mut [f32],
+}
+
+impl<const N: usize> Batch for RefinedBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { x, max, levels, scales } = self;
+        for ((x, levels), scale) in x.iter().zip(levels).zip(scales) {
+            *scale = refine(x, max, levels);
+        }
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::symmetric_refined(s, self);
+    }
+}
 
 /// Fits `x[i] ~ scale * (levels[i] - max)` with levels from 0 to `2 max - 1`, weighing the square
 /// of each error by `weights`, or by the weight's own square; gives the scale. The reference's
 /// `make_qx_quants` with `rmse_type` 1.
-pub(in crate::ggml) fn fit<const N: usize>(
+fn fit<const N: usize>(
     x: &[f32; N],
     max: i32,
     weights: Option<&[f32; N]>,
@@ -61,7 +108,7 @@ pub(in crate::ggml) fn levels<const N: usize>(
 /// As [`fit`], for few levels: starts from the largest value and moves one level at a time while
 /// that lessens the error, each weighed by the square of its weight. The reference's
 /// `make_q3_quants`.
-pub(in crate::ggml) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [u8; N]) -> f32 {
+fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [u8; N]) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         *levels = [0; N];

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::Search;
+use super::{Batch, Search, lanes};
 use crate::ggml::grid::{Grid, Place, points::iq1_s::POINTS, values};
+use crate::ggml::simd::Simd;
 
 /// How far off the levels are.
 pub(in crate::ggml) const DELTA: f32 = 0.125;
@@ -42,13 +43,49 @@ pub(in crate::ggml) fn order<const N: usize>(x: &[f32; N]) -> [u8; N] {
     keys.map(|key| key as u8)
 }
 
+/// The best splits of groups.
+pub(in crate::ggml) struct SplitBatch<'a, const N: usize, Shift> {
+    pub x: &'a [[f32; N]],
+    pub weights: &'a [[f32; N]],
+    /// [`order`] of each group.
+    pub orders: &'a [[u8; N]],
+    pub splits: &'a mut [Option<Split<Shift>>],
+}
+
+impl<const N: usize, Shift> SplitBatch<'_, N, Shift> {
+    fn each(self, split: impl Fn(&[f32; N], &[f32; N], &[u8; N]) -> Option<Split<Shift>>) {
+        let Self { x, weights, orders, splits } = self;
+        for (((x, weights), order), slot) in x.iter().zip(weights).zip(orders).zip(splits) {
+            *slot = split(x, weights, order);
+        }
+    }
+}
+
+impl Batch for SplitBatch<'_, 32, bool> {
+    fn one_by_one(self) {
+        self.each(split);
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::split(s, self);
+    }
+}
+
+impl Batch for SplitBatch<'_, 16, [bool; 2]> {
+    fn one_by_one(self) {
+        self.each(split_halves);
+    }
+
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        lanes::split_halves(s, self);
+    }
+}
+
 /// The best of all splits of 32 weights; the shift is [`UP`] where true. `None` where no weight
 /// counts. The search of the reference's `quantize_row_iq1_s_impl`.
-pub(in crate::ggml) fn split(
-    x: &[f32; 32],
-    weights: &[f32; 32],
-    order: &[u8; 32],
-) -> Option<Split<bool>> {
+fn split(x: &[f32; 32], weights: &[f32; 32], order: &[u8; 32]) -> Option<Split<bool>> {
     let (mut sum_x, mut sum_w) = ([0.0f32; 33], [0.0f32; 33]);
     for (j, &i) in order.iter().enumerate() {
         let i = usize::from(i);
@@ -79,11 +116,7 @@ pub(in crate::ggml) fn split(
 
 /// The best of all splits of 16 weights, with a shift for each half of them; `None` where no
 /// weight counts. The search of the reference's `quantize_row_iq1_m_impl`.
-pub(in crate::ggml) fn split_halves(
-    x: &[f32; 16],
-    weights: &[f32; 16],
-    order: &[u8; 16],
-) -> Option<Split<[bool; 2]>> {
+fn split_halves(x: &[f32; 16], weights: &[f32; 16], order: &[u8; 16]) -> Option<Split<[bool; 2]>> {
     let (mut sum_x, mut sum_w) = ([[0.0f32; 17]; 2], [[0.0f32; 17]; 2]);
     for (j, &i) in order.iter().enumerate() {
         let i = usize::from(i);

@@ -1,18 +1,12 @@
 //! Scales and minimums of unsigned levels; the scalar search is `search/affine.rs`.
 
-use crate::ggml::search::{Affine, AffineSearch, Error, Weights};
+use crate::ggml::search::{Affine, AffineBatch, AffineSearch, Error, Weights};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`AffineSearch::fit`] for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn fit<S: Simd, const N: usize>(
-    s: S,
-    search: AffineSearch,
-    x: &[[f32; N]],
-    weights: Weights<'_, N>,
-    levels: &mut [[u8; N]],
-    fits: &mut [Affine],
-) {
+pub fn fit<S: Simd, const N: usize>(s: S, batch: AffineBatch<'_, N>) {
+    let AffineBatch { search, x, weights, levels, fits } = batch;
     let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
     for (batch, ((x, levels), fits)) in batches.zip(fits.chunks_mut(S::LANES)).enumerate() {
         let columns = s.load_columns(x);

@@ -1,12 +1,13 @@
 //! Scales of levels that are not evenly spaced; the scalar search is `search/codebook.rs`.
 
 use super::{Extremes, extremes};
-use crate::ggml::search::codebook::VALUES;
+use crate::ggml::search::codebook::{LevelBatch, ScaleBatch, VALUES};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`codebook::fit`](super::super::codebook::fit) for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn fit<S: Simd>(s: S, x: &[[f32; 32]], weights: Option<&[[f32; 32]]>, scales: &mut [f32]) {
+pub fn fit<S: Simd>(s: S, batch: ScaleBatch<'_>) {
+    let ScaleBatch { x, weights, scales } = batch;
     for (batch, (x, scales)) in x.chunks(S::LANES).zip(scales.chunks_mut(S::LANES)).enumerate() {
         let columns = s.load_columns(x);
         let weights = match weights {
@@ -54,9 +55,10 @@ fn sums<S: Simd>(s: S, x: &[S::F32; 32], weights: &[S::F32; 32], inverse: S::F32
     [with_x, squares]
 }
 
-/// [`codebook::levels`](super::super::codebook::levels) for each group.
+/// Finds the levels of a batch.
 #[inline(always)]
-pub fn levels<S: Simd>(s: S, x: &[[f32; 32]], inverses: &[f32], levels: &mut [[u8; 32]]) {
+pub fn levels<S: Simd>(s: S, batch: LevelBatch<'_>) {
+    let LevelBatch { x, inverses, levels } = batch;
     for ((x, &inverse), levels) in x.iter().zip(inverses).zip(levels) {
         let inverse = s.splat(inverse);
         let mut whole = [0; 32];

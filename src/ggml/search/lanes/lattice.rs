@@ -3,20 +3,13 @@
 
 use super::nearest::nearest;
 use crate::ggml::grid::{Grid, Place};
-use crate::ggml::search::lattice::{Fit, Lattice, Refit, Start};
+use crate::ggml::search::lattice::{Fit, Lattice, LatticeBatch, Refit, Start};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`Lattice::fit`] for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn fit<S: Simd, const N: usize, const CELLS: usize>(
-    s: S,
-    search: Lattice,
-    grid: &Grid<N>,
-    x: &[[[f32; N]; CELLS]],
-    weights: &[[[f32; N]; CELLS]],
-    starts: &[Start],
-    fits: &mut [Fit<CELLS>],
-) {
+pub fn fit<S: Simd, const N: usize, const CELLS: usize>(s: S, batch: LatticeBatch<'_, N, CELLS>) {
+    let LatticeBatch { search, grid, x, weights, starts, fits } = batch;
     let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(starts.chunks(S::LANES));
     for (((x, weights), starts), fits) in groups.zip(fits.chunks_mut(S::LANES)) {
         Groups::new(s, search, grid, x, weights).fit(starts, fits);

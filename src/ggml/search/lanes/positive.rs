@@ -1,19 +1,13 @@
 //! Scales of unsigned levels of values that are not negative; the scalar search is
 //! `search/positive.rs`.
 
-use crate::ggml::search::EPSILON;
+use crate::ggml::search::{EPSILON, PositiveBatch};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`positive::fit`](super::super::positive::fit) for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn fit<S: Simd, const N: usize>(
-    s: S,
-    x: &[[f32; N]],
-    max: i32,
-    weights: &[[f32; N]],
-    levels: &mut [[u8; N]],
-    scales: &mut [f32],
-) {
+pub fn fit<S: Simd, const N: usize>(s: S, batch: PositiveBatch<'_, N>) {
+    let PositiveBatch { x, max, weights, levels, scales } = batch;
     let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
     let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
     for ((x, weights), (levels, scales)) in groups.zip(results) {

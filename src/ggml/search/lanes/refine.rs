@@ -1,6 +1,7 @@
 //! Scales of few signed levels around zero; the scalar search is `symmetric::refine`.
 
 use super::{Extremes, extremes};
+use crate::ggml::search::RefinedBatch;
 use crate::ggml::simd::{MAX_LANES, Simd};
 
 /// Vectors of groups that are searched side by side: within a group each step waits for the one
@@ -14,15 +15,10 @@ const GROUPS: usize = 256;
 /// The most rounds.
 const ROUNDS: usize = 5;
 
-/// [`symmetric::refine`](super::super::symmetric::refine) for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn refine<S: Simd, const N: usize>(
-    s: S,
-    x: &[[f32; N]],
-    max: i32,
-    levels: &mut [[u8; N]],
-    scales: &mut [f32],
-) {
+pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
+    let RefinedBatch { x, max, levels, scales } = batch;
     let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
     for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
         let mut found = Found { max, levels, scales, sums: [[0.0; 2]; GROUPS] };

@@ -1,19 +1,13 @@
 //! Scales of signed levels around zero; the scalar search is `search/symmetric.rs`.
 
 use super::{Extremes, extremes};
-use crate::ggml::search::symmetric;
+use crate::ggml::search::symmetric::{self, SymmetricBatch};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`symmetric::fit`] for each group.
+/// Searches a batch.
 #[inline(always)]
-pub fn fit<S: Simd, const N: usize>(
-    s: S,
-    x: &[[f32; N]],
-    max: i32,
-    weights: Option<&[[f32; N]]>,
-    levels: &mut [[u8; N]],
-    scales: &mut [f32],
-) {
+pub fn fit<S: Simd, const N: usize>(s: S, batch: SymmetricBatch<'_, N>) {
+    let SymmetricBatch { x, max, weights, levels, scales } = batch;
     let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
     for (batch, ((x, levels), scales)) in batches.zip(scales.chunks_mut(S::LANES)).enumerate() {
         let columns = s.load_columns(x);

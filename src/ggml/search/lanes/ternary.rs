@@ -1,17 +1,12 @@
 //! Splits of groups into three levels; the scalar search is `search/ternary.rs`.
 
-use crate::ggml::search::ternary::{self, Split};
+use crate::ggml::search::ternary::{self, Split, SplitBatch};
 use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// [`ternary::split`] for each group.
+/// Searches a batch of groups with one shift each.
 #[inline(always)]
-pub fn split<S: Simd>(
-    s: S,
-    x: &[[f32; 32]],
-    weights: &[[f32; 32]],
-    orders: &[[u8; 32]],
-    splits: &mut [Option<Split<bool>>],
-) {
+pub fn split<S: Simd>(s: S, batch: SplitBatch<'_, 32, bool>) {
+    let SplitBatch { x, weights, orders, splits } = batch;
     let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
     for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
         let [sum_x] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, x| w * x);
@@ -50,15 +45,10 @@ fn part<S: Simd>(s: S, x: S::F32, w: S::F32, q: f32) -> [S::F32; 2] {
     [s.mul(x, q), s.mul(s.mul(w, q), q)]
 }
 
-/// [`ternary::split_halves`] for each group.
+/// Searches a batch of groups with a shift for each half.
 #[inline(always)]
-pub fn split_halves<S: Simd>(
-    s: S,
-    x: &[[f32; 16]],
-    weights: &[[f32; 16]],
-    orders: &[[u8; 16]],
-    splits: &mut [Option<Split<[bool; 2]>>],
-) {
+pub fn split_halves<S: Simd>(s: S, batch: SplitBatch<'_, 16, [bool; 2]>) {
+    let SplitBatch { x, weights, orders, splits } = batch;
     let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
     for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
         let sum_x = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, x| w * x);
