@@ -15,6 +15,7 @@ use qrun::steps::{
     NativeMxfp4, QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult,
     convert, quantize,
 };
+use sha2::{Digest, Sha256};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -132,10 +133,12 @@ fn is_as_expected(
     let QuantizeSource::Gguf(source) = &spec.source else { panic!("expected a GGUF file") };
     let source = File::open(source).unwrap();
     let result = run(spec).unwrap();
+    let written = File::open(&spec.out).unwrap();
     let format = &spec.format.base;
     let mut seen = 0;
-    for tensor in &result.tensors {
-        let found = (tensor.ggml_type.name().to_uppercase(), tensor.sha256.clone());
+    for (number, tensor) in result.tensors.iter().enumerate() {
+        let sha256 = hex::encode(Sha256::digest(written.data(number)));
+        let found = (tensor.ggml_type.name().to_uppercase(), sha256);
         match expected.get(&tensor.name) {
             Some(expected) => {
                 assert_eq!(&found, expected, "{format}: {}", tensor.name);
@@ -202,13 +205,18 @@ fn the_older_format_of_a_matrix_gives_the_same_tensors() {
     }
     let path = place.directory.join("imatrix.dat");
     fs::write(&path, older).unwrap();
-    let mut spec = place.spec(checkpoint(), "q4_K_S", NativeMxfp4::Requantize);
-    spec.format.imatrix = Some(imatrix());
-    let new = run(&spec).unwrap();
-    spec.format.imatrix = Some(ImatrixFile { path, name: "imatrix.dat".to_owned() });
-    assert_eq!(run(&spec).unwrap().tensors, new.tensors);
-    spec.format.imatrix = None;
-    assert_ne!(run(&spec).unwrap().tensors, new.tensors);
+    let weighed_by = |imatrix| {
+        let mut spec = place.spec(checkpoint(), "q4_K_S", NativeMxfp4::Requantize);
+        spec.format.imatrix = imatrix;
+        let result = run(&spec).unwrap();
+        let file = File::open(&spec.out).unwrap();
+        let data = (0..file.tensors().len()).map(|i| file.data(i).to_vec());
+        (result.tensors, data.collect::<Vec<_>>())
+    };
+    let new = weighed_by(Some(imatrix()));
+    let older = ImatrixFile { path, name: "imatrix.dat".to_owned() };
+    assert!(weighed_by(Some(older)) == new);
+    assert!(weighed_by(None) != new);
 }
 
 #[test]

@@ -29,11 +29,18 @@ impl Rows {
     pub fn stored(&self, row: usize) -> usize {
         row / self.rows * self.stored_rows + self.first + row % self.rows * self.step
     }
+
+    /// The stored rows from the first to the last that `rows`, of which there is one at least,
+    /// are made of; those between that they are not made of are among them.
+    pub fn lines(&self, rows: &Range<usize>) -> Range<usize> {
+        self.stored(rows.start)..self.stored(rows.end - 1) + 1
+    }
 }
 
 /// Makes rows of ggml's MXFP4 blocks (the scale, then 16 bytes in which byte `j` holds weight `j`
 /// in its low half and weight `j + 16` in its high half) from rows of `blocks` (byte `j` holds
-/// weight `2j` and `2j + 1`) and `scales`. No bit is lost.
+/// weight `2j` and `2j + 1`) and `scales`, which are those of the stored rows `layout.lines(&rows)`.
+/// No bit is lost.
 pub fn repack_mxfp4(
     blocks: &[u8],
     scales: &[u8],
@@ -43,8 +50,9 @@ pub fn repack_mxfp4(
     out: &mut [u8],
 ) {
     let row_bytes = blocks_per_row * (CODES + 1);
+    let start = layout.stored(rows.start);
     for (row, out) in rows.zip(out.chunks_exact_mut(row_bytes)) {
-        let first = layout.stored(row) * blocks_per_row;
+        let first = (layout.stored(row) - start) * blocks_per_row;
         let codes = blocks[first * CODES..].as_chunks::<CODES>().0.iter();
         let (out, _) = out.as_chunks_mut::<{ CODES + 1 }>();
         for ((out, codes), scale) in out.iter_mut().zip(codes).zip(&scales[first..]) {

@@ -1,7 +1,6 @@
 //! A checkpoint seen through its architecture's tensor map: the GGUF file that a conversion would
 //! write, without writing it. Convert stores this; quantize reads it; so both give the same bytes.
 
-use std::fs::File;
 use std::ops::Range;
 
 use super::check::check;
@@ -9,15 +8,13 @@ use super::convert_rows::{Float, Rows, repack_mxfp4, transpose};
 use super::error::Error;
 use super::index::{Checkpoint, Found};
 use super::metadata::metadata;
+use super::narrow::Narrow;
 use crate::ggml::GgmlType;
-use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
+use crate::gguf::{Map, Metadata, SourceError, TensorInfo, TensorSource};
 use crate::model::gpt_oss::{
     ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map,
 };
 use crate::tokenizer::Vocabulary;
-
-/// Values that are widened at a time.
-const CHUNK: usize = 4096;
 
 /// A checkpoint as a GGUF file.
 pub struct Converted {
@@ -88,32 +85,34 @@ impl Converted {
         Ok((found, float))
     }
 
-    /// The stored tensors that rows are made of, and which of their bytes.
-    fn parts(&self, tensor: usize, rows: Range<usize>) -> Vec<(&str, Range<usize>)> {
+    /// Which lines of the stored tensors rows, at least one, are made of.
+    fn lines(&self, tensor: usize, rows: &Range<usize>) -> Range<usize> {
         let info = &self.tensors[tensor];
-        if rows.is_empty() {
-            return Vec::new();
-        }
-        let mapped = &self.mapped[tensor];
-        let stored_rows = |layout: Rows| layout.stored(rows.start)..layout.stored(rows.end - 1) + 1;
-        let lines = match &mapped.source {
-            Source::Mxfp4 { first, step, .. } => stored_rows(layout_of(info, *first, *step)),
+        match &self.mapped[tensor].source {
+            Source::Mxfp4 { first, step, .. } => layout_of(info, *first, *step).lines(rows),
             Source::Rows { tensor, first, step } => {
-                stored_rows(stored_layout(info, tensor, *first, *step))
+                stored_layout(info, tensor, *first, *step).lines(rows)
             }
-            Source::Columns { .. } => rows,
+            Source::Columns { .. } => rows.clone(),
             // Every line of a matrix has a value of each row.
             Source::Transposed { first, step, .. } => {
                 let (layout, lines) = (layout_of(info, *first, *step), info.columns());
                 rows.start / layout.rows * lines..(rows.end - 1) / layout.rows * lines + lines
             }
-        };
-        let part = |stored: &'_ Stored| {
-            let data = self.checkpoint.find(&stored.name)?.bytes.len();
-            let line = data / stored_lines(stored, mapped.is_mxfp4());
-            Some(lines.start * line..lines.end * line)
-        };
-        mapped.stored().filter_map(|s| Some((s.name.as_str(), part(s)?))).collect()
+        }
+    }
+
+    /// Where lines of `stored` are: in which file, and which of its bytes.
+    fn place(&self, stored: &Stored, mxfp4: bool, lines: &Range<usize>) -> Option<Place<'_>> {
+        let line = self.checkpoint.find(&stored.name)?.bytes.len() / stored_lines(stored, mxfp4);
+        self.checkpoint.place(&stored.name, lines.start * line..lines.end * line)
+    }
+
+    /// Where all that rows are made of is.
+    fn places(&self, tensor: usize, rows: Range<usize>) -> impl Iterator<Item = Place<'_>> {
+        let mapped = &self.mapped[tensor];
+        let lines = if rows.is_empty() { 0..0 } else { self.lines(tensor, &rows) };
+        mapped.stored().filter_map(move |s| self.place(s, mapped.is_mxfp4(), &lines))
     }
 
     fn read(&self, tensor: usize, rows: Range<usize>, out: &mut [u8]) -> Result<(), String> {
@@ -127,23 +126,35 @@ impl Converted {
                 info.row_bytes()
             ));
         }
+        if rows.is_empty() {
+            return Ok(());
+        }
         let columns = info.columns();
         let narrow = Narrow { info };
+        let lines = self.lines(tensor, &rows);
         match &self.mapped[tensor].source {
             Source::Mxfp4 { blocks, scales, first, step } => {
-                let (blocks, scales) = (self.found(blocks)?, self.found(scales)?);
                 let layout = layout_of(info, *first, *step);
-                repack_mxfp4(blocks.bytes, scales.bytes, columns / 32, layout, rows, out);
+                let blocks = read(blocks, self.place(blocks, true, &lines))?;
+                let scales = read(scales, self.place(scales, true, &lines))?;
+                repack_mxfp4(&blocks, &scales, columns / 32, layout, rows, out);
                 Ok(())
             }
             Source::Rows { tensor, first, step } => {
-                let (found, float) = self.floats(tensor)?;
+                let (_, float) = self.floats(tensor)?;
                 let layout = stored_layout(info, tensor, *first, *step);
+                let place = self.place(tensor, false, &lines);
+                if let Some((map, range)) = &place
+                    && float.ggml_type() == info.ggml_type
+                    && range.len() == out.len()
+                {
+                    return map.read(range.start, out).map_err(|e| unreadable(tensor, &e));
+                }
+                let bytes = read(tensor, place)?;
                 let stored_bytes = columns * float.bytes();
                 for (row, out) in rows.zip(out.chunks_exact_mut(info.row_bytes())) {
-                    let start = layout.stored(row) * stored_bytes;
-                    let stored = &found.bytes[start..start + stored_bytes];
-                    narrow.row(float, stored, row, out)?;
+                    let start = (layout.stored(row) - lines.start) * stored_bytes;
+                    narrow.row(float, &bytes[start..start + stored_bytes], row, out)?;
                 }
                 Ok(())
             }
@@ -206,73 +217,37 @@ impl TensorSource for Converted {
         found.bytes.get(start..start + info.bytes() as usize)
     }
 
-    fn place(&self, tensor: usize) -> Option<(&File, u64)> {
-        let bytes = self.bytes(tensor)?.len();
-        let (name, part) = self.parts(tensor, 0..self.tensors[tensor].rows()).pop()?;
-        let (map, range) = self.checkpoint.place(name, part)?;
-        (range.len() == bytes).then(|| (map.file(), range.start as u64))
-    }
-
-    fn prefetch(&self, tensor: usize, rows: Range<usize>) {
-        for (name, part) in self.parts(tensor, rows) {
-            if let Some((map, range)) = self.checkpoint.place(name, part) {
-                map.prefetch(range);
-            }
-        }
-    }
-
     fn release(&self, tensor: usize, rows: Range<usize>) {
-        for (name, part) in self.parts(tensor, rows) {
-            if let Some((map, range)) = self.checkpoint.place(name, part) {
-                map.release(range);
-            }
+        for (map, range) in self.places(tensor, rows) {
+            map.release(range);
         }
     }
-}
 
-/// Puts floats into a tensor's own type.
-struct Narrow<'a> {
-    info: &'a TensorInfo,
-}
-
-impl Narrow<'_> {
-    /// A whole stored row.
-    fn row(&self, from: Float, stored: &[u8], row: usize, out: &mut [u8]) -> Result<(), String> {
-        if from.ggml_type() == self.info.ggml_type {
-            out.copy_from_slice(stored);
-            return Ok(());
-        }
-        let size = self.info.ggml_type.block_bytes();
-        let mut values = [0.0; CHUNK];
-        let columns = self.info.columns();
-        for start in (0..columns).step_by(CHUNK) {
-            let end = columns.min(start + CHUNK);
-            let values = &mut values[..end - start];
-            from.widen(&stored[start * from.bytes()..end * from.bytes()], values);
-            self.values(values, row * columns + start, &mut out[start * size..end * size])?;
-        }
-        Ok(())
-    }
-
-    /// Values of which the first is number `first` of the tensor.
-    fn values(&self, values: &[f32], first: usize, out: &mut [u8]) -> Result<(), String> {
-        let to = match self.info.ggml_type {
-            GgmlType::F16 => Float::F16,
-            GgmlType::BF16 => Float::Bf16,
-            _ => Float::F32,
+    fn forget(&self, tensor: usize, rows: Range<usize>) {
+        let again = match &self.mapped[tensor].source {
+            Source::Mxfp4 { first, step, .. }
+            | Source::Rows { first, step, .. }
+            | Source::Transposed { first, step, .. } => first + 1 < *step,
+            Source::Columns { .. } => false,
         };
-        match to.narrow(values, out) {
-            None => Ok(()),
-            Some(at) => {
-                let columns = self.info.columns();
-                let (row, column) = ((first + at) / columns, (first + at) % columns);
-                Err(format!(
-                    "row {row}, column {column} is {}, which {} cannot hold; convert to f32",
-                    values[at], self.info.ggml_type
-                ))
-            }
+        for (map, range) in self.places(tensor, rows) {
+            // Another tensor is made of the lines between.
+            if again { map.release(range) } else { map.forget(range) }
         }
     }
+}
+
+/// A file and which of its bytes.
+type Place<'a> = (&'a Map, Range<usize>);
+
+/// The bytes of `stored` at `place`.
+fn read(stored: &Stored, place: Option<Place<'_>>) -> Result<Vec<u8>, String> {
+    let (map, range) = place.ok_or_else(|| format!("{} is gone", stored.name))?;
+    map.read_range(range).map_err(|e| unreadable(stored, &e))
+}
+
+fn unreadable(stored: &Stored, error: &std::io::Error) -> String {
+    format!("{} cannot be read: {error}", stored.name)
 }
 
 /// Lines of a stored tensor: what its fastest dimension runs along, or its blocks of codes do.

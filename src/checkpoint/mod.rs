@@ -9,6 +9,7 @@ mod index;
 mod metadata;
 mod model_card;
 mod model_id;
+mod narrow;
 mod safetensors;
 
 pub use converted::Converted;

@@ -121,25 +121,22 @@ impl TensorSource for File {
                 ),
             });
         }
-        let data = self.data(tensor);
-        out.copy_from_slice(&data[rows.start * row_bytes..rows.end * row_bytes]);
-        Ok(())
+        self.map.read(self.row_range(tensor, rows).start, out).map_err(|e| {
+            let reason = format!("its bytes in {}: {e}", self.path);
+            SourceError { tensor: info.name.clone(), reason }
+        })
     }
 
     fn bytes(&self, tensor: usize) -> Option<&[u8]> {
         Some(self.data(tensor))
     }
 
-    fn place(&self, tensor: usize) -> Option<(&std::fs::File, u64)> {
-        Some((self.map.file(), self.range(tensor).start as u64))
-    }
-
-    fn prefetch(&self, tensor: usize, rows: Range<usize>) {
-        self.map.prefetch(self.row_range(tensor, rows));
-    }
-
     fn release(&self, tensor: usize, rows: Range<usize>) {
         self.map.release(self.row_range(tensor, rows));
+    }
+
+    fn forget(&self, tensor: usize, rows: Range<usize>) {
+        self.map.forget(self.row_range(tensor, rows));
     }
 
     fn find(&self, name: &str) -> Option<usize> {

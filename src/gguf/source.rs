@@ -1,6 +1,5 @@
 //! [`TensorSource`]: named tensors whose rows can be had on demand, whatever they are stored in.
 
-use std::fs::File;
 use std::ops::Range;
 
 use super::Metadata;
@@ -78,17 +77,11 @@ pub trait TensorSource: Send + Sync {
     /// The whole tensor's bytes in place, where they are stored as [`TensorInfo::ggml_type`] says.
     fn bytes(&self, tensor: usize) -> Option<&[u8]>;
 
-    /// Where the bytes that [`TensorSource::bytes`] gives start in a file, for the kernel to copy
-    /// them from there.
-    fn place(&self, _tensor: usize) -> Option<(&File, u64)> {
-        None
-    }
-
-    /// Hint that rows of the tensor will be read soon.
-    fn prefetch(&self, _tensor: usize, _rows: Range<usize>) {}
-
-    /// Hint that rows of the tensor will not be read again soon.
+    /// Hint that rows of the tensor will not be read again soon: a mapped file's pages are let go.
     fn release(&self, _tensor: usize, _rows: Range<usize>) {}
+
+    /// Hint that nobody will read these rows of the tensor soon: the page cache need not hold them.
+    fn forget(&self, _tensor: usize, _rows: Range<usize>) {}
 
     /// The number of the tensor with this name.
     fn find(&self, name: &str) -> Option<usize> {

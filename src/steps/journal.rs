@@ -1,6 +1,7 @@
 //! The journal of an unfinished model file: which of its tensors are whole and on the disk, so
 //! that a killed step continues behind them. It is never trusted: what it says about a tensor
-//! counts only while the tensor's bytes have that SHA-256. Knows nothing of how tensors are made.
+//! counts only while the file up to the tensor's end has that SHA-256, which is had on the way to
+//! the whole file's, so that no byte is hashed twice. Knows nothing of how tensors are made.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -10,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::hash::HashWriter;
+use super::output::Prefix;
 use crate::gguf::Layout;
 
 /// Version of the journal's own format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Longest journal that is read, in bytes; one of a million tensors is shorter.
 const MAX_BYTES: u64 = 1 << 28;
@@ -35,7 +37,15 @@ pub(super) struct Entry {
     pub offset: u64,
     /// Bytes of its data, without padding.
     pub bytes: u64,
+    /// SHA-256 of the file from its start to the tensor's end, padding included.
     pub sha256: String,
+}
+
+impl Entry {
+    /// Where the tensor, with its padding, ends in a file laid out so.
+    pub fn end(&self, layout: &Layout) -> u64 {
+        self.offset + self.bytes + layout.padding(self.bytes) as u64
+    }
 }
 
 /// An open journal.
@@ -59,10 +69,15 @@ impl Journal {
     }
 
     /// The entries of finished tensors that the unfinished file `partial` still bears out, from
-    /// the first tensor on. Whatever cannot be read or does not fit ends the list.
-    pub fn vouched(&self, partial: &File, layout: &Layout, sizes: &[u64]) -> Vec<Entry> {
-        let Ok(entries) = self.entries() else { return Vec::new() };
-        check(partial, layout, sizes, entries).unwrap_or_default()
+    /// the first tensor on, and the file up to the end of the last. Whatever cannot be read or does
+    /// not fit ends the list.
+    pub fn vouched(&self, partial: &File, layout: &Layout, sizes: &[u64]) -> (Vec<Entry>, Prefix) {
+        let mut good = (Vec::new(), Prefix::default());
+        if let Ok(entries) = self.entries() {
+            // What was good before an error is good.
+            let _ = check(partial, layout, sizes, entries, &mut good);
+        }
+        good
     }
 
     /// What the journal says, up to the first line that is not whole.
@@ -123,36 +138,35 @@ impl Journal {
     }
 }
 
-/// Reads the unfinished file from its start and keeps the entries that it bears out.
+/// Reads the unfinished file from its start and adds to `good` the entries that it bears out.
 fn check(
     partial: &File,
     layout: &Layout,
     sizes: &[u64],
     entries: Vec<Entry>,
-) -> io::Result<Vec<Entry>> {
+    (good, prefix): &mut (Vec<Entry>, Prefix),
+) -> io::Result<()> {
     let mut file = partial;
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut header = vec![0; layout.header().len()];
     reader.read_exact(&mut header)?;
     if header != layout.header() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let mut good = Vec::new();
+    let mut hasher = Sha256::new_with_prefix(&header);
     for (number, (entry, &bytes)) in entries.into_iter().zip(sizes).enumerate() {
         let expected = (number, layout.offset(number), bytes);
         if (entry.tensor, entry.offset, entry.bytes) != expected {
             break;
         }
-        let mut hasher = Sha256::new();
-        // A file that ends too early gives another digest.
-        io::copy(&mut (&mut reader).take(bytes), &mut HashWriter(&mut hasher))?;
-        let mut padding = vec![0; layout.padding(bytes)];
-        let whole = reader.read_exact(&mut padding).is_ok() && padding.iter().all(|&b| b == 0);
-        if !whole || hex::encode(hasher.finalize()) != entry.sha256 {
+        let padded = bytes + layout.padding(bytes) as u64;
+        let found = io::copy(&mut (&mut reader).take(padded), &mut HashWriter(&mut hasher))?;
+        if found != padded || hex::encode(hasher.clone().finalize()) != entry.sha256 {
             break;
         }
+        *prefix = Prefix { bytes: entry.end(layout), hasher: hasher.clone() };
         good.push(entry);
     }
-    Ok(good)
+    Ok(())
 }

@@ -166,9 +166,8 @@ pub struct WrittenTensor {
     pub name: String,
     #[serde(rename = "type")]
     pub ggml_type: GgmlType,
+    /// Bytes of its data, without padding.
     pub bytes: u64,
-    /// SHA-256 of the tensor's data, without padding.
-    pub sha256: String,
 }
 
 /// Result of [`ConvertSpec`] and [`QuantizeSpec`].

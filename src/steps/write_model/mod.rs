@@ -3,6 +3,7 @@
 //! pass with others. Reading, making, hashing, writing and flushing overlap, in bounded memory; a
 //! killed run is continued through its journal. Knows nothing of how types are chosen.
 
+mod behind;
 mod digests;
 mod keeper;
 mod pass;

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use super::{ModelFile, program, totals};
 use crate::gguf::{Layout, TensorInfo};
 use crate::steps::journal::{Entry, Journal};
-use crate::steps::output::Output;
+use crate::steps::output::{Output, Prefix};
 use crate::steps::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
 
 /// A file whose place is taken and whose header is written.
@@ -49,13 +49,10 @@ impl<'a> Prepared<'a> {
         let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, file.out, digest));
         let mut done = Vec::new();
         let vouched = |partial: &File| {
-            if let Some(journal) = &journal {
-                done = journal.vouched(partial, &layout, &sizes);
-            }
-            match done.last() {
-                Some(last) => last.offset + last.bytes + layout.padding(last.bytes) as u64,
-                None => 0,
-            }
+            let Some(journal) = &journal else { return Prefix::default() };
+            let (entries, prefix) = journal.vouched(partial, &layout, &sizes);
+            done = entries;
+            prefix
         };
         let expected = layout.file_bytes().saturating_add(promised);
         let mut output = Output::resume(file.out, expected, file.replace, vouched)?;
@@ -125,7 +122,6 @@ impl<'a> Prepared<'a> {
             name: info.name,
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
-            sha256: entry.sha256,
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
         Ok(WriteResult { output, tensors, resumed_tensors, bits_per_weight })

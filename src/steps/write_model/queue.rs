@@ -1,8 +1,6 @@
-//! What is to be made next, in the order of the files and no faster than buffers come free; and a
-//! look ahead, so that the source is read from the disk before it is needed. Knows nothing of how
-//! rows are made or written.
+//! What is to be made next, in the order of the files and no faster than buffers come free. Knows
+//! nothing of how rows are made or written.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 
 use super::pass::Pass;
@@ -10,9 +8,6 @@ use super::span::Span;
 
 /// Weights of a part: large enough to write at once, small enough to have several for each thread.
 const PART: usize = 1 << 20;
-
-/// Bytes of the source that are asked for before they are needed.
-const AHEAD: usize = 64 << 20;
 
 /// A part of a tensor: one thread makes it, and it is written in one go.
 #[derive(Clone, Debug)]
@@ -30,12 +25,7 @@ pub type Buffers = Vec<Vec<u8>>;
 
 /// The parts that are still to be made.
 pub struct Queue<'a> {
-    pass: &'a Pass<'a>,
-    parts: Box<dyn Iterator<Item = Part> + Send + 'a>,
-    /// Parts that the source has been asked for, each with its bytes there.
-    asked: VecDeque<(Part, usize)>,
-    asked_bytes: usize,
-    taken: usize,
+    parts: Box<dyn Iterator<Item = (usize, Part)> + Send + 'a>,
     free: Receiver<Buffers>,
 }
 
@@ -65,33 +55,13 @@ impl<'a> Queue<'a> {
     /// All parts of `pass`; `free` gives the buffers.
     pub fn new(pass: &'a Pass<'a>, free: Receiver<Buffers>) -> Self {
         let parts = pass.tensors().flat_map(move |tensor| parts(pass, tensor));
-        let (asked, asked_bytes) = (VecDeque::new(), 0);
-        Self { pass, parts: Box::new(parts), asked, asked_bytes, taken: 0, free }
+        Self { parts: Box::new(parts.enumerate()), free }
     }
 
     /// The next part with its number, and buffers to make it in, for which this may wait. Whoever
     /// has the earliest part that is not written yet has buffers, so the wait ends.
     pub fn take(&mut self) -> Option<(usize, Part, Buffers)> {
-        self.look_ahead();
-        let (part, bytes) = self.asked.pop_front()?;
-        self.asked_bytes -= bytes;
-        let number = self.taken;
-        self.taken += 1;
+        let (number, part) = self.parts.next()?;
         Some((number, part, self.free.recv().ok()?))
-    }
-
-    fn look_ahead(&mut self) {
-        while self.asked.is_empty() || self.asked_bytes < AHEAD {
-            let Some(part) = self.parts.next() else { return };
-            let from = self.pass.from(part.tensor);
-            let bytes = part.span.bytes(from.ggml_type, from.columns()).len();
-            // Parts of one row would each ask for all of it.
-            if part.span.columns.len() == from.columns() {
-                let rows = part.span.rows.clone();
-                self.pass.source().prefetch(self.pass.source_tensor(part.tensor), rows);
-            }
-            self.asked_bytes += bytes;
-            self.asked.push_back((part, bytes));
-        }
     }
 }

@@ -1,7 +1,6 @@
-//! Makes rows of model files in bounded pieces: left in place where the type stays, else
-//! dequantized once and quantized to each type that is wanted. Knows nothing of files.
+//! Makes rows of model files in bounded pieces: read where the type stays, else dequantized once and
+//! quantized to each type that is wanted. Knows nothing of files.
 
-use std::fs::File;
 use std::sync::mpsc::Sender;
 
 use super::matrix_rows;
@@ -9,50 +8,25 @@ use super::pass::{Form, Pass};
 use super::queue::{Buffers, Part};
 use super::span::Span;
 use crate::ggml::{self, GgmlType, QuantizeError};
-use crate::gguf::{Importance, TensorInfo, TensorSource};
+use crate::gguf::{Importance, TensorInfo};
 use crate::steps::{Context, ErrorClass, StepError};
 
 /// Weights that are made at a time; their floats fit into a core's cache.
 const PIECE: usize = 1 << 17;
 
-/// A part of a tensor in every type that it is wanted in. Dropped, it gives its buffers back, and
-/// the pages of the source that it was made of.
-pub struct Made<'a> {
+/// A part of a tensor in every type that it is wanted in. Dropped, it gives its buffers back.
+pub struct Made {
     pub part: Part,
     /// The types with their bytes.
-    pub forms: Vec<(Form, Data<'a>)>,
-    pass: &'a Pass<'a>,
+    pub forms: Vec<(Form, Vec<u8>)>,
     home: Sender<Buffers>,
 }
 
-/// Bytes of a tensor.
-pub enum Data<'a> {
-    /// In memory.
-    Made(Vec<u8>),
-    /// In the source as they are wanted, and where its file has them.
-    InPlace(&'a [u8], Option<(&'a File, u64)>),
-}
-
-impl Data<'_> {
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Data::Made(bytes) => bytes,
-            Data::InPlace(bytes, _) => bytes,
-        }
-    }
-}
-
-impl Drop for Made<'_> {
+impl Drop for Made {
     fn drop(&mut self) {
-        let buffers = self.forms.drain(..).map(|(_, data)| match data {
-            Data::Made(buffer) => buffer,
-            Data::InPlace(..) => Vec::new(),
-        });
+        let buffers = self.forms.drain(..).map(|(_, buffer)| buffer).collect();
         // With nobody left to make anything, nobody needs them.
-        let _ = self.home.send(buffers.collect());
-        let tensor = self.part.tensor;
-        self.pass.source().release(self.pass.source_tensor(tensor), self.part.span.rows.clone());
+        let _ = self.home.send(buffers);
     }
 }
 
@@ -78,69 +52,50 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// [`ErrorClass::Input`] if it cannot be read or has weights that are not finite;
     /// [`ErrorClass::Step`] if a type cannot be made of it; [`ErrorClass::Interrupted`].
-    pub fn make(&mut self, part: Part, buffers: Buffers) -> Result<Made<'a>, StepError> {
+    pub fn make(&mut self, part: Part, buffers: Buffers) -> Result<Made, StepError> {
         let mut forms = self.begin(&part, buffers);
         let start = |ty| part.span.bytes(ty, self.pass.from(part.tensor).columns()).start;
         let starts: Vec<usize> = forms.iter().map(|(form, _)| start(form.ggml_type)).collect();
         for piece in part.span.clone().split(PIECE, self.pass.can_cut_rows(part.tensor)) {
             self.ctx.check_cancelled()?;
             let mut widened = false;
-            for ((form, data), start) in forms.iter_mut().zip(&starts) {
-                self.piece(part.tensor, &piece, form, *start, data, &mut widened)?;
+            for ((form, buffer), start) in forms.iter_mut().zip(&starts) {
+                let range = piece.bytes(form.ggml_type, self.pass.from(part.tensor).columns());
+                let out = &mut buffer[range.start - start..range.end - start];
+                self.piece(part.tensor, &piece, form, out, &mut widened)?;
             }
         }
-        Ok(Made { part, forms, pass: self.pass, home: self.home.clone() })
+        Ok(Made { part, forms, home: self.home.clone() })
     }
 
     /// The types that the part is wanted in, each with room for its bytes.
-    fn begin(&self, part: &Part, buffers: Buffers) -> Vec<(Form, Data<'a>)> {
-        let (source, number) = (self.pass.source(), self.pass.source_tensor(part.tensor));
-        let from = self.pass.from(part.tensor);
+    fn begin(&self, part: &Part, buffers: Buffers) -> Vec<(Form, Vec<u8>)> {
+        let columns = self.pass.from(part.tensor).columns();
         let mut buffers = buffers.into_iter();
         let room = |form: Form| {
             let mut buffer = buffers.next().unwrap_or_default();
-            let range = part.span.bytes(form.ggml_type, from.columns());
-            let data = match source.bytes(number) {
-                Some(bytes) if form.ggml_type == from.ggml_type => {
-                    let place = source.place(number);
-                    let place = place.map(|(file, offset)| (file, offset + range.start as u64));
-                    Data::InPlace(&bytes[range], place)
-                }
-                _ => {
-                    buffer.resize(range.len(), 0);
-                    Data::Made(buffer)
-                }
-            };
-            (form, data)
+            buffer.resize(part.span.bytes(form.ggml_type, columns).len(), 0);
+            (form, buffer)
         };
         self.pass.forms(part.tensor).into_iter().map(room).collect()
     }
 
-    /// Makes one piece in one type; `start` is where `data` starts in the tensor, `widened` says
-    /// whether the floats of the piece are there.
+    /// Makes one piece in one type; `widened` says whether the floats of the piece are there.
     fn piece(
         &mut self,
         tensor: usize,
         piece: &Span,
         form: &Form,
-        start: usize,
-        data: &mut Data<'_>,
+        out: &mut [u8],
         widened: &mut bool,
     ) -> Result<(), StepError> {
         let (from, ty) = (self.pass.from(tensor), form.ggml_type);
-        let range = piece.bytes(ty, from.columns());
-        let range = range.start - start..range.end - start;
-        let out = match data {
-            Data::InPlace(bytes, _) => return check_finite(from, piece, &bytes[range]),
-            Data::Made(buffer) => &mut buffer[range],
-        };
-        let (source, number) = (self.pass.source(), self.pass.source_tensor(tensor));
         if ty == from.ggml_type {
-            source.read_rows(number, piece.rows.clone(), out).map_err(input)?;
+            self.read(tensor, piece, out)?;
             return check_finite(from, piece, out);
         }
         if !*widened {
-            self.widen(source, number, from, piece)?;
+            self.widen(tensor, piece)?;
             *widened = true;
         }
         match self.pass.importance(tensor, form) {
@@ -178,30 +133,33 @@ impl<'a> Maker<'a> {
     }
 
     /// Fills the floats with a piece's.
-    fn widen(
-        &mut self,
-        source: &dyn TensorSource,
-        number: usize,
-        from: &TensorInfo,
-        piece: &Span,
-    ) -> Result<(), StepError> {
-        let range = piece.bytes(from.ggml_type, from.columns());
-        let stored = match source.bytes(number) {
-            Some(bytes) => &bytes[range],
-            None => {
-                self.stored.resize(range.len(), 0);
-                source.read_rows(number, piece.rows.clone(), &mut self.stored).map_err(input)?;
-                &self.stored
-            }
-        };
+    fn widen(&mut self, tensor: usize, piece: &Span) -> Result<(), StepError> {
+        let from = self.pass.from(tensor);
+        let mut stored = std::mem::take(&mut self.stored);
+        stored.resize(piece.bytes(from.ggml_type, from.columns()).len(), 0);
+        self.read(tensor, piece, &mut stored)?;
         self.floats.resize(piece.weights(), 0.0);
-        ggml::dequantize(from.ggml_type, stored, &mut self.floats)
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", from.name)))
+        ggml::dequantize(from.ggml_type, &stored, &mut self.floats)
+            .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", from.name)))?;
+        self.stored = stored;
+        Ok(())
     }
-}
 
-fn input(error: crate::gguf::SourceError) -> StepError {
-    StepError::new(ErrorClass::Input, error.to_string())
+    /// Fills `out` with the bytes of a piece as the source has them.
+    fn read(&self, tensor: usize, piece: &Span, out: &mut [u8]) -> Result<(), StepError> {
+        let (source, number) = (self.pass.source(), self.pass.source_tensor(tensor));
+        let from = self.pass.from(tensor);
+        match source.bytes(number) {
+            // A source gives whole rows only, but for those that are in place.
+            Some(bytes) if piece.columns.len() < from.columns() => {
+                out.copy_from_slice(&bytes[piece.bytes(from.ggml_type, from.columns())]);
+                Ok(())
+            }
+            _ => source
+                .read_rows(number, piece.rows.clone(), out)
+                .map_err(|e| StepError::new(ErrorClass::Input, e.to_string())),
+        }
+    }
 }
 
 /// An error whose rows and columns count from the tensor's first.

@@ -1,5 +1,5 @@
 //! The threads of a pass: as many as asked for make parts, the calling one writes them in order,
-//! and each file has one that hashes it, one that hashes tensors and one that flushes.
+//! and each file has one that hashes it and one that flushes.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,8 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use sha2::Sha256;
 
 use super::ModelFile;
-use super::digests::{hash_file, hash_tensors};
+use super::behind::Behind;
+use super::digests::hash_file;
 use super::keeper::Keeper;
 use super::pass::Pass;
 use super::prepared::{Prepared, can_continue};
@@ -43,36 +44,30 @@ pub fn run(
     let queue = Mutex::new(Queue::new(&pass, free));
 
     let (accounts, result) = thread::scope(|scope| {
-        let (mut sinks, mut keepers, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut digests, mut hashes) = (Vec::new(), Vec::new());
+        let (mut sinks, mut keepers, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (file, prepared)) in files.iter().zip(prepared.iter_mut()).enumerate() {
             let Prepared { output, layout, sizes, journal, done, .. } = prepared;
             let (layout, sizes): (&Layout, &[u64]) = (layout, sizes);
-            let keeper = Keeper::new(
+            let keeper = Keeper {
                 ctx,
-                output.flusher()?,
-                journal.take(),
-                (layout, sizes),
-                std::mem::take(done),
-                output.written(),
-                file.flush_bytes,
-            );
+                flusher: output.flusher()?,
+                journal: journal.take(),
+                layout,
+                sizes,
+                noted: done.len(),
+                done: std::mem::take(done),
+                in_file: output.in_file(),
+                flushed: output.in_file(),
+                flush_bytes: file.flush_bytes,
+            };
             let (note, heard) = mpsc::channel();
             keepers.push(spawn(scope, move || keeper.keep(heard))?);
             let (digest, parts) = mpsc::channel();
-            let hasher = output.take_hasher();
-            hashes.push(spawn(scope, move || hash_file(hasher, number, layout, sizes, parts))?);
-            digests.push(digest);
-            notes.push(note.clone());
-            sinks.push(Sink { output, layout, sizes, keeper: note });
+            let (hasher, hashed) = (output.take_hasher(), note.clone());
+            let hash = move || hash_file(hasher, number, layout, sizes, parts, &hashed);
+            hashes.push(spawn(scope, hash)?);
+            sinks.push(Sink { output, layout, sizes, keeper: note, digest });
         }
-        for place in 0..sinks.len() {
-            let (digest, parts) = mpsc::channel();
-            let notes = notes.clone();
-            spawn(scope, move || hash_tensors(place, parts, &notes))?;
-            digests.push(digest);
-        }
-        drop(notes);
         let (made, parts) = mpsc::channel();
         for _ in 0..ctx.threads {
             let (queue, home, made) = (&queue, home.clone(), made.clone());
@@ -81,7 +76,7 @@ pub fn run(
         }
         drop(made);
 
-        let written = Writer { ctx, sinks, digests }.run(parts);
+        let written = Writer { ctx, sinks, behind: Behind::new(&pass) }.run(parts);
         let hashers = hashes.into_iter().map(join).collect::<Vec<_>>();
         let (mut keepers, kept): (Vec<_>, Vec<_>) = keepers.into_iter().map(join).unzip();
         // Where a keeper failed, the writer only says that nobody listens.
@@ -106,7 +101,7 @@ fn work<'a>(
     queue: &Mutex<Queue<'a>>,
     mut maker: Maker<'a>,
     home: &Sender<Buffers>,
-    made: &Sender<Numbered<'a>>,
+    made: &Sender<Numbered>,
 ) {
     loop {
         let taken = queue.lock().unwrap_or_else(PoisonError::into_inner).take();

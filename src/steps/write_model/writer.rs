@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::thread;
+use std::{panic, thread};
 
+use super::behind::Behind;
 use super::keeper::Note;
-use super::rows::{Data, Made};
+use super::rows::Made;
 use crate::gguf::Layout;
 use crate::steps::output::Output;
 use crate::steps::{Context, ErrorClass, StepError, Unit};
 
 /// A part by its number, or why there is none: an error, or the panic of its maker.
-pub type Numbered<'a> = (usize, thread::Result<Result<Made<'a>, StepError>>);
+pub type Numbered = (usize, thread::Result<Result<Made, StepError>>);
 
 /// One file as the writer sees it.
 pub struct Sink<'a> {
@@ -22,23 +23,38 @@ pub struct Sink<'a> {
     /// Bytes of each tensor, without padding.
     pub sizes: &'a [u64],
     pub keeper: Sender<Note>,
+    /// The thread that hashes it.
+    pub digest: Sender<Arc<Made>>,
 }
 
 /// Writes one or more files.
-pub struct Writer<'a, 'm> {
+pub struct Writer<'a> {
     pub ctx: &'a Context<'a>,
     pub sinks: Vec<Sink<'a>>,
-    /// Threads that hash.
-    pub digests: Vec<Sender<Arc<Made<'m>>>>,
+    pub behind: Behind<'a>,
 }
 
-impl<'m> Writer<'_, 'm> {
+impl Writer<'_> {
     /// Writes what is made, until there is no more.
     ///
     /// # Errors
     /// What the first part in order failed with; [`ErrorClass::Host`] if a file cannot be written;
     /// [`ErrorClass::Interrupted`].
-    pub fn run(mut self, parts: Receiver<Numbered<'m>>) -> Result<(), StepError> {
+    pub fn run(mut self, parts: Receiver<Numbered>) -> Result<(), StepError> {
+        let result = self.write_all(parts);
+        if result.is_err() {
+            // What another run may continue is not left in memory.
+            for sink in &mut self.sinks {
+                if sink.output.drain().is_ok() {
+                    // A keeper that is gone has said why.
+                    let _ = sink.keeper.send(Note::InFile(sink.output.in_file()));
+                }
+            }
+        }
+        result
+    }
+
+    fn write_all(&mut self, parts: Receiver<Numbered>) -> Result<(), StepError> {
         let mut early = BTreeMap::new();
         let mut next = 0;
         for (number, part) in parts {
@@ -46,7 +62,7 @@ impl<'m> Writer<'_, 'm> {
             while let Some(part) = early.remove(&next) {
                 match part {
                     Ok(made) => self.write(made?)?,
-                    Err(panic) => std::panic::resume_unwind(panic),
+                    Err(cause) => panic::resume_unwind(cause),
                 }
                 next += 1;
             }
@@ -54,30 +70,24 @@ impl<'m> Writer<'_, 'm> {
         Ok(())
     }
 
-    fn write(&mut self, made: Made<'m>) -> Result<(), StepError> {
+    fn write(&mut self, made: Made) -> Result<(), StepError> {
         self.ctx.check_cancelled()?;
-        for (form, data) in &made.forms {
+        let made = Arc::new(made);
+        for (form, bytes) in &made.forms {
             for &file in &form.files {
                 let sink = &mut self.sinks[file];
-                match data {
-                    Data::InPlace(bytes, Some((from, offset))) => {
-                        sink.output.append_copy(bytes, from, *offset)?;
-                    }
-                    data => sink.output.append(data.bytes())?,
-                }
+                // It listens as long as there is something to hash.
+                let _ = sink.digest.send(Arc::clone(&made));
+                sink.output.append(bytes)?;
                 if made.part.last {
                     let padding = sink.layout.padding(sink.sizes[made.part.tensor]);
                     sink.output.append(&vec![0; padding])?;
                 }
                 let stopped = |_| StepError::new(ErrorClass::Host, "the flushing has stopped");
-                sink.keeper.send(Note::Written(sink.output.written())).map_err(stopped)?;
+                sink.keeper.send(Note::InFile(sink.output.in_file())).map_err(stopped)?;
             }
         }
-        let made = Arc::new(made);
-        for digest in &self.digests {
-            // It listens as long as there is something to hash.
-            let _ = digest.send(Arc::clone(&made));
-        }
+        self.behind.pass(&made.part);
         let done = self.sinks.iter().map(|s| s.output.written()).sum();
         let total = self.sinks.iter().map(|s| s.layout.file_bytes()).sum();
         self.ctx.progress(done, total, Unit::Bytes);

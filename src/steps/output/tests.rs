@@ -1,0 +1,141 @@
+//! A file appears whole under its name or not at all, and nothing that was there is lost.
+
+use super::*;
+
+fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    (dir, path)
+}
+
+fn names(dir: &Utf8Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        dir.read_dir_utf8().unwrap().map(|e| e.unwrap().file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn appears_whole_under_its_name() {
+    let (_guard, dir) = directory();
+    let path = dir.join("new/x.bin");
+    let mut output = Output::create(&path, 3, false).unwrap();
+    output.write(b"ab").unwrap();
+    assert_eq!(names(&dir.join("new")), ["x.bin.partial"]);
+    output.write(b"c").unwrap();
+    let digest = output.finish().unwrap();
+    assert_eq!((digest.bytes, digest.sha256.as_str()), (3, ABC));
+    assert_eq!(names(&dir.join("new")), ["x.bin"]);
+    assert_eq!(fs::read(&path).unwrap(), b"abc");
+}
+
+#[test]
+fn refuses_to_replace_unless_told() {
+    let (_guard, dir) = directory();
+    let path = dir.join("x");
+    write_atomic(&path, b"old", false).unwrap();
+    let error = write_atomic(&path, b"abc", false).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Usage);
+    assert!(error.message.contains("--force"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(write_atomic(&path, b"abc", true).unwrap().sha256, ABC);
+    assert_eq!(fs::read(&path).unwrap(), b"abc");
+
+    let output = Output::create(&dir.join("y"), 0, false).unwrap();
+    fs::write(dir.join("y"), b"somebody else's").unwrap();
+    assert_eq!(output.finish().unwrap_err().class, ErrorClass::Usage);
+    assert_eq!(fs::read(dir.join("y")).unwrap(), b"somebody else's");
+}
+
+#[test]
+fn a_failure_leaves_nothing_or_the_partial() {
+    let (_guard, dir) = directory();
+    let path = dir.join("x");
+    let mut output = Output::create(&path, 3, false).unwrap();
+    output.write(b"ab").unwrap();
+    drop(output);
+    assert!(names(&dir).is_empty());
+
+    let mut output = Output::create(&path, 3, false).unwrap();
+    output.write(b"abX").unwrap();
+    output.keep_partial();
+    drop(output);
+    assert_eq!(names(&dir), ["x.partial"]);
+    let prefix = Prefix { bytes: 2, hasher: Sha256::new_with_prefix(b"ab") };
+    let mut output = Output::resume(&path, 3, false, |_| prefix).unwrap();
+    assert_eq!(output.written(), 2);
+    output.write(b"c").unwrap();
+    assert_eq!(output.finish().unwrap().sha256, ABC);
+    assert_eq!(fs::read(&path).unwrap(), b"abc");
+}
+
+#[test]
+fn large_files_are_written_in_blocks_whatever_the_pieces() {
+    let (_guard, dir) = directory();
+    let path = dir.join("x");
+    // Pieces that end inside pages and blocks, and more than one block.
+    let pieces = [1, 4095, 4096, 5000, 4 << 20, (4 << 20) + 1, 12_345, 1 << 20];
+    let bytes: Vec<u8> = (0..pieces.iter().sum::<usize>()).map(|i| ((i * i) >> 7) as u8).collect();
+    let hasher = |bytes: &[u8]| Sha256::new_with_prefix(bytes);
+    for kept in [0, 32, 4096, 4097, (8 << 20) + 777] {
+        fs::write(partial_path(&path), [&bytes[..kept], &[7; 10_000]].concat()).unwrap();
+        let prefix = Prefix { bytes: kept as u64, hasher: hasher(&bytes[..kept]) };
+        let mut output = Output::resume(&path, 64 << 20, true, |_| prefix).unwrap();
+        assert_eq!((output.written(), output.in_file()), (kept as u64, kept as u64 / 4096 * 4096));
+        let mut rest = &bytes[kept..];
+        for piece in pieces.into_iter().cycle() {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            output.write(now).unwrap();
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(output.written(), bytes.len() as u64);
+        assert!(output.in_file() < output.written());
+        let sha256 = output.finish().unwrap().sha256;
+        assert_eq!(sha256, hex::encode(hasher(&bytes).finalize()), "{kept} bytes kept");
+        assert!(fs::read(&path).unwrap() == bytes, "{kept} bytes kept");
+    }
+}
+
+#[test]
+fn drained_it_goes_on() {
+    let (_guard, dir) = directory();
+    let mut output = Output::create(&dir.join("x"), 64 << 20, false).unwrap();
+    output.write(b"a").unwrap();
+    assert_eq!(output.in_file(), 0);
+    output.drain().unwrap();
+    output.flusher().unwrap().sync().unwrap();
+    assert_eq!(output.in_file(), 1);
+    assert_eq!(fs::read(dir.join("x.partial")).unwrap(), b"a");
+    output.append(b"bc").unwrap();
+    let hasher = Sha256::new_with_prefix(b"abc");
+    assert_eq!(output.finish_hashed(hasher).unwrap().sha256, ABC);
+    assert_eq!(fs::read(dir.join("x")).unwrap(), b"abc");
+}
+
+#[test]
+fn what_the_host_cannot_do() {
+    let (_guard, dir) = directory();
+    let error = Output::create(&dir.join("x"), u64::MAX, false).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Host);
+    assert!(error.message.contains(&format!("{} bytes are needed", u64::MAX)), "{error}");
+    assert!(names(&dir).is_empty());
+
+    let first = Output::create(&dir.join("x"), 0, false).unwrap();
+    let error = Output::create(&dir.join("x"), 0, false).unwrap_err();
+    assert!(error.message.contains("another process is writing"), "{error}");
+    drop(first);
+
+    fs::write(dir.join("file"), b"").unwrap();
+    let error = write_atomic(&dir.join("file/x"), b"", false).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Host);
+    std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+    let error = write_atomic(&dir.join("link"), b"", true).unwrap_err();
+    assert!(error.message.contains("is a symbolic link"), "{error}");
+    let error = write_atomic(&dir, b"", true).unwrap_err();
+    assert!(error.message.contains("is a directory"), "{error}");
+}

@@ -1,0 +1,127 @@
+//! A file is the same however often its writing was interrupted, and whatever became meanwhile of
+//! what was there.
+
+use super::*;
+
+/// Interrupts a run at `bytes`, with a journal.
+fn interrupted(model: &Model, bytes: u64) -> Place {
+    let place = Place::new();
+    let cancelled = AtomicBool::new(false);
+    let events = StopAt { bytes, cancelled: &cancelled };
+    let journals = Some(place.journals.clone());
+    let ctx = Context { events: &events, cancelled: &cancelled, threads: 1, journals };
+    let error = place.write(model, &ctx).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Interrupted);
+    assert!(!place.out.exists());
+    place
+}
+
+fn resume(place: &Place, model: &Model) -> WriteResult {
+    let recorder = Recorder::new();
+    let ctx = Context { journals: Some(place.journals.clone()), ..context(&recorder) };
+    place.write(model, &ctx).unwrap()
+}
+
+#[test]
+fn an_interrupted_run_is_continued() {
+    let model = Model::new();
+    let (expected, result) = whole(&model);
+    let total = expected.len() as u64;
+    let all: u64 = model.tensors.iter().map(|t| t.rows() as u64).sum();
+    for percent in [0, 10, 30, 60, 90] {
+        let place = interrupted(&model, total * percent / 100);
+        model.rows_read.store(0, Ordering::Relaxed);
+        let resumed = resume(&place, &model);
+        assert!(fs::read(&place.out).unwrap() == expected, "at {percent}%");
+        assert_eq!(resumed.output.sha256, result.output.sha256);
+        assert_eq!(resumed.tensors, result.tensors);
+        let kept: usize =
+            model.tensors[..resumed.resumed_tensors].iter().map(TensorInfo::rows).sum();
+        assert_eq!(model.rows_read.load(Ordering::Relaxed), all - kept as u64);
+        assert!(percent < 90 || resumed.resumed_tensors >= 3, "{}", resumed.resumed_tensors);
+        assert_eq!(place.journals.read_dir_utf8().unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn what_a_kill_left_is_checked_not_trusted() {
+    let model = Model::new();
+    let (expected, _) = whole(&model);
+    let total = expected.len() as u64;
+    /// Damages what a run left: the unfinished file and the journal.
+    type Damage = fn(&mut Vec<u8>, &mut Vec<u8>);
+    /// Tensors that count afterwards, of those noted.
+    type Expected = fn(usize) -> usize;
+    let damages: &[(&str, Damage, Expected)] = &[
+        ("file cut inside the header", |file, _| file.truncate(10), |_| 0),
+        ("file cut inside tensor 1", |file, _| file.truncate(100_000), |_| 1),
+        ("file longer than noted", |file, _| file.extend([7; 1000]), |noted| noted),
+        ("a byte of tensor 1 changed", |file, _| file[5000] ^= 1, |_| 1),
+        ("header changed", |file, _| file[40] ^= 1, |_| 0),
+        ("file gone", |file, _| file.clear(), |_| 0),
+        ("journal torn", |_, j| j.truncate(j.len() - 9), |noted| noted - 1),
+        ("journal empty", |_, j| j.clear(), |_| 0),
+        ("journal garbage", |_, j| j.fill(0xff), |_| 0),
+        ("journal of zeros behind", |_, j| j.extend([0; 4096]), |noted| noted),
+        ("journal without its header", |_, j| drop(j.drain(..10)), |_| 0),
+        (
+            "journal without its first tensor",
+            |_, j| {
+                let line = |j: &[u8]| j.iter().position(|&b| b == b'\n').unwrap() + 1;
+                let first = line(j);
+                let second = first + line(&j[first..]);
+                drop(j.drain(first..second));
+            },
+            |_| 0,
+        ),
+    ];
+    for (what, damage, expected_tensors) in damages {
+        let place = interrupted(&model, total * 60 / 100);
+        let (partial, journal) = (partial_path(&place.out), place.journal());
+        let mut file = fs::read(&partial).unwrap();
+        let mut text = fs::read(&journal).unwrap();
+        let noted = text.iter().filter(|&&b| b == b'\n').count() - 1;
+        assert!(noted >= 3, "{noted}");
+        damage(&mut file, &mut text);
+        fs::write(&partial, file).unwrap();
+        fs::write(&journal, text).unwrap();
+        let result = resume(&place, &model);
+        assert!(fs::read(&place.out).unwrap() == expected, "{what}");
+        assert_eq!(result.resumed_tensors, expected_tensors(noted), "{what}");
+    }
+}
+
+#[test]
+fn another_source_or_other_types_start_anew() {
+    let mut model = Model::new();
+    let place = interrupted(&model, 200_000);
+    let recorder = Recorder::new();
+    let ctx = Context { journals: Some(place.journals.clone()), ..context(&recorder) };
+    assert_eq!(place.write_as(&model, "another source", &ctx).unwrap().resumed_tensors, 0);
+
+    let place = interrupted(&model, 200_000);
+    model.metadata.set("general.name", Value::String("another name".into()));
+    assert_eq!(resume(&place, &model).resumed_tensors, 0);
+    assert!(fs::read(&place.out).unwrap() == whole(&model).0);
+}
+
+#[test]
+fn another_build_continues_nothing() {
+    let model = Model::new();
+    let place = Place::new();
+    let file = ModelFile {
+        source: &model,
+        metadata: &model.metadata,
+        targets: &[],
+        out: &place.out,
+        replace: false,
+        identity: &|| Ok(String::new()),
+        importance: None,
+        flush_bytes: 0,
+    };
+    let layout = Layout::new(&model.metadata, &[]).unwrap();
+    assert_eq!(file.digest("", &layout, &program()), file.digest("", &layout, &program()));
+    assert_ne!(file.digest("", &layout, &program()), file.digest("", &layout, "another build"));
+    // More than the version, which a change of code leaves as it is.
+    assert!(program().len() > env!("CARGO_PKG_VERSION").len() + 1);
+}
