@@ -1,22 +1,19 @@
 //! A checkpoint's directory: its `config.json`, and its safetensors files as one set of tensors.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Error;
+use super::json_file::read_text;
 use super::safetensors::{Entry, SafetensorsFile};
-use crate::gguf::{Map, open_regular};
+use crate::gguf::Map;
 use crate::model::gpt_oss::{Config, Layout};
 
 /// Names the file of each tensor, where a checkpoint has several.
 const INDEX: &str = "model.safetensors.index.json";
-
-/// Longest JSON file that is read, in bytes.
-const MAX_JSON: u64 = 100_000_000;
 
 /// An open checkpoint.
 #[derive(Debug)]
@@ -280,22 +277,4 @@ fn missing_config(directory: &Utf8Path) -> Error {
         what: "config.json".into(),
         hint: hint.into(),
     }
-}
-
-/// Reads a JSON file that is not unreasonably long.
-pub(super) fn read_text(path: &Utf8Path) -> Result<String, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let mut file = open_regular(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    if length > MAX_JSON {
-        return Err(Error::Damaged {
-            path: path.to_owned(),
-            what: "its length".into(),
-            expected: format!("at most {MAX_JSON} bytes"),
-            found: format!("{length} bytes"),
-        });
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(io)?;
-    Ok(text)
 }

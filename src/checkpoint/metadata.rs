@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value as Json;
 
 use super::error::Error;
-use super::index::read_text;
+use super::json_file::read_text;
 use super::model_card::ModelCard;
 use super::model_id::{ModelId, computed_size_label};
 use crate::ggml::GgmlType;

@@ -6,6 +6,7 @@ mod convert_rows;
 mod converted;
 mod error;
 mod index;
+mod json_file;
 mod metadata;
 mod model_card;
 mod model_id;
