@@ -10,6 +10,8 @@
 //! `--seed` and `--layers` alone, not on the number of threads. `qrun` takes its vocabulary from
 //! `--tokenizer o200k_harmony`.
 
+mod layout;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -20,12 +22,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use half::bf16;
-use qrun::model::gpt_oss::{Config, ExpertWeights, tensor_map};
+use layout::{config_20b, header, tensors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::TensorInfo;
 use serde_json::json;
 
 /// Bytes that one thread makes and writes at a time.
@@ -55,29 +56,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `config.json` of gpt-oss-20b, with fewer layers where asked.
-fn config_20b(layers: u8) -> String {
-    let config = json!({
-        "num_hidden_layers": layers,
-        "num_experts": 32,
-        "experts_per_token": 4,
-        "vocab_size": 201_088,
-        "hidden_size": 2880,
-        "intermediate_size": 2880,
-        "swiglu_limit": 7.0,
-        "head_dim": 64,
-        "num_attention_heads": 64,
-        "num_key_value_heads": 8,
-        "sliding_window": 128,
-        "initial_context_length": 4096,
-        "rope_theta": 150_000,
-        "rope_scaling_factor": 32.0,
-        "rope_ntk_alpha": 1,
-        "rope_ntk_beta": 32,
-    });
-    format!("{config:#}\n")
-}
-
 /// Writes the checkpoint that `config` asks for; answers with the length of its weights' file.
 fn write(directory: &Path, config: &str, seed: u64) -> Result<u64, Box<dyn Error>> {
     let config_path = directory.join("config.json");
@@ -94,27 +72,6 @@ fn write(directory: &Path, config: &str, seed: u64) -> Result<u64, Box<dyn Error
     Ok(bytes)
 }
 
-/// Names, types, shapes and places of the tensors, in the file's order: as the safetensors library
-/// has it, by type, then by name.
-fn tensors(config: &str) -> Result<Vec<(String, TensorInfo)>, Box<dyn Error>> {
-    let (config, layout) = Config::from_json(config)?;
-    let mut shapes = BTreeMap::new();
-    for mapped in tensor_map(&config, layout, ExpertWeights::Mxfp4) {
-        let dtype = if mapped.is_mxfp4() { Dtype::U8 } else { Dtype::BF16 };
-        for stored in mapped.stored() {
-            let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();
-            shapes.insert((dtype == Dtype::U8, stored.name.clone()), (dtype, shape));
-        }
-    }
-    let mut end = 0;
-    let place = |((_, name), (dtype, shape)): ((bool, String), (Dtype, Vec<usize>))| {
-        let start = end;
-        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        (name, TensorInfo { dtype, shape, data_offsets: (start, end) })
-    };
-    Ok(shapes.into_iter().map(place).collect())
-}
-
 /// `dtypes.json`: the types by which the published checkpoint calls its tensors.
 fn dtypes(tensors: &[(String, TensorInfo)]) -> String {
     let dtype = |name: &str| match name {
@@ -124,13 +81,6 @@ fn dtypes(tensors: &[(String, TensorInfo)]) -> String {
     };
     let types: BTreeMap<&str, &str> = tensors.iter().map(|(n, _)| (&**n, dtype(n))).collect();
     format!("{:#}\n", json!(types))
-}
-
-/// What stands before the tensors: a length, then JSON.
-fn header(tensors: &[(String, TensorInfo)]) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut json = serde_json::to_vec(&Metadata::new(None, tensors.to_vec())?)?;
-    json.resize(json.len().next_multiple_of(8), b' ');
-    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
 /// Writes header and tensors, every chunk in its place by whichever thread has made it.
