@@ -2,10 +2,11 @@
 """Has llama.cpp make again what tests/fixtures/oracle holds of it, and compares.
 
 From an f32 file of the nano checkpoint, llama-quantize writes every format of the sections
-`quantize_keep_mxfp4`, `quantize_requantized` and `quantize_imatrix_requantized` of tensors.json and
-every case of options.json, and llama-perplexity measures what perplexity.json holds. Each file is
-also held against the one `qrun quantize` writes: where qrun has the format, the two are the same to
-the last byte. Build the tools first:
+`quantize_keep_mxfp4`, `quantize_requantized` and `quantize_imatrix_requantized` of tensors.json,
+every format once more with the experts kept and an importance matrix, and every case of
+options.json; llama-perplexity measures what perplexity.json holds. Each file is also held against
+the one `qrun quantize` writes: the two are the same to the last byte. Formats that need the matrix
+are refused by both without it. Build the tools first:
 
     scripts/build_llama_cpp.sh
     cargo run --release -- convert tests/fixtures/gpt-oss-nano target/nano-f32.gguf --force
@@ -31,14 +32,20 @@ VENV = ROOT / "target" / "llama-venv"
 TOOLS = ROOT / "target" / "llama.cpp" / "bin"
 ORACLE = ROOT / "tests" / "fixtures" / "oracle"
 CORPUS = ROOT / "tests" / "fixtures" / "corpus"
+KEEP = ["--tensor-type", "ffn_.*_exps=mxfp4"]
 REQUANTIZE = ["--native-mxfp4", "requantize"]
 # The file's metadata holds the matrix's name as it is typed: both programs run in its directory.
 IMATRIX = ["--imatrix", "nano.imatrix.gguf"]
+# Not in tensors.json, as F32 is not: the files alone are compared.
+EXPERTS_AND_IMATRIX = "experts kept, imatrix"
+# Formats in which llama-quantize leaves no tensor in a type of its own.
+FLOATS = {"F32", "F16", "BF16"}
 # Section to the options of llama-quantize and of `qrun quantize`.
 SECTIONS = {
-    "quantize_keep_mxfp4": (["--tensor-type", "ffn_.*_exps=mxfp4"], ["--native-mxfp4", "keep"]),
+    "quantize_keep_mxfp4": (KEEP, ["--native-mxfp4", "keep"]),
     "quantize_requantized": ([], REQUANTIZE),
     "quantize_imatrix_requantized": (IMATRIX, [*REQUANTIZE, *IMATRIX]),
+    EXPERTS_AND_IMATRIX: ([*KEEP, *IMATRIX], ["--native-mxfp4", "keep", *IMATRIX]),
 }
 # llama-perplexity prints four decimals; threads do not change it, kernels of another CPU do.
 PERPLEXITY_TOLERANCE = 0.001
@@ -72,13 +79,40 @@ def quantize(source, out, name, options):
     )
 
 
-def same_file(qrun, source, theirs, name, options, out):
-    """In words, whether qrun writes the same file; None where they differ."""
+def run_qrun(qrun, source, out, name, options):
+    """One `qrun quantize` run."""
     command = [qrun, "quantize", source, out, "--format", name, *options, "--force", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ORACLE)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ORACLE)
+
+
+def same_file(qrun, source, theirs, name, options, out):
+    """Whether qrun writes the same file, and what to say of it."""
+    done = run_qrun(qrun, source, out, name, options)
     if done.returncode:
-        return f"qrun: {done.stderr.strip().splitlines()[-1]}"
-    return "same file as qrun's" if filecmp.cmp(theirs, out, shallow=False) else None
+        return False, f"qrun: {done.stderr.strip().splitlines()[-1]}"
+    same = filecmp.cmp(theirs, out, shallow=False)
+    return same, "same file as qrun's" if same else "NOT the file that qrun writes"
+
+
+def check_refusals(args, out, names):
+    """Formats that neither program writes without an importance matrix; how many are written."""
+    bad = 0
+    for name in sorted(names):
+        if args.format and name not in args.format:
+            continue
+        ours = run_qrun(args.qrun, args.f32, out, name, REQUANTIZE).returncode
+        try:
+            quantize(args.f32, out, name, [])
+            theirs = 0
+        except subprocess.CalledProcessError as error:
+            theirs = error.returncode
+        bad += not (ours and theirs)
+        print(
+            f"{'without a matrix':28} {name:10} llama-quantize: {theirs}, qrun: {ours}; "
+            f"{'refused by both' if ours and theirs else 'NOT refused by both'}",
+            flush=True,
+        )
+    return bad
 
 
 def check_options(args, out, ours):
@@ -94,12 +128,12 @@ def check_options(args, out, ours):
         if args.write_options:
             case["types"] = found
         options = [*REQUANTIZE, *case["qrun"]]
-        same = same_file(args.qrun, args.f32, out, case["format"], options, ours)
+        same, said = same_file(args.qrun, args.f32, out, case["format"], options, ours)
         different = [t for t in found | case["types"] if found.get(t) != case["types"].get(t)]
-        bad += len(different) + (same is None)
+        bad += len(different) + (not same)
         print(
             f"options {case['format']} {' '.join(case['llama_quantize'])}: {len(different)} types "
-            f"differ; {same or 'NOT the file that qrun writes'}",
+            f"differ; {said}",
             flush=True,
         )
     if args.write_options:
@@ -139,19 +173,23 @@ def main():
             bad += check_options(args, out, ours)
         if args.write_options:
             sys.exit(1 if bad else 0)
+        with_matrix, without = (tensors[f"quantize_{s}requantized"] for s in ("imatrix_", ""))
+        bad += check_refusals(args, ours, with_matrix.keys() - without.keys())
+        without["F32"] = {}
+        tensors[EXPERTS_AND_IMATRIX] = dict.fromkeys(with_matrix.keys() - FLOATS, {})
         for section, (options, our_options) in SECTIONS.items():
-            for name, expected in tensors[section].items():
+            for name, expected in sorted(tensors[section].items()):
                 if args.format and name not in args.format:
                     continue
                 quantize(args.f32, out, name, options)
                 found = digests(out)
                 different = [t for t in expected if found.get(t) != expected[t]]
                 bad += len(different)
-                same = same_file(args.qrun, args.f32, out, name, our_options, ours)
-                bad += same is None
+                same, said = same_file(args.qrun, args.f32, out, name, our_options, ours)
+                bad += not same
                 print(
                     f"{section:28} {name:10} {len(expected):3} tensors, {len(different)} differ; "
-                    f"{same or 'NOT the file that qrun writes'}",
+                    f"{said}",
                     flush=True,
                 )
                 if section != "quantize_keep_mxfp4" or args.skip_perplexity:
