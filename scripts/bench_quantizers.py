@@ -2,7 +2,8 @@
 """Times quantizers and dequantizers beside ggml's own, one thread each, the same rows in memory.
 
 ggml's functions are those of the library that `scripts/build_llama_cpp.sh` builds. Both sides are
-asked in turns and the best of the rounds counts, so a busy moment of the machine hurts neither.
+asked in turns, for a few passes each, and the best of the passes counts, so neither a busy moment of
+the machine nor the caches as the other side left them hurt either.
 Prints a table for BENCHMARKS.md: millions of weights per second, the ratio for each instruction
 set, and the share of memory's rate that the best of them reaches, counting the floats that are
 read, or written by dequantizing. The rows of a pass of --weights 1048576 fit the processor's
@@ -34,6 +35,8 @@ CONVERTED = {"f16": "ggml_fp32_to_fp16_row", "bf16": "ggml_fp32_to_bf16_row_ref"
 NEEDS_IMPORTANCE = {"iq2_xxs", "iq2_xs", "iq1_s"}
 # Types that take an importance matrix and do not look at it.
 IGNORES_IMPORTANCE = {"q8_0", "mxfp4", "tq1_0", "tq2_0", "f16", "bf16"}
+# A turn is over after as many passes, or after as many seconds.
+PASSES, TURN = 5, 0.02
 
 
 class Reference:
@@ -98,6 +101,14 @@ class Ours:
         return self.process.stdout.readline().strip()
 
 
+def turn(seconds_of_a_pass):
+    """The best of a few passes."""
+    passes = []
+    while len(passes) < PASSES and sum(passes) < TURN:
+        passes.append(seconds_of_a_pass())
+    return min(passes)
+
+
 def write(directory, name, values):
     path = pathlib.Path(directory) / name
     path.write_bytes(values.tobytes())
@@ -142,9 +153,9 @@ def main():
                 for _ in range(args.rounds):
                     for side in ["ggml", *sets]:
                         if side == "ggml":
-                            seconds = reference.seconds(what, name)
+                            seconds = turn(lambda: reference.seconds(what, name))
                         else:
-                            seconds = float(ours.ask(f"{what} {name} {side}"))
+                            seconds = turn(lambda: float(ours.ask(f"{what} {name} {side}")))
                         best[side] = min(seconds, best.get(side, seconds))
                 rate = {side: len(rows) / seconds / 1e6 for side, seconds in best.items()}
                 cells = [f"{rate[s]:.3g} | {rate[s] / rate['ggml']:.2f}" for s in sets]

@@ -45,9 +45,12 @@ fn quantize_plain<S: Search, B: AffineBlock>(search: S, row: &[f32], blocks: &mu
     let (max, x) = (f32::from(B::MAX), row.as_chunks::<32>().0);
     for (x, blocks) in x.chunks(rules::RUN).zip(blocks.chunks_mut(rules::RUN)) {
         let (mins, maxs) = search.ranges(x);
-        let scales: [f32; rules::RUN] = std::array::from_fn(|i| (maxs[i] - mins[i]) / max);
+        let (mut scales, mut inverses) = ([0.0; rules::RUN], [0.0; rules::RUN]);
+        for i in 0..rules::RUN {
+            scales[i] = (maxs[i] - mins[i]) / max;
+            inverses[i] = inverse(scales[i]);
+        }
         let (ds, ms) = (search.narrow(&scales), search.narrow(&mins));
-        let inverses = scales.map(inverse);
         for (i, (x, block)) in x.iter().zip(blocks).enumerate() {
             let levels = search.levels(x, mins[i], inverses[i], 0.5, B::MAX);
             *block = B::pack(search, ds[i], ms[i], &levels);

@@ -11,7 +11,7 @@ impl Block for Bf16Le {
     const TYPE: GgmlType = GgmlType::BF16;
     /// The largest float that rounds to a finite one.
     const LARGEST: f32 = f32::from_bits(0x7f7f_7fff);
-    const FINITE_WITHIN: bool = true;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

@@ -20,15 +20,15 @@ pub(super) trait Block: Pod {
     /// searches for a scale overflow there, and some of them would then write zeros.
     const LARGEST: f32;
 
-    /// Whether every block of a row within [`LARGEST`](Self::LARGEST) is finite: then they are not
-    /// looked at for it.
-    const FINITE_WITHIN: bool = false;
+    /// Whether there is a rule for blocks without importance in place of a search: they are quantized
+    /// so fast that it matters where the weights are, and have no scale larger than a weight.
+    const BY_RULE: bool = false;
 
     /// Whether there is nothing to quantize by without importance; llama.cpp's
     /// `ggml_quantize_requires_imatrix`.
     const NEEDS_IMPORTANCE: bool = false;
 
-    /// Quantizes one row: `row.len()` is `blocks.len()` times the block size, all values are
+    /// Quantizes one row, or without importance any number of blocks: `row.len()` is `blocks.len()` times the block size, all values are
     /// finite, and `importance`, where given, is as long as the row. It is given where the format
     /// needs it; formats that have no use for it ignore it. Inlined always, so that it is compiled
     /// for the instructions of `search`.

@@ -10,7 +10,7 @@ assert_layout!(F16Le);
 impl Block for F16Le {
     const TYPE: GgmlType = GgmlType::F16;
     const LARGEST: f32 = F16_MAX;
-    const FINITE_WITHIN: bool = true;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

@@ -10,7 +10,7 @@ assert_layout!(F32Le);
 impl Block for F32Le {
     const TYPE: GgmlType = GgmlType::F32;
     const LARGEST: f32 = f32::MAX;
-    const FINITE_WITHIN: bool = true;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

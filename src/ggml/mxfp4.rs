@@ -103,6 +103,7 @@ fn nearest(x: f32, scale: f32) -> u8 {
 impl Block for BlockMxfp4 {
     const TYPE: GgmlType = GgmlType::MXFP4;
     const LARGEST: f32 = f32::MAX;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

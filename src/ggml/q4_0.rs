@@ -42,6 +42,7 @@ impl SymmetricBlock for BlockQ4_0 {
 impl Block for BlockQ4_0 {
     const TYPE: GgmlType = GgmlType::Q4_0;
     const LARGEST: f32 = F16_MAX * 8.0;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

@@ -36,6 +36,7 @@ impl AffineBlock for BlockQ4_1 {
 impl Block for BlockQ4_1 {
     const TYPE: GgmlType = GgmlType::Q4_1;
     const LARGEST: f32 = F16_MAX * 16.0;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

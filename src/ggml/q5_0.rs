@@ -43,6 +43,7 @@ impl SymmetricBlock for BlockQ5_0 {
 impl Block for BlockQ5_0 {
     const TYPE: GgmlType = GgmlType::Q5_0;
     const LARGEST: f32 = F16_MAX * 16.0;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

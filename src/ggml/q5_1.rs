@@ -37,6 +37,7 @@ impl AffineBlock for BlockQ5_1 {
 impl Block for BlockQ5_1 {
     const TYPE: GgmlType = GgmlType::Q5_1;
     const LARGEST: f32 = F16_MAX * 32.0;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

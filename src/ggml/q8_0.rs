@@ -25,6 +25,7 @@ assert_layout!(BlockQ8_0);
 impl Block for BlockQ8_0 {
     const TYPE: GgmlType = GgmlType::Q8_0;
     const LARGEST: f32 = F16_MAX * 127.0;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {

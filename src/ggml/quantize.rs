@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::block::Block;
+use super::block::{Block, F16_MAX};
+use super::runs::SUPER_BLOCKS;
 use super::search::Search;
 use super::simd::{InstructionSet, Work};
 use super::{GgmlType, dispatch};
@@ -110,6 +111,13 @@ fn check(
     Ok(())
 }
 
+/// Weights that are looked at and then quantized by a rule: few enough that they are in the nearest
+/// cache when they are read again.
+const NEAR: usize = 512;
+
+/// Weights that are looked at and then quantized by a search: as many as it takes at once.
+const RUN: usize = 256 * SUPER_BLOCKS;
+
 /// Rows to quantize.
 pub(super) struct Rows<'a, B> {
     src: &'a [f32],
@@ -136,22 +144,36 @@ impl<B: Block> Work for Rows<'_, B> {
     #[inline(always)]
     fn run<S: Search>(self, search: S) -> Self::Output {
         let Self { src, columns, importance, blocks } = self;
-        let rows =
-            src.chunks_exact(columns).zip(blocks.chunks_exact_mut(columns / B::TYPE.block_size()));
-        for (row, (x, y)) in rows.enumerate() {
+        let size = B::TYPE.block_size();
+        // Without importance blocks depend on nothing but themselves.
+        let mut step = match importance {
+            Some(_) => columns,
+            None if B::BY_RULE => NEAR,
+            None => RUN,
+        };
+        let mut start = 0;
+        while start < src.len() {
+            let end = src.len().min(start + step);
+            let (x, y) = (&src[start..end], &mut blocks[start / size..end / size]);
             let largest = largest_magnitude(x);
-            if !largest.is_finite()
-                && let Some(column) = x.iter().position(|v| !v.is_finite())
-            {
-                return Err(QuantizeError::NotFinite { row, column, value: x[column] });
-            }
             let fits = largest <= B::LARGEST && {
                 B::quantize_row(search, x, importance, y);
                 // All of them, without a way out between: that vectorizes.
-                B::FINITE_WITHIN || y.iter().fold(true, |all, block| all & block.is_finite())
+                importance.is_none() && B::BY_RULE && largest <= F16_MAX
+                    || y.iter().fold(true, |all, block| all & block.is_finite())
             };
-            if !fits {
-                return Err(QuantizeError::OutOfRange { ty: B::TYPE, row, largest });
+            if fits {
+                start = end;
+            } else if step != columns {
+                // Once more row by row, since errors are about rows.
+                step = columns;
+                start -= start % columns;
+            } else {
+                let row = start / columns;
+                return Err(match x.iter().position(|v| !v.is_finite()) {
+                    Some(column) => QuantizeError::NotFinite { row, column, value: x[column] },
+                    None => QuantizeError::OutOfRange { ty: B::TYPE, row, largest },
+                });
             }
         }
         Ok(())

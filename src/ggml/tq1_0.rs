@@ -90,6 +90,7 @@ impl BlockTq1_0 {
 impl Block for BlockTq1_0 {
     const TYPE: GgmlType = GgmlType::TQ1_0;
     const LARGEST: f32 = F16_MAX;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

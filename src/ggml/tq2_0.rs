@@ -25,6 +25,7 @@ assert_layout!(BlockTq2_0);
 impl Block for BlockTq2_0 {
     const TYPE: GgmlType = GgmlType::TQ2_0;
     const LARGEST: f32 = F16_MAX;
+    const BY_RULE: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

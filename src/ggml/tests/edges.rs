@@ -1,6 +1,7 @@
 //! Rows at the edges of what floats are, and calls that make no sense.
 
 use super::*;
+use crate::ggml::block::F16_MAX;
 
 /// Rows at the edges of what floats are, 256 weights each.
 pub fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
@@ -88,6 +89,41 @@ fn weights_beyond_the_scales_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn weights_as_large_as_a_scale_stay_finite() {
+    // Some types do not look at their blocks up to there.
+    let row: Vec<f32> = (0..256).map(|i| if i % 2 == 0 { F16_MAX } else { -F16_MAX }).collect();
+    for &ty in GgmlType::ALL.iter().filter(|&&ty| !needs_importance(ty)) {
+        let mut bytes = vec![0; ty.row_bytes(256).unwrap()];
+        quantize(ty, &row, 256, None, &mut bytes).unwrap();
+        assert_eq!(first_non_finite_block(ty, &bytes), None, "{ty}");
+    }
+}
+
+#[test]
+fn errors_are_about_whole_rows() {
+    // Without importance weights are taken in pieces, of which a row has several or a part.
+    let (ty, columns) = (GgmlType::Q4_0, 1536);
+    let error = |at: &[(usize, f32)]| {
+        let mut rows = vec![0.5; 3 * columns];
+        for &(i, value) in at {
+            rows[i] = value;
+        }
+        let mut bytes = vec![0; 3 * ty.row_bytes(columns).unwrap()];
+        quantize(ty, &rows, columns, None, &mut bytes).unwrap_err()
+    };
+    let too_large = |row, largest| QuantizeError::OutOfRange { ty, row, largest };
+    assert_eq!(error(&[(columns, 1e9), (columns + 1400, -2e9)]), too_large(1, 2e9));
+    assert_eq!(error(&[(3 * columns - 1, 1e9)]), too_large(2, 1e9));
+    let not_finite = QuantizeError::NotFinite { row: 0, column: 1400, value: f32::INFINITY };
+    assert_eq!(error(&[(0, 1e9), (1400, f32::INFINITY), (1600, f32::INFINITY)]), not_finite);
+    // Two rows and more in a piece.
+    let mut rows = vec![0.5; 3 * 256];
+    (rows[256], rows[512]) = (1e9, f32::INFINITY);
+    let mut bytes = vec![0; 3 * ty.row_bytes(256).unwrap()];
+    assert_eq!(quantize(ty, &rows, 256, None, &mut bytes).unwrap_err(), too_large(1, 1e9));
 }
 
 #[test]
