@@ -13,11 +13,12 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_s::POINTS, values};
-use super::lattice_groups::{Group, LatticeGroups};
+use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::nibble;
+use super::packing::pack_pairs;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
+use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower eight bits of the point of cell `k` are
 /// `points[k]`, the upper two are bits `2 (k % 4)` and up of `high[k / 4]`. The scales of groups
@@ -56,11 +57,10 @@ impl BlockIq2S {
                 block.high[k / 4] |= ((point >> 8) as u8) << (k % 4 * 2);
             }
         }
-        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        if let Some((d, levels)) = lattice::odd_scales(&scales, 15) {
+        if let Some((d, levels)) = lattice_groups::scales(groups) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 0.9875);
-            block.scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+            block.scales = pack_pairs(&levels);
         }
         block
     }
@@ -96,8 +96,7 @@ impl Block for BlockIq2S {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
-            (scale, bytemuck::cast(self.values(j)))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.values(j)))
         });
     }
 
@@ -107,17 +106,12 @@ impl Block for BlockIq2S {
 }
 
 impl Levels for BlockIq2S {
-    const KIND: Kind = Kind::Unsigned { max: 86, center: 43 };
+    const KIND: Kind = two_cells::KIND;
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let values = [run[0].values(2 * group), run[0].values(2 * group + 1)];
-        let mut levels = [0; 32];
-        for (level, value) in levels.iter_mut().zip(values.as_flattened().as_flattened()) {
-            *level = (value + 43) as u8;
-        }
-        set.load(&levels)
+        two_cells::levels(set, [run[0].values(2 * group), run[0].values(2 * group + 1)])
     }
 
     #[inline(always)]
@@ -127,10 +121,6 @@ impl Levels for BlockIq2S {
 
     #[inline(always)]
     fn sub_scales(run: &[Self]) -> [i8; 16] {
-        let mut scales = [0; 16];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = 2 * nibble(&run[0].scales, j) as i8 + 1;
-        }
-        scales
+        two_cells::sub_scales(&run[0].scales)
     }
 }

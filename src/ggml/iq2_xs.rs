@@ -13,11 +13,12 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_xs::POINTS, values};
-use super::lattice_groups::{Group, LatticeGroups};
+use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
-use super::packing::nibble;
+use super::packing::pack_pairs;
 use super::search::lattice::{self, Lattice, Refit};
 use super::search::{EPSILON, Search};
+use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower nine bits of a cell are its point, the
 /// upper seven its signs. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
@@ -44,15 +45,14 @@ const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
 impl BlockIq2Xs {
     #[inline(always)]
     fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
-        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else {
+        let Some((d, levels)) = lattice_groups::scales(groups) else {
             return Self::zeroed();
         };
         let cells = groups.map(|group| {
             let (points, signs) = group.map_or(([0; 2], [0; 2]), |g| (g.points, g.signs));
             std::array::from_fn(|k| U16Le::new(points[k] | u16::from(signs[k] & 127) << 9))
         });
-        let scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+        let scales = pack_pairs(&levels);
         Self { d: F16Le::new(d), cells, scales }
     }
 
@@ -87,8 +87,7 @@ impl Block for BlockIq2Xs {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            let scale = d * (0.5 + f32::from(nibble(&self.scales, j))) * 0.25;
-            (scale, bytemuck::cast(self.values(j)))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.values(j)))
         });
     }
 
@@ -98,17 +97,12 @@ impl Block for BlockIq2Xs {
 }
 
 impl Levels for BlockIq2Xs {
-    const KIND: Kind = Kind::Unsigned { max: 86, center: 43 };
+    const KIND: Kind = two_cells::KIND;
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let values = [run[0].values(2 * group), run[0].values(2 * group + 1)];
-        let mut levels = [0; 32];
-        for (level, value) in levels.iter_mut().zip(values.as_flattened().as_flattened()) {
-            *level = (value + 43) as u8;
-        }
-        set.load(&levels)
+        two_cells::levels(set, [run[0].values(2 * group), run[0].values(2 * group + 1)])
     }
 
     #[inline(always)]
@@ -118,10 +112,6 @@ impl Levels for BlockIq2Xs {
 
     #[inline(always)]
     fn sub_scales(run: &[Self]) -> [i8; 16] {
-        let mut scales = [0; 16];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = 2 * nibble(&run[0].scales, j) as i8 + 1;
-        }
-        scales
+        two_cells::sub_scales(&run[0].scales)
     }
 }

@@ -13,9 +13,10 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_s::POINTS, values};
-use super::lattice_groups::{Group, LatticeGroups};
+use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::nibble;
+use super::packing::{nibble, pack_pairs};
+use super::scales;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
 
@@ -58,11 +59,10 @@ impl BlockIq3S {
             block.high[j] = group.points.iter().enumerate().fold(0, high);
             shifted += 1;
         }
-        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        if let Some((d, levels)) = lattice::odd_scales(&scales, 15) {
+        if let Some((d, levels)) = lattice_groups::scales(groups) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 1.033);
-            block.scales = std::array::from_fn(|j| levels[2 * j] | levels[2 * j + 1] << 4);
+            block.scales = pack_pairs(&levels);
         }
         block
     }
@@ -122,10 +122,6 @@ impl Levels for BlockIq3S {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut scales = [0.0; 8];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = f32::from(run[0].scale(j));
-        }
-        set.mul(set.load_f32(&scales), set.splat(run[0].d.get()))
+        scales::of_groups(set, run[0].d.get(), |j| run[0].scale(j))
     }
 }

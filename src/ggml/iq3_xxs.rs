@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_xxs::POINTS, values};
-use super::lattice_groups::{Group, LatticeGroups};
+use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::scales;
 use super::search::Search;
@@ -45,8 +45,7 @@ const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
 impl BlockIq3Xxs {
     #[inline(always)]
     fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
-        let scales = groups.map(|group| group.map_or(0.0, |group| group.scale));
-        let Some((d, levels)) = lattice::odd_scales(&scales, 15) else {
+        let Some((d, levels)) = lattice_groups::scales(groups) else {
             return Self::zeroed();
         };
         Self {

@@ -42,6 +42,14 @@ pub(super) struct Group<const CELLS: usize, const BYTES: usize> {
     pub signs: [u8; BYTES],
 }
 
+/// The scale of a super-block and the levels of its groups' scales, of four bits; `None` where all
+/// groups are zero. See [`lattice::odd_scales`].
+pub(super) fn scales<const G: usize, const CELLS: usize, const BYTES: usize>(
+    groups: &[Option<Group<CELLS, BYTES>>; G],
+) -> Option<(f32, [u8; G])> {
+    lattice::odd_scales(&groups.map(|group| group.map_or(0.0, |group| group.scale)), 15)
+}
+
 impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const BYTES: usize>
     LatticeGroups<W, G, N, CELLS, BYTES>
 {

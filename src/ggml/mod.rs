@@ -50,6 +50,7 @@ mod symmetric_groups;
 mod tests;
 mod tq1_0;
 mod tq2_0;
+mod two_cells;
 mod types;
 
 pub use dot::{Inputs, RowKernel, Run, Scratch};

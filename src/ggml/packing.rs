@@ -6,6 +6,16 @@ pub(super) fn nibble(bytes: &[u8], index: usize) -> u8 {
     bytes[index / 2] >> (index % 2 * 4) & 15
 }
 
+/// Inverse of [`nibble`] for twice as many levels as bytes.
+#[inline(always)]
+pub(super) fn pack_pairs<const BYTES: usize>(levels: &[u8]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (byte, [low, high]) in bytes.iter_mut().zip(levels.as_chunks().0) {
+        *byte = low | high << 4;
+    }
+    bytes
+}
+
 /// 32 levels of 4 bits: byte `j` holds level `j` in its low nibble and level `j + 16` in its high
 /// one.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::Simd;
+use super::{Avx2, Simd};
 use crate::ggml::le::F16Le;
 
 /// AVX-512 as servers have it (F, BW, DQ and VL), with AVX2 and its companions.
@@ -20,13 +20,7 @@ impl Avx512 {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c")
-                && is_x86_feature_detected!("bmi1")
-                && is_x86_feature_detected!("bmi2")
-                && is_x86_feature_detected!("lzcnt")
-                && is_x86_feature_detected!("popcnt")
+                && Avx2::detect().is_some()
         });
         HAS.then_some(Self(()))
     }

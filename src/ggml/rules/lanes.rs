@@ -1,121 +1,12 @@
-//! What types without a search do with the weights of a block: find the largest or the range, and
-//! turn each weight into a level by itself.
-//!
-//! Everything is there twice: readable, and with vectors. Minimums, maximums and whole numbers do
-//! not depend on the order of the weights, so here the lanes of a vector hold the weights of one
-//! block. Knows nothing of layouts.
+//! The rules with vectors, whose lanes hold the weights of one block.
 
-use super::le::F16Le;
-use super::packing::pack_fifth_bits;
-use super::rounding::{nearest_int, round_away, truncate};
-use super::search::{self, Scalar};
-use super::simd::{MAX_LANES, Simd};
+use super::{RUN, Rules};
+use crate::ggml::le::F16Le;
+use crate::ggml::search;
+use crate::ggml::simd::{MAX_LANES, Simd};
 
-/// Blocks whose scales are found together. What is found of one block is waited for while that of
-/// the others is: block after block, the processor waits half of the time.
-pub(super) const RUN: usize = MAX_LANES;
-
-/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`] with as many weights at a
-/// time as it has lanes; the results are the same to the bit for finite weights.
-///
-/// What is found of a run of up to [`RUN`] blocks is followed by anything where the run is shorter.
-pub(super) trait Rules: Copy {
-    /// The value of the largest magnitude of each block, the first of equals; `0.0` where all are
-    /// zero.
-    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN];
-
-    /// The largest magnitude of each block.
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN];
-
-    /// The smallest and the largest values of the blocks; of zeros with different signs the first.
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]);
-
-    /// `(x - min) * factor + offset` towards zero, at most `max`. Results above 127 do not occur
-    /// but where `factor` is infinite: then they are 0.
-    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32];
-
-    /// The low bytes of `x * factor` to the nearest integer, ties away from zero.
-    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32];
-
-    /// The low bytes of `x * factor` to the nearest integer, ties to even, at most 127.
-    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32];
-
-    /// How many of the bounds are below the magnitude of each `x * factor`, and 8 more for those
-    /// below zero that are beyond the first bound. The bounds ascend.
-    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32];
-
-    /// [`pack_fifth_bits`].
-    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4];
-
-    /// The nearest half-precision floats, ties to even, of as many.
-    fn narrow_all(self, x: &[f32], out: &mut [F16Le]);
-
-    /// [`narrow_all`](Self::narrow_all) for a run.
-    #[inline(always)]
-    fn narrow(self, x: &[f32; RUN]) -> [F16Le; RUN] {
-        let mut narrow = [F16Le::default(); RUN];
-        self.narrow_all(x, &mut narrow);
-        narrow
-    }
-}
-
-/// The inverse of a scale; 0 for a block of zeros.
-#[inline(always)]
-pub(super) fn inverse(scale: f32) -> f32 {
-    // Divided in any case: a loop over scales has no branches then.
-    let inverse = 1.0 / scale;
-    if scale == 0.0 { 0.0 } else { inverse }
-}
-
-impl Rules for Scalar {
-    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN] {
-        each(run, |x| search::largest(x))
-    }
-
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
-        each(run, |x| x.iter().fold(0.0, |m, v| m.max(v.abs())))
-    }
-
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
-        (each(run, |x| search::range(x).0), each(run, |x| search::range(x).1))
-    }
-
-    #[inline(always)]
-    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32] {
-        x.map(|v| (truncate((v - min) * factor + offset) as i8).min(max) as u8)
-    }
-
-    #[inline(always)]
-    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
-        x.map(|v| round_away(v * factor) as i8)
-    }
-
-    #[inline(always)]
-    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
-        x.map(|v| nearest_int(factor * v).min(127) as i8)
-    }
-
-    #[inline(always)]
-    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
-        x.map(|v| {
-            let v = v * factor;
-            let rank: u8 = bounds.iter().map(|&bound| u8::from(bound < v.abs())).sum();
-            rank + 8 * u8::from(v < -bounds[0])
-        })
-    }
-
-    #[inline(always)]
-    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4] {
-        pack_fifth_bits(levels)
-    }
-
-    #[inline(always)]
-    fn narrow_all(self, x: &[f32], out: &mut [F16Le]) {
-        for (&x, out) in x.iter().zip(out) {
-            *out = F16Le::new(x);
-        }
-    }
-}
+/// The most vectors that 32 weights fill: no set has fewer lanes than 8.
+const PARTS: usize = 4;
 
 impl<S: Simd> Rules for S {
     #[inline(always)]
@@ -259,18 +150,6 @@ impl<S: Simd> Rules for S {
             *out = F16Le::new(x);
         }
     }
-}
-
-/// The most vectors that 32 weights fill: no set has fewer lanes than 8.
-const PARTS: usize = 4;
-
-/// What `find` finds of each block.
-fn each(run: &[[f32; 32]], find: impl Fn(&[f32; 32]) -> f32) -> [f32; RUN] {
-    let mut found = [0.0; RUN];
-    for (x, found) in run.iter().zip(&mut found) {
-        *found = find(x);
-    }
-    found
 }
 
 /// The smallest and the largest value of up to as many blocks as there are lanes; lanes without a
