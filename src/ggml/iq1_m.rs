@@ -10,6 +10,8 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
+use super::packing::join;
+use super::scales;
 use super::search::ternary::{self, DELTA, Split, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
@@ -179,28 +181,27 @@ impl Levels for BlockIq1M {
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that shifts are whole numbers.
-        let mut levels = [0; 32];
-        for (i, levels) in levels.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut eighths = [[0; 8]; 4];
+        for (i, eighths) in eighths.iter_mut().enumerate() {
             let (values, down) = run[0].cell(2 * group + i / 2, i % 2);
-            let shift = if down { 8 } else { 10 };
-            for (level, value) in levels.iter_mut().zip(values) {
-                *level = (8 * value + shift) as u8;
-            }
+            let shift = if down { 0 } else { 0x0202_0202_0202_0202 };
+            *eighths = (ternary::eighths(&values) | shift).to_le_bytes();
         }
-        set.load(&levels)
+        set.offset(set.load(bytemuck::cast_ref(&eighths)), 8)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d().get() * DELTA)
+        set.mul(set.splat_half(run[0].d().bits()), set.splat(DELTA))
     }
 
     #[inline(always)]
     fn sub_scales(run: &[Self]) -> [i8; 16] {
-        let mut scales = [0; 16];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = run[0].scale(j) as i8;
-        }
-        scales
+        let four = |scales: U16Le| {
+            let x = u32::from(scales.get());
+            x & 7 | (x & 0x38) << 5 | (x & 0x1c0) << 10 | (x & 0xe00) << 15
+        };
+        let [a, b, c, d] = run[0].scales;
+        bytemuck::cast([scales::odd(join(four(a), four(b))), scales::odd(join(four(c), four(d)))])
     }
 }

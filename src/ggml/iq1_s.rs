@@ -10,6 +10,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
+use super::packing;
 use super::scales;
 use super::search::ternary::{self, DELTA, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
@@ -130,18 +131,17 @@ impl Levels for BlockIq1S {
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that the shift is a whole number.
         let (_, values, down) = run[0].group(group);
-        let shift = if down { -1 } else { 1 };
-        let mut levels = [0; 32];
-        for (level, value) in levels.iter_mut().zip(values.as_flattened()) {
-            *level = (8 * value + shift) as u8;
+        let shift = if down { 255 } else { 1 };
+        let mut eighths = [[0; 8]; 4];
+        for (eighths, values) in eighths.iter_mut().zip(&values) {
+            *eighths = ternary::eighths(values).to_le_bytes();
         }
-        set.load(&levels)
+        set.offset(set.load(bytemuck::cast_ref(&eighths)), shift)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d.get() * DELTA, |j| {
-            2 * (run[0].rest[j].get() >> 12 & 7) as u8 + 1
-        })
+        let levels = scales::odd(packing::bytes(|j| (run[0].rest[j].get() >> 12 & 7) as u8));
+        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(DELTA))
     }
 }

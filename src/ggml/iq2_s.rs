@@ -17,7 +17,8 @@ use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::pack_pairs;
 use super::search::Search;
-use super::search::lattice::{self, Lattice, Refit};
+use super::search::lattice::{Lattice, Refit};
+use super::signed_cells::{MINUS, SignedCells};
 use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower eight bits of the point of cell `k` are
@@ -66,15 +67,14 @@ impl BlockIq2S {
     }
 
     #[inline(always)]
-    fn values(&self, j: usize) -> [[i8; 8]; 2] {
-        let mut values = [[0; 8]; 2];
-        for (i, values) in values.iter_mut().enumerate() {
-            let k = 2 * j + i;
+    fn group(&self, j: usize) -> SignedCells<2> {
+        let mut magnitudes = [[0; 8]; 2];
+        for (k, magnitudes) in (2 * j..).zip(&mut magnitudes) {
             let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
-            let point = usize::from(self.points[k]) | high << 8;
-            *values = lattice::with_signs(&VALUES[point], self.signs[j][i]);
+            *magnitudes = VALUES[usize::from(self.points[k]) | high << 8];
         }
-        values
+        let [first, second] = self.signs[j];
+        SignedCells { magnitudes, minus: [MINUS[usize::from(first)], MINUS[usize::from(second)]] }
     }
 }
 
@@ -96,7 +96,7 @@ impl Block for BlockIq2S {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.values(j)))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.group(j).values()))
         });
     }
 
@@ -111,12 +111,12 @@ impl Levels for BlockIq2S {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        two_cells::levels(set, [run[0].values(2 * group), run[0].values(2 * group + 1)])
+        two_cells::levels(set, [run[0].group(2 * group), run[0].group(2 * group + 1)])
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get() * 0.125)
+        set.mul(set.splat_half(run[0].d.bits()), set.splat(0.125))
     }
 
     #[inline(always)]

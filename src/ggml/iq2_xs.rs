@@ -16,8 +16,9 @@ use super::grid::{Grid, points::iq2_xs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
 use super::packing::pack_pairs;
-use super::search::lattice::{self, Lattice, Refit};
+use super::search::lattice::{Lattice, Refit};
 use super::search::{EPSILON, Search};
+use super::signed_cells::{EVEN_MINUS, SignedCells};
 use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower nine bits of a cell are its point, the
@@ -57,14 +58,14 @@ impl BlockIq2Xs {
     }
 
     #[inline(always)]
-    fn values(&self, j: usize) -> [[i8; 8]; 2] {
-        let mut values = [[0; 8]; 2];
-        for (values, cell) in values.iter_mut().zip(self.cells[j]) {
+    fn group(&self, j: usize) -> SignedCells<2> {
+        let mut cells = SignedCells { magnitudes: [[0; 8]; 2], minus: [[0; 8]; 2] };
+        for (k, cell) in self.cells[j].into_iter().enumerate() {
             let cell = cell.get();
-            let signs = lattice::unpack_even_signs(u32::from(cell >> 9), 0);
-            *values = lattice::with_signs(&VALUES[usize::from(cell & 511)], signs);
+            cells.magnitudes[k] = VALUES[usize::from(cell & 511)];
+            cells.minus[k] = EVEN_MINUS[usize::from(cell >> 9)];
         }
-        values
+        cells
     }
 }
 
@@ -87,7 +88,7 @@ impl Block for BlockIq2Xs {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.values(j)))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.group(j).values()))
         });
     }
 
@@ -102,12 +103,12 @@ impl Levels for BlockIq2Xs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        two_cells::levels(set, [run[0].values(2 * group), run[0].values(2 * group + 1)])
+        two_cells::levels(set, [run[0].group(2 * group), run[0].group(2 * group + 1)])
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get() * 0.125)
+        set.mul(set.splat_half(run[0].d.bits()), set.splat(0.125))
     }
 
     #[inline(always)]

@@ -15,9 +15,11 @@ use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq2_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
+use super::packing;
 use super::scales;
 use super::search::lattice::{self, Lattice, Refit};
 use super::search::{EPSILON, Search};
+use super::signed_cells::{SignedCells, even_minus};
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. A group's first four bytes are the points of its
 /// cells; of the other 32 bits, little-endian, the upper four are its scale and every seven of the
@@ -56,17 +58,20 @@ impl BlockIq2Xxs {
         Self { d: F16Le::new(d), groups }
     }
 
-    /// Scale less its half step, and signed values, of a group.
+    /// The scale of a group, less its half step.
     #[inline(always)]
-    fn group(&self, j: usize) -> (u8, [[i8; 8]; 4]) {
+    fn scale(&self, j: usize) -> u8 {
+        self.groups[j][1][3] >> 4
+    }
+
+    #[inline(always)]
+    fn group(&self, j: usize) -> SignedCells<4> {
         let [points, rest] = self.groups[j];
-        let rest = u32::from_le_bytes(rest);
-        let mut values = [[0; 8]; 4];
-        for (k, values) in values.iter_mut().enumerate() {
-            let signs = lattice::unpack_even_signs(rest, k);
-            *values = lattice::with_signs(&VALUES[usize::from(points[k])], signs);
+        let mut magnitudes = [[0; 8]; 4];
+        for (magnitudes, point) in magnitudes.iter_mut().zip(points) {
+            *magnitudes = VALUES[usize::from(point)];
         }
-        ((rest >> 28) as u8, values)
+        SignedCells { magnitudes, minus: even_minus(u32::from_le_bytes(rest)) }
     }
 }
 
@@ -89,8 +94,8 @@ impl Block for BlockIq2Xxs {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            let (scale, values) = self.group(j);
-            (d * (0.5 + f32::from(scale)) * 0.25, bytemuck::cast(values))
+            let scale = d * (0.5 + f32::from(self.scale(j))) * 0.25;
+            (scale, bytemuck::cast(self.group(j).values()))
         });
     }
 
@@ -104,11 +109,12 @@ impl Levels for BlockIq2Xxs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.load(bytemuck::cast_ref(&run[0].group(group).1))
+        run[0].group(group).levels(set)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d.get() * 0.125, |j| 2 * (run[0].groups[j][1][3] >> 4) + 1)
+        let levels = scales::odd(packing::bytes(|j| run[0].scale(j)));
+        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(0.125))
     }
 }

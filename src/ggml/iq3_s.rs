@@ -15,10 +15,11 @@ use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_s::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
-use super::packing::{nibble, pack_pairs};
+use super::packing::{nibble, pack_pairs, spread_nibbles};
 use super::scales;
 use super::search::Search;
-use super::search::lattice::{self, Lattice, Refit};
+use super::search::lattice::{Lattice, Refit};
+use super::signed_cells::{MINUS, SignedCells};
 
 /// 256 weights: `d * (2 scale + 1) * value`. The ninth bit of point `k` of group `j` is bit `k` of
 /// `high[j]`. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
@@ -73,17 +74,17 @@ impl BlockIq3S {
     }
 
     #[inline(always)]
-    fn values(&self, j: usize) -> [i8; 32] {
-        let mut values = [[0; 4]; 8];
-        for (k, values) in values.iter_mut().enumerate() {
+    fn group(&self, j: usize) -> SignedCells<4> {
+        let mut magnitudes = [[0; 4]; 8];
+        for (k, magnitudes) in magnitudes.iter_mut().enumerate() {
             let high = usize::from(self.high[j] >> k & 1);
-            *values = VALUES[usize::from(self.points[j][k]) | high << 8];
+            *magnitudes = VALUES[usize::from(self.points[j][k]) | high << 8];
         }
-        let mut values: [[i8; 8]; 4] = bytemuck::cast(values);
-        for (values, &signs) in values.iter_mut().zip(&self.signs[j]) {
-            *values = lattice::with_signs(values, signs);
+        let mut minus = [[0; 8]; 4];
+        for (minus, &signs) in minus.iter_mut().zip(&self.signs[j]) {
+            *minus = MINUS[usize::from(signs)];
         }
-        bytemuck::cast(values)
+        SignedCells { magnitudes: bytemuck::cast(magnitudes), minus }
     }
 }
 
@@ -104,7 +105,9 @@ impl Block for BlockIq3S {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        SEARCH.dequantize(out, |j| (d * f32::from(self.scale(j)), self.values(j)));
+        SEARCH.dequantize(out, |j| {
+            (d * f32::from(self.scale(j)), bytemuck::cast(self.group(j).values()))
+        });
     }
 
     fn is_finite(&self) -> bool {
@@ -117,11 +120,11 @@ impl Levels for BlockIq3S {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.load(bytemuck::cast_ref(&run[0].values(group)))
+        run[0].group(group).levels(set)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d.get(), |j| run[0].scale(j))
+        scales::of_groups(set, run[0].d, scales::odd(spread_nibbles(run[0].scales)))
     }
 }

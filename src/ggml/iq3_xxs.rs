@@ -15,9 +15,11 @@ use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, points::iq3_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
+use super::packing;
 use super::scales;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
+use super::signed_cells::{SignedCells, even_minus};
 
 /// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a group in `rest`,
 /// little-endian, the upper four are its scale and every seven of the others the signs of eight
@@ -59,18 +61,20 @@ impl BlockIq3Xxs {
         }
     }
 
-    /// Scale less its half step, and signed values, of a group.
+    /// The scale of a group, less its half step.
     #[inline(always)]
-    fn group(&self, j: usize) -> (u8, [i8; 32]) {
-        let rest = u32::from_le_bytes(self.rest[j]);
-        let mut values = [[0; 8]; 4];
-        for (k, values) in values.iter_mut().enumerate() {
-            let [first, second] = [self.points[j][2 * k], self.points[j][2 * k + 1]];
-            let magnitudes =
-                bytemuck::cast([VALUES[usize::from(first)], VALUES[usize::from(second)]]);
-            *values = lattice::with_signs(&magnitudes, lattice::unpack_even_signs(rest, k));
+    fn scale(&self, j: usize) -> u8 {
+        self.rest[j][3] >> 4
+    }
+
+    #[inline(always)]
+    fn group(&self, j: usize) -> SignedCells<4> {
+        let mut magnitudes = [[0; 4]; 8];
+        for (magnitudes, &point) in magnitudes.iter_mut().zip(&self.points[j]) {
+            *magnitudes = VALUES[usize::from(point)];
         }
-        ((rest >> 28) as u8, bytemuck::cast(values))
+        let minus = even_minus(u32::from_le_bytes(self.rest[j]));
+        SignedCells { magnitudes: bytemuck::cast(magnitudes), minus }
     }
 }
 
@@ -92,8 +96,8 @@ impl Block for BlockIq3Xxs {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            let (scale, values) = self.group(j);
-            (d * (0.5 + f32::from(scale)) * 0.5, values)
+            let scale = d * (0.5 + f32::from(self.scale(j))) * 0.5;
+            (scale, bytemuck::cast(self.group(j).values()))
         });
     }
 
@@ -107,11 +111,12 @@ impl Levels for BlockIq3Xxs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.load(bytemuck::cast_ref(&run[0].group(group).1))
+        run[0].group(group).levels(set)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d.get() * 0.25, |j| 2 * (run[0].rest[j][3] >> 4) + 1)
+        let levels = scales::odd(packing::bytes(|j| run[0].scale(j)));
+        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(0.25))
     }
 }

@@ -10,9 +10,10 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::pack_nibbles;
+use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
+use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
 
@@ -49,11 +50,10 @@ impl BlockIq4Xs {
         (block, inverses)
     }
 
+    /// The scales of the groups, in units of `d`.
     #[inline(always)]
-    fn scale(&self, j: usize) -> i32 {
-        let low = self.scales_l[j / 2] >> (j % 2 * 4) & 15;
-        let high = self.scales_h[j / 4] >> (j % 4 * 2) & 3;
-        i32::from(low | high << 4) - 32
+    fn scales(&self) -> [i8; 8] {
+        less_32(spread_nibbles(self.scales_l) | spread_two_bits(self.scales_h) << 4)
     }
 }
 
@@ -101,8 +101,8 @@ impl Block for BlockIq4Xs {
     #[inline(always)]
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
-        for (j, (out, qs)) in out.chunks_exact_mut(32).zip(&self.qs).enumerate() {
-            codebook::dequantize(d * self.scale(j) as f32, qs, out);
+        for ((out, qs), scale) in out.chunks_exact_mut(32).zip(&self.qs).zip(self.scales()) {
+            codebook::dequantize(d * f32::from(scale), qs, out);
         }
     }
 
@@ -121,10 +121,6 @@ impl Levels for BlockIq4Xs {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut scales = [0.0; 8];
-        for (j, scale) in scales.iter_mut().enumerate() {
-            *scale = run[0].scale(j) as f32;
-        }
-        set.mul(set.load_f32(&scales), set.splat(run[0].d.get()))
+        scales::of_groups(set, run[0].d, run[0].scales())
     }
 }

@@ -42,6 +42,7 @@ mod rules;
 mod runs;
 mod scales;
 mod search;
+mod signed_cells;
 mod simd;
 mod super_block;
 mod symmetric_blocks;

@@ -16,6 +16,59 @@ pub(super) fn pack_pairs<const BYTES: usize>(levels: &[u8]) -> [u8; BYTES] {
     bytes
 }
 
+/// The nibbles in order, a byte for each, in an integer: compiled from arrays it goes through
+/// memory in pieces, and waits for them.
+#[inline(always)]
+pub(super) fn spread_nibbles(bytes: [u8; 4]) -> u64 {
+    let x = u64::from(u32::from_le_bytes(bytes));
+    let x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    let x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f
+}
+
+/// The pairs of bits in order, the lowest of each byte first, a byte for each.
+#[inline(always)]
+pub(super) fn spread_two_bits(bytes: [u8; 2]) -> u64 {
+    let x = u64::from(u16::from_le_bytes(bytes));
+    let x = (x | x << 24) & 0x0000_00ff_0000_00ff;
+    let x = (x | x << 12) & 0x000f_000f_000f_000f;
+    (x | x << 6) & 0x0303_0303_0303_0303
+}
+
+/// Eight bytes in an integer.
+#[inline(always)]
+pub(super) fn bytes(byte: impl Fn(usize) -> u8) -> u64 {
+    let mut bytes = 0;
+    for j in 0..8 {
+        bytes |= u64::from(byte(j)) << (8 * j);
+    }
+    bytes
+}
+
+/// Twelve bytes in words, of which four can be shifted at a time.
+#[inline(always)]
+pub(super) fn words(bytes: &[u8; 12]) -> [u32; 3] {
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
+/// The bytes of two words.
+#[inline(always)]
+pub(super) fn join(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+/// 32 less than each byte, all of which are below 128.
+#[inline(always)]
+pub(super) fn less_32(bytes: u64) -> [i8; 8] {
+    let high = 0x8080_8080_8080_8080;
+    let less = (bytes | high) - 0x2020_2020_2020_2020;
+    bytemuck::cast((less ^ high).to_le_bytes())
+}
+
 /// 32 levels of 4 bits: byte `j` holds level `j` in its low nibble and level `j + 16` in its high
 /// one.
 #[inline(always)]

@@ -108,7 +108,7 @@ impl Levels for BlockQ2K {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get())
+        set.splat_half(run[0].d.bits())
     }
 
     #[inline(always)]
@@ -131,6 +131,6 @@ impl Levels for BlockQ2K {
 
     #[inline(always)]
     fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(-run[0].dmin.get())
+        set.splat_half(run[0].dmin.bits() ^ 0x8000)
     }
 }

@@ -11,7 +11,7 @@ use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::packing::{next_level, pack_bit, pack_two_bits};
+use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
@@ -43,13 +43,10 @@ fn pack_scales(scales: &[u8; 16]) -> [u8; 12] {
 /// Inverse of [`pack_scales`], less 32.
 #[inline(always)]
 fn unpack_scales(packed: &[u8; 12]) -> [i8; 16] {
-    let mut scales = [0; 16];
-    for (j, scale) in scales.iter_mut().enumerate() {
-        let low = packed[j % 8] >> (j / 8 * 4) & 15;
-        let high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
-        *scale = (low | high << 4) as i8 - 32;
-    }
-    scales
+    let [a, b, high] = words(packed);
+    let level = |low: u32, k: u32| low & 0x0f0f_0f0f | (high >> (2 * k) & 0x0303_0303) << 4;
+    let levels = [join(level(a, 0), level(b, 1)), join(level(a >> 4, 2), level(b >> 4, 3))];
+    bytemuck::cast([less_32(levels[0]), less_32(levels[1])])
 }
 
 impl BlockQ3K {
@@ -184,7 +181,7 @@ impl Levels for BlockQ3K {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get())
+        set.splat_half(run[0].d.bits())
     }
 
     #[inline(always)]

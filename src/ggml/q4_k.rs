@@ -81,7 +81,7 @@ impl Levels for BlockQ4K {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        super_block::group_scales(set, run[0].d.get(), &run[0].scales)
+        super_block::group_scales(set, run[0].d, &run[0].scales)
     }
 
     #[inline(always)]
@@ -91,7 +91,7 @@ impl Levels for BlockQ4K {
 
     #[inline(always)]
     fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(-run[0].dmin.get())
+        set.splat_half(run[0].dmin.bits() ^ 0x8000)
     }
 }
 

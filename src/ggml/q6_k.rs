@@ -133,7 +133,7 @@ impl Levels for BlockQ6K {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get())
+        set.splat_half(run[0].d.bits())
     }
 
     #[inline(always)]

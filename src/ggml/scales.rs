@@ -15,10 +15,12 @@ pub(super) fn of_blocks<S: Set>(set: S, scales: impl Iterator<Item = F16Le>) -> 
 
 /// The scales of the groups of a super-block: `d` times the level of each.
 #[inline(always)]
-pub(super) fn of_groups<S: Set>(set: S, d: f32, level: impl Fn(usize) -> u8) -> S::F32 {
-    let mut scales = [0.0; 8];
-    for (j, scale) in scales.iter_mut().enumerate() {
-        *scale = f32::from(level(j));
-    }
-    set.mul(set.load_f32(&scales), set.splat(d))
+pub(super) fn of_groups<S: Set>(set: S, d: F16Le, levels: [i8; 8]) -> S::F32 {
+    set.mul(set.integers(levels), set.splat_half(d.bits()))
+}
+
+/// Levels that are one more than twice some bytes, all below 64.
+#[inline(always)]
+pub(super) fn odd(bytes: u64) -> [i8; 8] {
+    bytemuck::cast((bytes << 1 | 0x0101_0101_0101_0101).to_le_bytes())
 }

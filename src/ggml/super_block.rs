@@ -5,6 +5,7 @@ use super::affine_groups::{AffineGroups, Scales};
 use super::arrays::map;
 use super::dot::Set;
 use super::le::F16Le;
+use super::packing::{join, words};
 use super::scales;
 use super::search::{AffineSearch, Error, Steps, Weights};
 
@@ -35,21 +36,17 @@ fn pack_scales(scales: &[u8; 8], mins: &[u8; 8]) -> PackedScales {
 /// Inverse of [`pack_scales`].
 #[inline(always)]
 pub(super) fn unpack_scales(packed: &PackedScales) -> ([u8; 8], [u8; 8]) {
-    let (mut scales, mut mins) = ([0; 8], [0; 8]);
-    for j in 0..4 {
-        scales[j] = packed[j] & 63;
-        mins[j] = packed[j + 4] & 63;
-        scales[j + 4] = packed[j + 8] & 15 | packed[j] >> 6 << 4;
-        mins[j + 4] = packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4;
-    }
-    (scales, mins)
+    let [a, b, c] = words(packed);
+    let (six, four, two) = (0x3f3f_3f3f, 0x0f0f_0f0f, 0x0303_0303);
+    let scales = join(a & six, c & four | (a >> 6 & two) << 4);
+    let mins = join(b & six, c >> 4 & four | (b >> 6 & two) << 4);
+    (scales.to_le_bytes(), mins.to_le_bytes())
 }
 
 /// The scales of the groups, for products.
 #[inline(always)]
-pub(super) fn group_scales<S: Set>(set: S, d: f32, packed: &PackedScales) -> S::F32 {
-    let levels = unpack_scales(packed).0;
-    scales::of_groups(set, d, |j| levels[j])
+pub(super) fn group_scales<S: Set>(set: S, d: F16Le, packed: &PackedScales) -> S::F32 {
+    scales::of_groups(set, d, bytemuck::cast(unpack_scales(packed).0))
 }
 
 /// The minimums, twice for each group, for products.

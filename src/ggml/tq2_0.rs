@@ -72,6 +72,6 @@ impl Levels for BlockTq2_0 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat(run[0].d.get())
+        set.splat_half(run[0].d.bits())
     }
 }

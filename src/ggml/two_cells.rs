@@ -2,7 +2,9 @@
 //! `iq2_xs` and `iq2_s` share. Knows nothing of how cells are packed.
 
 use super::dot::{Kind, Set};
-use super::packing::nibble;
+use super::packing::{nibble, spread_nibbles};
+use super::scales;
+use super::signed_cells::SignedCells;
 
 /// The largest magnitude of a value.
 const MAX: u8 = 43;
@@ -10,14 +12,14 @@ const MAX: u8 = 43;
 /// The kind of the levels for products: values and [`MAX`].
 pub(super) const KIND: Kind = Kind::Unsigned { max: 2 * MAX, center: MAX };
 
-/// The levels of two groups of signed values.
+/// The levels of two groups.
 #[inline(always)]
-pub(super) fn levels<S: Set>(set: S, values: [[[i8; 8]; 2]; 2]) -> S::Bytes {
-    let mut levels = [0; 32];
-    for (level, value) in levels.iter_mut().zip(values.as_flattened().as_flattened()) {
-        *level = MAX.wrapping_add_signed(*value);
-    }
-    set.load(&levels)
+pub(super) fn levels<S: Set>(set: S, groups: [SignedCells<2>; 2]) -> S::Bytes {
+    let cells: SignedCells<4> = SignedCells {
+        magnitudes: bytemuck::cast(groups.map(|group| group.magnitudes)),
+        minus: bytemuck::cast(groups.map(|group| group.minus)),
+    };
+    set.offset(cells.levels(set), MAX)
 }
 
 /// The scale of group `j`.
@@ -29,9 +31,6 @@ pub(super) fn scale(d: f32, scales: &[u8; 8], j: usize) -> f32 {
 /// The scales of the groups, eight times as large, without the scale of the super-block.
 #[inline(always)]
 pub(super) fn sub_scales(scales: &[u8; 8]) -> [i8; 16] {
-    let mut found = [0; 16];
-    for (j, found) in found.iter_mut().enumerate() {
-        *found = 2 * nibble(scales, j) as i8 + 1;
-    }
-    found
+    let [low, high]: [[u8; 4]; 2] = bytemuck::cast(*scales);
+    bytemuck::cast([low, high].map(|scales| scales::odd(spread_nibbles(scales))))
 }

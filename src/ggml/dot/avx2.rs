@@ -2,8 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{Inputs, Kind, Levels, RowKernel, Run, Scratch, Set, row, tile};
+mod sums;
+
+use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, row, tile};
 use crate::ggml::simd::Avx2;
+pub(super) use sums::transpose;
+use sums::{fours, pairs, sub_scales, total};
 
 /// The kernel of a type, where the processor has AVX2.
 pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
@@ -42,81 +46,6 @@ unsafe fn multiply<B: Levels>(
     out: &mut [f32],
 ) {
     tile::multiply::<_, B>(set, rows, count, inputs, scratch, out);
-}
-
-/// Sums of four products each, in lanes; the products of levels and activations are added in
-/// pairs of 16 bits, which no kind of level exceeds.
-#[inline(always)]
-fn fours(set: Avx2, kind: Kind, levels: __m256i, activations: &[i8; 32], by: __m256i) -> __m256i {
-    let _ = set;
-    // SAFETY: `set` proves that the processor has AVX2; loads need no alignment.
-    unsafe {
-        let a = _mm256_loadu_si256(activations.as_ptr().cast());
-        _mm256_madd_epi16(pairs(set, kind, levels, a), by)
-    }
-}
-
-/// Sums of two products each, in 16 bits.
-#[inline(always)]
-fn pairs(_: Avx2, kind: Kind, levels: __m256i, activations: __m256i) -> __m256i {
-    // SAFETY: the argument proves that the processor has AVX2.
-    unsafe {
-        match kind {
-            Kind::Unsigned { .. } => _mm256_maddubs_epi16(levels, activations),
-            Kind::Signed => {
-                _mm256_maddubs_epi16(_mm256_abs_epi8(levels), _mm256_sign_epi8(activations, levels))
-            }
-        }
-    }
-}
-
-/// From sums over lanes of two groups to one vector with sums of twice as many products, pairs of
-/// lanes of the first and the second group in turn.
-#[inline(always)]
-fn join(_: Avx2, fits: bool, a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: the argument proves that the processor has AVX2.
-    unsafe {
-        if fits {
-            // Two instructions where the sum over pairs takes three.
-            _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1))
-        } else {
-            _mm256_hadd_epi32(a, b)
-        }
-    }
-}
-
-/// Eight vectors of sums of four products to the sums of all their lanes.
-#[inline(always)]
-pub(super) fn total(set: Avx2, fits: impl Fn(u32) -> bool, fours: [__m256i; 8]) -> __m256i {
-    let [a, b, c, d, e, f, g, h] = fours;
-    let (ab, cd) = (join(set, fits(4), a, b), join(set, fits(4), c, d));
-    let (ef, gh) = (join(set, fits(4), e, f), join(set, fits(4), g, h));
-    let (low, high) = (join(set, fits(8), ab, cd), join(set, fits(8), ef, gh));
-    // SAFETY: `set` proves that the processor has AVX2.
-    unsafe {
-        _mm256_add_epi32(
-            _mm256_permute2x128_si256::<0x20>(low, high),
-            _mm256_permute2x128_si256::<0x31>(low, high),
-        )
-    }
-}
-
-/// The sub-scales of a group as 16 bits for each pair of products.
-#[inline(always)]
-fn sub_scales(_: Avx2, scales: [i8; 16]) -> [__m256i; 8] {
-    // SAFETY: the argument proves that the processor has AVX2; the load needs no alignment.
-    unsafe {
-        let scales = _mm_loadu_si128(scales.as_ptr().cast());
-        // The first halves' to the lower 64 bits, the second halves' to the upper.
-        let by_half = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-        let wide = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, by_half));
-        let mut groups = [wide; 8];
-        for (g, group) in groups.iter_mut().enumerate() {
-            let index = _mm256_set1_epi16((((2 * g + 1) << 8) | (2 * g)) as i16);
-            *group = _mm256_shuffle_epi8(wide, index);
-        }
-        groups
-    }
 }
 
 impl Avx2 {
@@ -203,13 +132,26 @@ impl Set for Avx2 {
             let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
             _mm256_and_si256(set, _mm256_set1_epi8(value as i8))
         };
-        weigh_sums(weights: &[i16; 16], activations: &Run) -> I32 = _mm256_madd_epi16(
-            _mm256_loadu_si256(weights.as_ptr().cast()),
+        negate(bytes: __m256i, minus: __m256i) -> Bytes =
+            _mm256_sub_epi8(_mm256_xor_si256(bytes, minus), minus);
+        offset(bytes: __m256i, by: u8) -> Bytes =
+            _mm256_add_epi8(bytes, _mm256_set1_epi8(by as i8));
+        words(integers: [i8; 16]) -> Bytes =
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(integers.as_ptr().cast()));
+        scale_words(words: __m256i, by: i16) -> Bytes =
+            _mm256_mullo_epi16(words, _mm256_set1_epi16(by));
+        weigh_sums(weights: __m256i, activations: &Run) -> I32 = _mm256_madd_epi16(
+            weights,
             _mm256_loadu_si256(activations.sums.as_ptr().cast()),
         );
         splat(x: f32) -> F32 = _mm256_set1_ps(x);
         load_f32(from: &[f32; 8]) -> F32 = _mm256_loadu_ps(from.as_ptr());
         widen(halves: [u16; 8]) -> F32 = _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()));
+        splat_half(half: u16) -> F32 = _mm256_cvtph_ps(_mm_set1_epi16(half as i16));
+        integers(integers: [i8; 8]) -> F32 = {
+            let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(bytemuck::cast(integers)));
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+        };
         sub_i32(a: __m256i, b: __m256i) -> I32 = _mm256_sub_epi32(a, b);
         to_f32(x: __m256i) -> F32 = _mm256_cvtepi32_ps(x);
         mul(a: __m256, b: __m256) -> F32 = _mm256_mul_ps(a, b);
@@ -313,36 +255,5 @@ impl Set for Avx2 {
             }
             total
         }
-    }
-}
-
-/// Eight rows of eight lanes to eight columns.
-#[inline(always)]
-pub(super) fn transpose(_: Avx2, rows: [__m256i; 8]) -> [__m256i; 8] {
-    let [a, b, c, d, e, f, g, h] = rows;
-    // SAFETY: the argument proves that the processor has AVX2.
-    unsafe {
-        let (ab0, ab1) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let (cd0, cd1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-        let (ef0, ef1) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
-        let (gh0, gh1) = (_mm256_unpacklo_epi32(g, h), _mm256_unpackhi_epi32(g, h));
-        let upper = [
-            _mm256_unpacklo_epi64(ab0, cd0),
-            _mm256_unpackhi_epi64(ab0, cd0),
-            _mm256_unpacklo_epi64(ab1, cd1),
-            _mm256_unpackhi_epi64(ab1, cd1),
-        ];
-        let lower = [
-            _mm256_unpacklo_epi64(ef0, gh0),
-            _mm256_unpackhi_epi64(ef0, gh0),
-            _mm256_unpacklo_epi64(ef1, gh1),
-            _mm256_unpackhi_epi64(ef1, gh1),
-        ];
-        let mut columns = [a; 8];
-        for i in 0..4 {
-            columns[i] = _mm256_permute2x128_si256::<0x20>(upper[i], lower[i]);
-            columns[i + 4] = _mm256_permute2x128_si256::<0x31>(upper[i], lower[i]);
-        }
-        columns
     }
 }

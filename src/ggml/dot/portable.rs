@@ -54,6 +54,14 @@ impl Set for Portable {
         each(|i| if bits >> i & 1 == 1 { value } else { 0 })
     }
 
+    fn negate(self, bytes: [u8; 32], minus: [u8; 32]) -> [u8; 32] {
+        each(|i| (bytes[i] ^ minus[i]).wrapping_sub(minus[i]))
+    }
+
+    fn offset(self, bytes: [u8; 32], by: u8) -> [u8; 32] {
+        each(|i| bytes[i].wrapping_add(by))
+    }
+
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> [i32; 8] {
         let sub_scales = B::sub_scales(run);
         each(|g| {
@@ -70,7 +78,17 @@ impl Set for Portable {
         })
     }
 
-    fn weigh_sums(self, weights: &[i16; 16], activations: &Run) -> [i32; 8] {
+    fn words(self, integers: [i8; 16]) -> [u8; 32] {
+        bytemuck::cast(each::<_, 16>(|i| i16::from(integers[i])))
+    }
+
+    fn scale_words(self, words: [u8; 32], by: i16) -> [u8; 32] {
+        let words: [i16; 16] = bytemuck::cast(words);
+        bytemuck::cast(each::<_, 16>(|i| words[i] * by))
+    }
+
+    fn weigh_sums(self, weights: [u8; 32], activations: &Run) -> [i32; 8] {
+        let weights: [i16; 16] = bytemuck::cast(weights);
         let product = |i: usize| i32::from(weights[i]) * i32::from(activations.sums[i]);
         each(|g| product(2 * g) + product(2 * g + 1))
     }
@@ -91,6 +109,14 @@ impl Set for Portable {
 
     fn widen(self, halves: [u16; 8]) -> [f32; 8] {
         each(|i| widen_f16(halves[i]))
+    }
+
+    fn splat_half(self, half: u16) -> [f32; 8] {
+        [widen_f16(half); 8]
+    }
+
+    fn integers(self, integers: [i8; 8]) -> [f32; 8] {
+        each(|i| f32::from(integers[i]))
     }
 
     fn sub_i32(self, a: [i32; 8], b: [i32; 8]) -> [i32; 8] {

@@ -66,8 +66,8 @@ fn add_run<S: Set, B: Levels>(
     let mut products = set.dot_groups::<B>(run, groups, activations);
     let center = B::KIND.center();
     if center != 0 {
-        let centers = centers(run, center);
-        products = set.sub_i32(products, set.weigh_sums(&centers, activations));
+        let centers = set.scale_words(set.words(B::sub_scales(run)), center);
+        products = set.sub_i32(products, set.weigh_sums(centers, activations));
     }
     let scales = set.load_f32(&activations.scales);
     let scaled = set.mul(B::scales(set, run), scales);
@@ -75,22 +75,7 @@ fn add_run<S: Set, B: Levels>(
     if !B::MINS {
         return sum;
     }
-    let mut mins = [0; 16];
-    for (min, m) in mins.iter_mut().zip(B::mins(run)) {
-        *min = i16::from(m);
-    }
+    let mins = set.words(B::mins(run));
     let offsets = set.mul(B::offsets(set, run), scales);
-    set.fused(offsets, set.to_f32(set.weigh_sums(&mins, activations)), sum)
-}
-
-/// What the level that stands for zero amounts to with each sub-scale.
-#[inline(always)]
-pub(super) fn centers<B: Levels>(run: &[B], center: i16) -> [i16; 16] {
-    let mut centers = [center; 16];
-    if B::SUB_SCALES {
-        for (c, scale) in centers.iter_mut().zip(B::sub_scales(run)) {
-            *c = i16::from(scale) * center;
-        }
-    }
-    centers
+    set.fused(offsets, set.to_f32(set.weigh_sums(mins, activations)), sum)
 }

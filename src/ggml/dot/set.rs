@@ -35,12 +35,20 @@ pub(in crate::ggml) trait Set: Copy {
     fn flip(self, bytes: Self::Bytes) -> Self::Bytes;
     /// `value` in byte `j` where bit `j` is set, 0 elsewhere.
     fn spread(self, bits: u32, value: u8) -> Self::Bytes;
+    /// The two's complement of each byte where that of `minus` is 255, the byte where it is 0.
+    fn negate(self, bytes: Self::Bytes, minus: Self::Bytes) -> Self::Bytes;
+    /// Each byte and `by`, without a carry.
+    fn offset(self, bytes: Self::Bytes, by: u8) -> Self::Bytes;
 
     /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
     /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
-    /// Sums of the activations times the weight of their half, by group.
-    fn weigh_sums(self, weights: &[i16; 16], activations: &Run) -> Self::I32;
+    /// Integers as 16 bits each.
+    fn words(self, integers: [i8; 16]) -> Self::Bytes;
+    /// Each 16-bit integer times `by`.
+    fn scale_words(self, words: Self::Bytes, by: i16) -> Self::Bytes;
+    /// Sums of the activations times the weight of their half, of 16 bits, by group.
+    fn weigh_sums(self, weights: Self::Bytes, activations: &Run) -> Self::I32;
 
     /// Asks for a cache line that will be read soon, if there is such an address.
     fn prefetch(self, at: *const u8);
@@ -50,6 +58,10 @@ pub(in crate::ggml) trait Set: Copy {
     fn store_f32(self, x: Self::F32, to: &mut [f32; 8]);
     /// The half-precision floats with these bits.
     fn widen(self, halves: [u16; 8]) -> Self::F32;
+    /// The half-precision float with these bits, in all lanes.
+    fn splat_half(self, half: u16) -> Self::F32;
+    /// Integers as floats.
+    fn integers(self, integers: [i8; 8]) -> Self::F32;
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     fn to_f32(self, x: Self::I32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;

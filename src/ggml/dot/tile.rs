@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use crate::ggml::block::Block;
 
-use super::row::centers;
 use super::{Kind, Levels, Run, Set, blocks_per_run};
 
 /// Tokens whose sums are kept in registers at a time, with two vectors of rows.
@@ -125,6 +124,13 @@ fn unpack_run<S: Set, B: Levels>(
     lane: usize,
 ) {
     let size = blocks_per_run::<B>();
+    for row in rows.chunks_exact(columns) {
+        // The same run of the next tile, from memory while this tile is unpacked.
+        let next = row[range.start..].as_ptr().wrapping_add(self::rows::<S>() * columns);
+        for line in (0..range.len() * size_of::<B>()).step_by(64) {
+            set.prefetch(next.cast::<u8>().wrapping_add(line));
+        }
+    }
     let (mut store, mut padded) = ([[B::zeroed(); 8]; 8], false);
     if range.len() < size {
         padded = true;
@@ -156,12 +162,11 @@ fn unpack_run<S: Set, B: Levels>(
         }
         if B::SUB_SCALES {
             let center = B::KIND.center();
-            let scales = B::sub_scales(blocks);
-            for (j, &scale) in scales.iter().enumerate() {
-                put(Slots::<B>::SUB_SCALES + j, pair(i16::from(scale), i16::from(scale)));
-            }
-            for (g, [a, b]) in centers(blocks, center).as_chunks().0.iter().enumerate() {
-                put(Slots::<B>::CENTERS + g, pair(-a, -b));
+            for (g, &[a, b]) in B::sub_scales(blocks).as_chunks().0.iter().enumerate() {
+                let (a, b) = (i16::from(a), i16::from(b));
+                put(Slots::<B>::SUB_SCALES + 2 * g, pair(a, a));
+                put(Slots::<B>::SUB_SCALES + 2 * g + 1, pair(b, b));
+                put(Slots::<B>::CENTERS + g, pair(-center * a, -center * b));
             }
         }
         if B::MINS {

@@ -94,10 +94,16 @@ impl Set for Vnni {
         lookup(table: &[i8; 16], bytes: __m256i) -> Bytes;
         flip(bytes: __m256i) -> Bytes;
         spread(bits: u32, value: u8) -> Bytes;
-        weigh_sums(weights: &[i16; 16], activations: &Run) -> I32;
+        negate(bytes: __m256i, minus: __m256i) -> Bytes;
+        offset(bytes: __m256i, by: u8) -> Bytes;
+        words(integers: [i8; 16]) -> Bytes;
+        scale_words(words: __m256i, by: i16) -> Bytes;
+        weigh_sums(weights: __m256i, activations: &Run) -> I32;
         splat(x: f32) -> F32;
         load_f32(from: &[f32; 8]) -> F32;
         widen(halves: [u16; 8]) -> F32;
+        splat_half(half: u16) -> F32;
+        integers(integers: [i8; 8]) -> F32;
         sub_i32(a: __m256i, b: __m256i) -> I32;
         to_f32(x: __m256i) -> F32;
         mul(a: __m256, b: __m256) -> F32;

@@ -205,25 +205,6 @@ pub(in crate::ggml) fn pack_even_signs(signs: &[u8]) -> u32 {
     signs.iter().rev().fold(0, |packed, signs| packed << 7 | u32::from(signs & 127))
 }
 
-/// All eight signs of the `index`th seven.
-#[inline(always)]
-pub(in crate::ggml) fn unpack_even_signs(packed: u32, index: usize) -> u8 {
-    let signs = (packed >> (7 * index)) as u8 & 127;
-    signs | (signs.count_ones() as u8 & 1) << 7
-}
-
-/// Values, all above zero, with their signs.
-#[inline(always)]
-pub(in crate::ggml) fn with_signs(values: &[i8; 8], signs: u8) -> [i8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // Bit `i` of byte `i`, then a one in each byte that has any.
-    let each = u64::from(signs).wrapping_mul(ONES) & 0x8040_2010_0804_0201;
-    let ones = (each + 127 * ONES) >> 7 & ONES;
-    // The two's complement: one more than all bits turned, which overflows for zero alone.
-    let values = u64::from_le_bytes(bytemuck::cast(*values));
-    bytemuck::cast(((values ^ (255 * ones)) + ones).to_le_bytes())
-}
-
 /// The largest value that is positive, or zero; NaN if one is, so that a block with a scale that
 /// overflowed does not pass for finite.
 pub(in crate::ggml) fn top(values: &[f32]) -> f32 {

@@ -18,6 +18,12 @@ pub(in crate::ggml) static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[-
 /// The codebook.
 pub(in crate::ggml) static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 3));
 
+/// Eight times some [`VALUES`], in the bytes of an integer; the lowest three bits of each are zero.
+#[inline(always)]
+pub(in crate::ggml) fn eighths(values: &[i8; 8]) -> u64 {
+    u64::from_le_bytes(bytemuck::cast(*values)) << 3 & 0xf8f8_f8f8_f8f8_f8f8
+}
+
 /// Where every weight of a group goes, in the order of their values: the first to the lowest
 /// level, those from `middle` on to the middle one, those from `high` on to the highest.
 #[derive(Clone, Copy, Debug, PartialEq)]
