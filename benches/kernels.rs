@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use qrun::compute::{self, Activations, Matrix, Product, SharedSlice, ThreadPool};
 use qrun::ggml::{self, GgmlType, Inputs, RowKernel, Run, Scratch};
 
 const COLUMNS: usize = 4096;
@@ -26,13 +27,53 @@ fn main() {
         if !wanted.is_empty() && !wanted.contains(&ty) {
             continue;
         }
+        measure(ty);
+    }
+}
+
+/// How a type is multiplied: by a kernel of its own, or as floats.
+enum Multiplier {
+    Kernel(RowKernel, Vec<Run>, Scratch),
+    Floats(ThreadPool, Activations),
+}
+
+impl Multiplier {
+    fn new(ty: GgmlType, activations: &[f32]) -> Self {
         if let Some(kernel) = RowKernel::new(ty) {
-            measure(ty, &kernel);
+            let stride = Run::count(COLUMNS);
+            let mut runs = vec![Run::ZERO; TOKENS * stride];
+            for (runs, row) in runs.chunks_mut(stride).zip(activations.chunks(COLUMNS)) {
+                Run::quantize(row, runs);
+            }
+            return Self::Kernel(kernel, runs, Scratch::default());
+        }
+        let mut floats = Activations::default();
+        floats.reset(TOKENS, COLUMNS).copy_from_slice(activations);
+        Self::Floats(ThreadPool::new(1).expect("a thread"), floats)
+    }
+
+    /// Multiplies whole tiles of rows with the first tokens.
+    fn multiply(&mut self, ty: GgmlType, rows: &[u8], tokens: &[u32], out: &mut [f32]) {
+        let count = out.len() / tokens.len();
+        match self {
+            Self::Kernel(kernel, runs, _) if tokens.len() == 1 => {
+                kernel.dot_rows(rows, &runs[..Run::count(COLUMNS)], out);
+            }
+            Self::Kernel(kernel, runs, scratch) => {
+                let inputs = Inputs { runs, stride: Run::count(COLUMNS), numbers: tokens };
+                kernel.multiply(rows, count, inputs, scratch, out);
+            }
+            Self::Floats(pool, activations) => {
+                let matrix = Matrix::new(ty, COLUMNS, count, rows).expect("whole rows");
+                let out = SharedSlice::new(out);
+                let product = Product { matrix, bias: None, inputs: tokens, out };
+                compute::multiply(pool, false, activations, &[product]);
+            }
         }
     }
 }
 
-fn measure(ty: GgmlType, kernel: &RowKernel) {
+fn measure(ty: GgmlType) {
     let few: Vec<f32> = (0..TOKENS as u32 * COLUMNS as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0)
         .collect();
@@ -44,16 +85,12 @@ fn measure(ty: GgmlType, kernel: &RowKernel) {
         .expect("finite weights");
     rest.chunks_mut(first.len()).for_each(|part| part.copy_from_slice(first));
 
-    let stride = Run::count(COLUMNS);
-    let mut runs = vec![Run::ZERO; TOKENS * stride];
-    for (runs, row) in runs.chunks_mut(stride).zip(few.chunks(COLUMNS)) {
-        Run::quantize(row, runs);
-    }
+    let mut multiplier = Multiplier::new(ty, &few);
     let mut out = vec![0.0; ROWS[1]];
     let mut line = format!("{{\"type\": \"{ty}\"");
     for (rows, name) in ROWS.into_iter().zip(["cache", "memory"]) {
         let seconds = best(|| {
-            kernel.dot_rows(&bytes[..rows * row_bytes], &runs[..stride], &mut out[..rows]);
+            multiplier.multiply(ty, &bytes[..rows * row_bytes], &[0], &mut out[..rows]);
         });
         let weights = (rows * COLUMNS) as f64;
         line += &format!(
@@ -62,15 +99,13 @@ fn measure(ty: GgmlType, kernel: &RowKernel) {
             weights / seconds / 1e9,
         );
     }
-    let mut scratch = Scratch::default();
     for tokens in [4, 64, TOKENS] {
         let numbers: Vec<u32> = (0..tokens as u32).collect();
-        let inputs = Inputs { runs: &runs, stride, numbers: &numbers };
         let out = &mut out[..TILE_ROWS * tokens];
         // As many rows as are new to the caches after another matrix.
         let seconds = best(|| {
             for rows in bytes.chunks_exact(TILE_ROWS * row_bytes).take(2048 / tokens + 1) {
-                kernel.multiply(rows, TILE_ROWS, inputs, &mut scratch, out);
+                multiplier.multiply(ty, rows, &numbers, out);
             }
         });
         let products = (TILE_ROWS * COLUMNS * tokens * (2048 / tokens + 1)) as f64;
