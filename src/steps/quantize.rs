@@ -2,18 +2,18 @@
 //! are in llama-quantize's order, so that not only each tensor but the whole file is what
 //! llama-quantize writes.
 
+mod chosen;
 mod importance;
 mod rules;
 
 use serde::Serialize;
 
 use super::model_source::{identity, open_source, refuse_own_input, weight_files};
-use super::write_model::{FLUSH_BYTES, ModelFile, Target, infos, totals, write_all};
-use super::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError, WriteResult};
-use crate::checkpoint::QUANTIZATION_VERSION;
-use crate::ggml::policy::{self, Policy};
-use crate::ggml::{GgmlType, Mix};
-use crate::gguf::{Imatrix, Layout, Metadata, TensorSource, Value};
+use super::write_model::{FLUSH_BYTES, ModelFile, infos, totals, write_all};
+use super::{Context, ErrorClass, QuantizeSpec, StepError, WriteResult};
+use crate::ggml::GgmlType;
+use crate::gguf::{Layout, TensorSource};
+use chosen::Chosen;
 use importance::Importance;
 
 /// What quantize would write.
@@ -144,171 +144,4 @@ pub fn plan_source(
         warnings: chosen.warnings,
         problem: chosen.problem,
     })
-}
-
-/// The choices for one source and format.
-struct Chosen {
-    metadata: Metadata,
-    /// In file order.
-    targets: Vec<Target>,
-    matrix: Option<Imatrix>,
-    /// For each tensor of the source, like `why`.
-    importance: Vec<Importance>,
-    why: Vec<String>,
-    warnings: Vec<String>,
-    /// Why this cannot be done, which whoever only asks is told with all the rest.
-    problem: Option<String>,
-}
-
-impl Chosen {
-    fn new(spec: &QuantizeSpec, source: &dyn TensorSource) -> Result<Self, StepError> {
-        let usage = |message: String| StepError::new(ErrorClass::Usage, message);
-        let format = &spec.format;
-        let mix: Mix = format.base.parse().map_err(|e| usage(format!("{e}")))?;
-        let rules = rules::compile(&format.tensors).map_err(usage)?;
-        let matrix = format.imatrix.as_ref().map(|f| Imatrix::open(&f.path)).transpose()?;
-        let policy = Policy {
-            mix,
-            rules: &rules,
-            keep_native_mxfp4: spec.native_mxfp4 == NativeMxfp4::Keep,
-            pure: format.pure,
-            output: format.output_tensor_type,
-            token_embedding: format.token_embedding_type,
-            leave_output: format.leave_output_tensor,
-            has_importance: matrix.is_some(),
-        };
-        let infos = source.tensors();
-        let tensors: Vec<policy::Tensor<'_>> = infos
-            .iter()
-            .map(|t| policy::Tensor { name: &t.name, ty: t.ggml_type, shape: &t.shape })
-            .collect();
-        let choices = policy
-            .choose(&facts(source.metadata()), &tensors)
-            .map_err(|e| usage(format!("format {}: {e}", format.name)))?;
-        rules::all_match(&rules, &tensors).map_err(usage)?;
-        let importance: Vec<Importance> = infos
-            .iter()
-            .zip(&choices)
-            .map(|(info, choice)| Importance::of(matrix.as_ref(), info, choice))
-            .collect();
-
-        let mut metadata = metadata(source.metadata(), mix);
-        let mut warnings = rules::idle(&rules, &tensors, &choices);
-        if let (Some(file), Some(matrix)) = (&format.imatrix, &matrix) {
-            importance::set_metadata(&mut metadata, file, matrix);
-            warnings.extend(importance::warnings(matrix, infos, &importance));
-        }
-        let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
-        let target = |&i: &usize| Target { source: i, ggml_type: choices[i].ty };
-        let why = choices.iter().zip(&importance).map(|(choice, importance)| {
-            let why = choice.why(&rules);
-            importance.why().map_or(why.clone(), |more| format!("{why}; {more}"))
-        });
-        Ok(Self {
-            metadata,
-            targets: order.iter().map(target).collect(),
-            why: why.collect(),
-            problem: importance::problem(format, infos, &choices, &importance),
-            matrix,
-            importance,
-            warnings,
-        })
-    }
-
-    /// Says what is worth knowing before the step begins.
-    fn tell(&self, source: &dyn TensorSource, ctx: &Context<'_>) {
-        for warning in &self.warnings {
-            ctx.log(Level::Warn, warning.as_str());
-        }
-        warn_about_losses(source, &self.targets, ctx);
-        for target in &self.targets {
-            let info = &source.tensors()[target.source];
-            let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
-            let why = &self.why[target.source];
-            ctx.log(Level::Debug, format!("{name}: {from} to {to}: {why}"));
-        }
-    }
-}
-
-/// What the mixes ask about a model.
-fn facts(metadata: &Metadata) -> policy::Model {
-    // More than any model has, and few enough that no share of it overflows.
-    const MOST: u32 = u32::MAX / 16;
-    let architecture = metadata.str("general.architecture").unwrap_or_default();
-    let number = |key: &str| {
-        let value = metadata.u64(&format!("{architecture}.{key}")).unwrap_or(0);
-        value.min(u64::from(MOST)) as usize
-    };
-    let heads = number("attention.head_count");
-    let kv_heads = match number("attention.head_count_kv") {
-        0 => heads,
-        n => n,
-    };
-    policy::Model {
-        layers: number("block_count"),
-        experts: number("expert_count"),
-        heads,
-        kv_heads,
-    }
-}
-
-/// The metadata of the quantized file. As llama-quantize does it: what is set moves to the end,
-/// and what says that a file is one of several goes.
-fn metadata(source: &Metadata, mix: Mix) -> Metadata {
-    let mut metadata = source.clone();
-    let set = [
-        ("general.quantization_version", QUANTIZATION_VERSION),
-        ("general.file_type", mix.file_type()),
-    ];
-    for (key, value) in set {
-        metadata.remove(key);
-        metadata.set(key, Value::U32(value));
-    }
-    for key in ["split.no", "split.count", "split.tensors.count"] {
-        metadata.remove(key);
-    }
-    metadata
-}
-
-/// Quantizing what is quantized already loses twice.
-fn warn_about_losses(source: &dyn TensorSource, targets: &[Target], ctx: &Context<'_>) {
-    let again = targets.iter().filter(|t| {
-        let from = source.tensors()[t.source].ggml_type;
-        from.block_size() > 1 && from != t.ggml_type
-    });
-    let (count, example) = again.fold((0, None), |(n, e), t| (n + 1, e.or(Some(t))));
-    if let Some(target) = example {
-        let info = &source.tensors()[target.source];
-        ctx.log(
-            Level::Warn,
-            format!(
-                "{count} tensors are quantized already and lose precision a second time, such as \
-                 {} from {} to {}",
-                info.name, info.ggml_type, target.ggml_type
-            ),
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_claims_endless_layers_is_no_panic() {
-        let mut metadata = Metadata::default();
-        metadata.set("general.architecture", Value::String("gpt-oss".into()));
-        metadata.set("gpt-oss.block_count", Value::U64(u64::MAX));
-        let model = facts(&metadata);
-        let names = ["blk.3.ffn_down.weight", "blk.3.ffn_up.weight", "blk.3.attn_v.weight"];
-        let tensors =
-            names.map(|name| policy::Tensor { name, ty: GgmlType::F16, shape: &[256, 256] });
-        for &mix in Mix::ALL {
-            // A mix may be refused; it is the arithmetic that counts.
-            let _ = Policy::of(mix).choose(&model, &tensors);
-        }
-        // Nothing that is taken of the layers overflows, on 32 bits neither.
-        assert!(u32::try_from(model.layers).is_ok_and(|n| n.checked_mul(7).is_some()));
-    }
 }
