@@ -52,6 +52,8 @@ class Reference:
         self.rows, self.importance = rows, importance
         self.out = ctypes.create_string_buffer(len(rows) * 4)
         self.back = ctypes.create_string_buffer(len(rows) * 4)
+        # The type that `out` holds.
+        self.held = None
 
     def seconds(self, what, name):
         ty, count = TYPES[name], len(self.rows)
@@ -59,7 +61,8 @@ class Reference:
         weights = ctypes.c_void_p(self.importance.buffer_info()[0] if what != "quantize" else None)
         self.lib.ggml_quantize_init(ty)
         if what == "dequantize":
-            self.quantize(ty, source, weights)
+            if self.held != ty:
+                self.quantize(ty, source, weights)
             convert = {"f16": "ggml_fp16_to_fp32_row", "bf16": "ggml_bf16_to_fp32_row"}
             function = getattr(self.lib, convert.get(name, f"dequantize_row_{name}"))
             function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
@@ -76,6 +79,7 @@ class Reference:
         return time.perf_counter() - start
 
     def quantize(self, ty, source, weights):
+        self.held = ty
         rows = len(self.rows) // COLUMNS
         self.lib.ggml_quantize_chunk(ty, source, self.out, 0, rows, COLUMNS, weights)
 
@@ -107,6 +111,11 @@ def turn(seconds_of_a_pass):
     while len(passes) < PASSES and sum(passes) < TURN:
         passes.append(seconds_of_a_pass())
     return min(passes)
+
+
+def three_digits(rate):
+    """As many significant digits, and no exponent."""
+    return f"{float(f'{rate:.3g}'):g}"
 
 
 def write(directory, name, values):
@@ -158,10 +167,11 @@ def main():
                             seconds = turn(lambda: float(ours.ask(f"{what} {name} {side}")))
                         best[side] = min(seconds, best.get(side, seconds))
                 rate = {side: len(rows) / seconds / 1e6 for side, seconds in best.items()}
-                cells = [f"{rate[s]:.3g} | {rate[s] / rate['ggml']:.2f}" for s in sets]
+                cells = [f"{three_digits(rate[s])} | {rate[s] / rate['ggml']:.2f}" for s in sets]
                 limit = memory["write" if what == "dequantize" else "read"]
                 cells.append(f"{max(rate[s] for s in sets) / limit:.0%}")
-                print(f"| {name} | {what} | {rate['ggml']:.3g} | {' | '.join(cells)} |", flush=True)
+                ggml = three_digits(rate["ggml"])
+                print(f"| {name} | {what} | {ggml} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
