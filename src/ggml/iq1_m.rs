@@ -143,6 +143,7 @@ impl BlockIq1M {
 impl Block for BlockIq1M {
     const TYPE: GgmlType = GgmlType::IQ1_M;
     const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
+    const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

@@ -90,6 +90,7 @@ impl BlockIq1S {
 impl Block for BlockIq1S {
     const TYPE: GgmlType = GgmlType::IQ1_S;
     const LARGEST: f32 = F16_MAX * 15.0 * 1.125;
+    const DEQUANTIZED_IN_CELLS: bool = true;
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

@@ -81,6 +81,7 @@ impl BlockIq2S {
 impl Block for BlockIq2S {
     const TYPE: GgmlType = GgmlType::IQ2_S;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
+    const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

@@ -72,6 +72,7 @@ impl BlockIq2Xs {
 impl Block for BlockIq2Xs {
     const TYPE: GgmlType = GgmlType::IQ2_XS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
+    const DEQUANTIZED_IN_CELLS: bool = true;
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

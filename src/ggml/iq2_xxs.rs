@@ -78,6 +78,7 @@ impl BlockIq2Xxs {
 impl Block for BlockIq2Xxs {
     const TYPE: GgmlType = GgmlType::IQ2_XXS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.25 * 43.0;
+    const DEQUANTIZED_IN_CELLS: bool = true;
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

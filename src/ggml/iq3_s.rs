@@ -91,6 +91,7 @@ impl BlockIq3S {
 impl Block for BlockIq3S {
     const TYPE: GgmlType = GgmlType::IQ3_S;
     const LARGEST: f32 = F16_MAX * 31.0 * 15.0;
+    const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

@@ -81,6 +81,7 @@ impl BlockIq3Xxs {
 impl Block for BlockIq3Xxs {
     const TYPE: GgmlType = GgmlType::IQ3_XXS;
     const LARGEST: f32 = F16_MAX * 15.5 * 0.5 * 62.0;
+    const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
     fn quantize_row<S: Search>(

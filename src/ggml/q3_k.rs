@@ -13,7 +13,7 @@ use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::rounding::nearest_int;
-use super::runs::{SUPER_BLOCKS as RUN, runs};
+use super::runs::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as RUN, runs};
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
 
@@ -53,7 +53,7 @@ impl BlockQ3K {
     /// Quantizes super-blocks of which nothing but the weights is known.
     #[inline(always)]
     fn quantize<S: Search>(search: S, x: &[[f32; 256]], blocks: &mut [Self]) {
-        let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+        let (mut levels, mut scales) = ([[0; 256]; MANY], [[0.0; 16]; MANY]);
         let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
         search.run(RefinedBatch {
             x: groups(x),
@@ -134,10 +134,15 @@ impl Block for BlockQ3K {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
+        if importance.is_none() {
+            for (x, _, blocks) in runs::<MANY, 256, _>(row, None, blocks) {
+                Self::quantize(search, x, blocks);
+            }
+            return;
+        }
         for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
-            match importance {
-                None => Self::quantize(search, x, blocks),
-                Some(importance) => Self::quantize_weighted(search, x, importance, blocks),
+            if let Some(importance) = importance {
+                Self::quantize_weighted(search, x, importance, blocks);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::block::{Block, F16_MAX};
-use super::runs::SUPER_BLOCKS;
+use super::runs::MANY_SUPER_BLOCKS;
 use super::search::Search;
 use super::simd::{InstructionSet, Work};
 use super::{GgmlType, dispatch};
@@ -115,8 +115,8 @@ fn check(
 /// cache when they are read again.
 const NEAR: usize = 512;
 
-/// Weights that are looked at and then quantized by a search: as many as it takes at once.
-const RUN: usize = 256 * SUPER_BLOCKS;
+/// Weights that are looked at and then quantized by a search: as many as one takes at once, at most.
+const RUN: usize = 256 * MANY_SUPER_BLOCKS;
 
 /// Rows to quantize.
 pub(super) struct Rows<'a, B> {
@@ -207,7 +207,10 @@ pub fn dequantize_with(
     if ty.row_bytes(dst.len()) != Some(src.len()) {
         return Err(DequantizeError::Length { ty, bytes: src.len(), values: dst.len() });
     }
-    dispatch!(ty, B => set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst }));
+    dispatch!(ty, B => {
+        let set = if B::DEQUANTIZED_IN_CELLS { set.without_avx512() } else { set };
+        set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst });
+    });
     Ok(())
 }
 

@@ -4,6 +4,10 @@
 /// Super-blocks of 256 weights in a run.
 pub(super) const SUPER_BLOCKS: usize = 16;
 
+/// Super-blocks in a run of a search that goes on with fewer and fewer groups: so many that the last
+/// rounds, with lanes left empty, are rare. They stay in the second-level cache.
+pub(super) const MANY_SUPER_BLOCKS: usize = 64;
+
 /// Blocks of 32 weights in a run.
 pub(super) const BLOCKS: usize = 64;
 

@@ -51,7 +51,7 @@ impl Product<'_> {
                     rest.start += rest.len() / tile * tile;
                     self.tiles(rows.start..rest.start, &kernel, activations, kept);
                 }
-                self.single_rows(rest, &kernel, activations);
+                self.single_rows(rest, &kernel, activations, &mut kept.products);
             }
             _ => self.float_rows(rows, activations, &mut kept.weights),
         });
@@ -82,13 +82,20 @@ impl Product<'_> {
         }
     }
 
-    fn single_rows(&self, rows: Range<usize>, kernel: &RowKernel, activations: &Activations) {
+    fn single_rows(
+        &self,
+        rows: Range<usize>,
+        kernel: &RowKernel,
+        activations: &Activations,
+        products: &mut Vec<f32>,
+    ) {
         let stride = activations.stride();
+        // One token reads the rows once, so they need not stay in a cache.
+        let few_rows = if self.inputs.len() == 1 { rows.len() } else { FEW_ROWS };
         let mut start = rows.start;
         while start < rows.end {
-            let few = start..rows.end.min(start + FEW_ROWS);
-            let mut products = [0.0; FEW_ROWS];
-            let products = &mut products[..few.len()];
+            let few = start..rows.end.min(start + few_rows);
+            products.resize(few.len(), 0.0);
             for (token, &input) in self.inputs.iter().enumerate() {
                 let runs = &activations.runs()[input as usize * stride..][..stride];
                 kernel.dot_rows(self.matrix.bytes(few.clone()), runs, products);

@@ -29,8 +29,17 @@ pub(super) fn dot_rows<S: Set, B: Levels>(
         return out.fill(0.0);
     }
     let activations = &activations[..columns.div_ceil(blocks_per_run::<B>())];
-    for (row, out) in blocks.chunks_exact(columns).zip(out) {
+    // A row of the first half and one of the second in turns. Two streams of addresses come from
+    // memory faster than one: MXFP4 on two threads at 27 instead of 24 GB/s; four were no better.
+    let half = out.len().div_ceil(2);
+    let (first, second) = blocks.split_at(half * columns);
+    let (out, second_out) = out.split_at_mut(half);
+    let mut second = second.chunks_exact(columns).zip(second_out);
+    for (row, out) in first.chunks_exact(columns).zip(out) {
         *out = dot(set, row, activations);
+        if let Some((row, out)) = second.next() {
+            *out = dot(set, row, activations);
+        }
     }
 }
 

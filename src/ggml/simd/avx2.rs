@@ -194,18 +194,49 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn bytes_by_lane(self, vectors: [__m256i; 4]) -> [[u8; 4]; MAX_LANES] {
-        let [a, b, c, d] = vectors;
         let mut bytes = [[0; 4]; MAX_LANES];
-        // SAFETY: as above; 32 bytes are there, and more.
+        // SAFETY: `self` proves that the processor has AVX2; 32 bytes are there, and more.
         unsafe {
-            let (ab, cd) = (_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
-            // In each half four bytes of every vector, of which each goes to its lane.
-            let order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let order = _mm256_broadcastsi128_si256(order);
-            let by_lane = _mm256_shuffle_epi8(_mm256_packus_epi16(ab, cd), order);
-            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), by_lane);
+            _mm256_storeu_si256(bytes.as_mut_ptr().cast(), lanes_of_bytes(self, vectors));
         }
         bytes
+    }
+
+    #[inline(always)]
+    fn rows_of_bytes(self, vectors: [__m256i; 16]) -> [[u8; 16]; MAX_LANES] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = vectors;
+        let parts = [
+            lanes_of_bytes(self, [a, b, c, d]),
+            lanes_of_bytes(self, [e, f, g, h]),
+            lanes_of_bytes(self, [i, j, k, l]),
+            lanes_of_bytes(self, [m, n, o, p]),
+        ];
+        let mut rows = [[0; 16]; MAX_LANES];
+        // SAFETY: as above; each store is of a half, which is as long as a row.
+        unsafe {
+            let (ab, ab_high) = (
+                _mm256_unpacklo_epi32(parts[0], parts[1]),
+                _mm256_unpackhi_epi32(parts[0], parts[1]),
+            );
+            let (cd, cd_high) = (
+                _mm256_unpacklo_epi32(parts[2], parts[3]),
+                _mm256_unpackhi_epi32(parts[2], parts[3]),
+            );
+            // Half `h` of vector `v` is row `4 h + v`.
+            let vectors = [
+                _mm256_unpacklo_epi64(ab, cd),
+                _mm256_unpackhi_epi64(ab, cd),
+                _mm256_unpacklo_epi64(ab_high, cd_high),
+                _mm256_unpackhi_epi64(ab_high, cd_high),
+            ];
+            for (v, vector) in vectors.into_iter().enumerate() {
+                let low = _mm256_castsi256_si128(vector);
+                _mm_storeu_si128(rows[v].as_mut_ptr().cast(), low);
+                let high = _mm256_extracti128_si256::<1>(vector);
+                _mm_storeu_si128(rows[4 + v].as_mut_ptr().cast(), high);
+            }
+        }
+        rows
     }
 
     #[inline(always)]
@@ -248,5 +279,19 @@ impl Simd for Avx2 {
         let x: &[u32; 8] = x.first_chunk().expect("eight integers");
         // SAFETY: as above; eight integers are there.
         unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    }
+}
+
+/// The low bytes of four vectors, those of a lane side by side in that lane. All lanes are from 0 to
+/// 255.
+#[inline(always)]
+fn lanes_of_bytes(_: Avx2, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+    // SAFETY: the first argument proves that the processor has AVX2.
+    unsafe {
+        let (ab, cd) = (_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+        // In each half four bytes of every vector, of which each goes to its lane.
+        let order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let order = _mm256_broadcastsi128_si256(order);
+        _mm256_shuffle_epi8(_mm256_packus_epi16(ab, cd), order)
     }
 }

@@ -3,12 +3,12 @@
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::{Avx2, Simd};
+use super::{Avx2, MAX_LANES, Simd};
 use crate::ggml::le::F16Le;
 
 /// AVX-512 as servers have it (F, BW, DQ and VL), with AVX2 and its companions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ggml) struct Avx512(());
+pub(in crate::ggml) struct Avx512(Avx2);
 
 impl Avx512 {
     /// The proof, where the processor has these and the operating system keeps their registers.
@@ -20,23 +20,49 @@ impl Avx512 {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
-                && Avx2::detect().is_some()
         });
-        HAS.then_some(Self(()))
+        Avx2::detect().filter(|_| *HAS).map(Self)
+    }
+
+    /// The smaller set that is part of it.
+    pub fn avx2(self) -> Avx2 {
+        self.0
     }
 }
 
-/// A method for the extreme lane of each of sixteen vectors.
+/// A method for the extreme lane of each of sixteen vectors: pairs of lanes, of quarters and of halves
+/// are compared while the vectors are transposed.
 macro_rules! extremes {
     ($name:ident, $extreme:ident) => {
         #[inline(always)]
         fn $name(self, vectors: &[__m512]) -> __m512 {
-            let mut extremes = [0.0; 16];
-            for (extreme, &vector) in extremes.iter_mut().zip(vectors) {
-                // SAFETY: `self` proves that the processor has AVX-512.
-                *extreme = unsafe { $extreme(vector) };
+            let vectors: &[__m512; 16] = vectors.first_chunk().expect("sixteen vectors");
+            // SAFETY: `self` proves that the processor has AVX-512.
+            unsafe {
+                // Of four vectors each: their extremes within every quarter, side by side.
+                let mut fours = [_mm512_setzero_ps(); 4];
+                for (four, &[a, b, c, d]) in fours.iter_mut().zip(vectors.as_chunks().0) {
+                    let ab = $extreme(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    let cd = $extreme(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                    *four = $extreme(
+                        _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                        _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                    );
+                }
+                let [a, b, c, d] = fours;
+                let low = $extreme(
+                    _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                    _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+                );
+                let high = $extreme(
+                    _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
+                    _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
+                );
+                $extreme(
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(low, high),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(low, high),
+                )
             }
-            self.load(&extremes)
         }
     };
 }
@@ -62,6 +88,10 @@ impl Simd for Avx512 {
         select(mask: Mask, a: F32, b: F32) -> F32 = _mm512_mask_blend_ps(mask, b, a);
         and(a: Mask, b: Mask) -> Mask = _kand_mask16(a, b);
         and_not(a: Mask, b: Mask) -> Mask = _kandn_mask16(b, a);
+        lt_where(mask: Mask, a: F32, b: F32) -> Mask =
+            _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(mask, a, b);
+        differ_where(mask: Mask, a: F32, b: F32) -> Mask =
+            _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(mask, a, b);
         sub_i32(a: I32, b: I32) -> I32 = _mm512_sub_epi32(a, b);
         and_i32(a: I32, b: I32) -> I32 = _mm512_and_si512(a, b);
         min_i32(a: I32, b: I32) -> I32 = _mm512_min_epi32(a, b);
@@ -112,8 +142,8 @@ impl Simd for Avx512 {
         unsafe { _mm512_set1_epi32(x) }
     }
 
-    extremes!(smallest_of_each, _mm512_reduce_min_ps);
-    extremes!(largest_of_each, _mm512_reduce_max_ps);
+    extremes!(smallest_of_each, _mm512_min_ps);
+    extremes!(largest_of_each, _mm512_max_ps);
 
     #[inline(always)]
     fn low_bytes(self, parts: &[__m512i]) -> [u8; 32] {
@@ -130,6 +160,89 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn small_bytes(self, parts: &[__m512i]) -> [u8; 32] {
         self.low_bytes(parts)
+    }
+
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [__m512]) {
+        let vectors: &mut [__m512; 16] = vectors.first_chunk_mut().expect("sixteen vectors");
+        // SAFETY: `self` proves that the processor has AVX-512.
+        unsafe {
+            // Within quarters of vectors: four rows each.
+            for four in vectors.as_chunks_mut().0 {
+                let [a, b, c, d] = *four;
+                let (ab, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let (cd, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                *four = [
+                    _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                    _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                    _mm512_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                    _mm512_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+                ];
+            }
+            // Quarters as if they were lanes.
+            for i in 0..4 {
+                let (a, b) = (vectors[i], vectors[i + 4]);
+                let (c, d) = (vectors[i + 8], vectors[i + 12]);
+                let ab = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                let ab_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                let cd = _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d);
+                let cd_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d);
+                vectors[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+                vectors[i + 4] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_odd, cd_odd);
+                vectors[i + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd);
+                vectors[i + 12] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_odd, cd_odd);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bytes_by_lane(self, vectors: [__m512i; 4]) -> [[u8; 4]; MAX_LANES] {
+        let mut bytes = [[0; 4]; MAX_LANES];
+        // SAFETY: `self` proves that the processor has AVX-512; 64 bytes are there.
+        unsafe {
+            _mm512_storeu_si512(bytes.as_mut_ptr().cast(), lanes_of_bytes(self, vectors));
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    fn rows_of_bytes(self, vectors: [__m512i; 16]) -> [[u8; 16]; MAX_LANES] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = vectors;
+        let parts = [
+            lanes_of_bytes(self, [a, b, c, d]),
+            lanes_of_bytes(self, [e, f, g, h]),
+            lanes_of_bytes(self, [i, j, k, l]),
+            lanes_of_bytes(self, [m, n, o, p]),
+        ];
+        let mut rows = [[0; 16]; MAX_LANES];
+        // SAFETY: as above; each store is of a quarter, which is as long as a row.
+        unsafe {
+            let (ab, ab_high) = (
+                _mm512_unpacklo_epi32(parts[0], parts[1]),
+                _mm512_unpackhi_epi32(parts[0], parts[1]),
+            );
+            let (cd, cd_high) = (
+                _mm512_unpacklo_epi32(parts[2], parts[3]),
+                _mm512_unpackhi_epi32(parts[2], parts[3]),
+            );
+            // Quarter `q` of vector `v` is row `4 q + v`.
+            let vectors = [
+                _mm512_unpacklo_epi64(ab, cd),
+                _mm512_unpackhi_epi64(ab, cd),
+                _mm512_unpacklo_epi64(ab_high, cd_high),
+                _mm512_unpackhi_epi64(ab_high, cd_high),
+            ];
+            for (v, vector) in vectors.into_iter().enumerate() {
+                let mut put = |q: usize, quarter: __m128i| {
+                    _mm_storeu_si128(rows[4 * q + v].as_mut_ptr().cast(), quarter);
+                };
+                put(0, _mm512_castsi512_si128(vector));
+                put(1, _mm512_extracti32x4_epi32::<1>(vector));
+                put(2, _mm512_extracti32x4_epi32::<2>(vector));
+                put(3, _mm512_extracti32x4_epi32::<3>(vector));
+            }
+        }
+        rows
     }
 
     #[inline(always)]
@@ -166,5 +279,17 @@ impl Simd for Avx512 {
         let x: &[u32; 16] = x.first_chunk().expect("sixteen integers");
         // SAFETY: as above; sixteen integers are there.
         unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
+    }
+}
+
+/// The low bytes of four vectors, those of a lane side by side in that lane. All lanes are from 0 to
+/// 255.
+#[inline(always)]
+fn lanes_of_bytes(_: Avx512, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+    // SAFETY: the first argument proves that the processor has AVX-512.
+    unsafe {
+        let ab = _mm512_or_si512(a, _mm512_slli_epi32::<8>(b));
+        let cd = _mm512_or_si512(_mm512_slli_epi32::<16>(c), _mm512_slli_epi32::<24>(d));
+        _mm512_or_si512(ab, cd)
     }
 }

@@ -64,6 +64,15 @@ impl InstructionSet {
         }
     }
 
+    /// The set itself, or AVX2 in place of AVX-512.
+    pub(in crate::ggml) fn without_avx512(self) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Self(Kind::Avx512(set)) = self {
+            return Self(Kind::Avx2(set.avx2()));
+        }
+        self
+    }
+
     /// Does `work` with these instructions.
     #[inline]
     pub(in crate::ggml) fn run<W: Work>(self, work: W) -> W::Output {

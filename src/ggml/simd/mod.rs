@@ -123,6 +123,19 @@ pub(in crate::ggml) trait Simd: Copy {
     /// The nearest half-precision floats, ties to even.
     fn store_f16(self, x: Self::F32, out: &mut [F16Le]);
 
+    /// `a < b` where the mask is true, false elsewhere. AVX-512 has an instruction for it, while of
+    /// [`and`](Self::and) on several masks the compiler makes detours through other registers.
+    #[inline(always)]
+    fn lt_where(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::Mask {
+        self.and(mask, self.lt(a, b))
+    }
+
+    /// Where the mask is true, whether `a` and `b` are not equal; false elsewhere.
+    #[inline(always)]
+    fn differ_where(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::Mask {
+        self.and_not(mask, self.eq(a, b))
+    }
+
     /// Whether any lane is true.
     #[inline(always)]
     fn any(self, mask: Self::Mask) -> bool {
@@ -188,36 +201,68 @@ pub(in crate::ggml) trait Simd: Copy {
         for (lane, each) in each.iter_mut().enumerate() {
             *each = &rows[lane.min(rows.len() - 1)];
         }
-        self.load_columns_of(&each)
+        let mut columns = [self.splat(0.0); N];
+        self.load_columns_of(&each, &mut columns);
+        columns
     }
 
-    /// Column `i` of as many rows as lanes; there may be more.
+    /// Column `i` of as many rows as lanes; there may be more. Into memory that is there: columns
+    /// that a function answered with were copied, some of them twice.
     #[inline(always)]
-    fn load_columns_of<const N: usize>(self, rows: &[&[f32; N]; MAX_LANES]) -> [Self::F32; N] {
-        let mut columns = [self.splat(0.0); N];
+    fn load_columns_of<const N: usize>(
+        self,
+        rows: &[&[f32; N]; MAX_LANES],
+        columns: &mut [Self::F32; N],
+    ) {
         for (part, columns) in columns.chunks_mut(Self::LANES).enumerate() {
             let start = part * Self::LANES;
+            if columns.len() == Self::LANES {
+                for (column, row) in columns.iter_mut().zip(rows) {
+                    *column = self.load(&row[start..]);
+                }
+                self.transpose(columns);
+                continue;
+            }
             let mut square = [self.splat(0.0); MAX_LANES];
-            for lane in 0..Self::LANES {
-                square[lane] = if columns.len() == Self::LANES {
-                    self.load(&rows[lane][start..])
-                } else {
-                    let mut rest = [0.0; MAX_LANES];
-                    rest[..columns.len()].copy_from_slice(&rows[lane][start..]);
-                    self.load(&rest)
-                };
+            for (vector, row) in square[..Self::LANES].iter_mut().zip(rows) {
+                let mut rest = [0.0; MAX_LANES];
+                rest[..columns.len()].copy_from_slice(&row[start..]);
+                *vector = self.load(&rest);
             }
             self.transpose(&mut square[..Self::LANES]);
             columns.copy_from_slice(&square[..columns.len()]);
         }
-        columns
+    }
+
+    /// The low bytes of sixteen vectors, those of a lane side by side. All lanes are from 0 to 255.
+    /// Sets put rows together in registers: one that is read after it was written in four parts is
+    /// waited for until all of them are in the cache.
+    #[inline(always)]
+    fn rows_of_bytes(self, vectors: [Self::I32; 16]) -> [[u8; 16]; MAX_LANES] {
+        let mut rows = [[0; 16]; MAX_LANES];
+        for (i, &four) in vectors.as_chunks().0.iter().enumerate() {
+            for (row, bytes) in rows.iter_mut().zip(self.bytes_by_lane(four)) {
+                row[4 * i..][..4].copy_from_slice(&bytes);
+            }
+        }
+        rows
     }
 
     /// The inverse of [`load_columns`](Self::load_columns) for whole numbers from 0 to 255, of
     /// which there are four columns or a multiple.
     #[inline(always)]
     fn store_columns<const N: usize>(self, columns: &[Self::F32; N], rows: &mut [[u8; N]]) {
-        for (i, four) in columns.as_chunks::<4>().0.iter().enumerate() {
+        let (many, rest) = columns.as_chunks::<16>();
+        for (i, sixteen) in many.iter().enumerate() {
+            let mut integers = [self.splat_i32(0); 16];
+            for (integer, &column) in integers.iter_mut().zip(sixteen) {
+                *integer = self.truncate(column);
+            }
+            for (row, bytes) in rows.iter_mut().zip(self.rows_of_bytes(integers)) {
+                row[16 * i..][..16].copy_from_slice(&bytes);
+            }
+        }
+        for (i, four) in rest.as_chunks::<4>().0.iter().enumerate() {
             let bytes = self.bytes_by_lane([
                 self.truncate(four[0]),
                 self.truncate(four[1]),
@@ -225,7 +270,7 @@ pub(in crate::ggml) trait Simd: Copy {
                 self.truncate(four[3]),
             ]);
             for (row, bytes) in rows.iter_mut().zip(bytes) {
-                row[4 * i..][..4].copy_from_slice(&bytes);
+                row[16 * many.len() + 4 * i..][..4].copy_from_slice(&bytes);
             }
         }
     }

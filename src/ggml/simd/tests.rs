@@ -50,6 +50,8 @@ fn results<S: Simd>(s: S) -> Results {
                 s.select(s.lt(a, b), a, b),
                 s.select(s.eq(a, b), a, b),
                 s.select(both, a, b),
+                s.select(s.lt_where(s.le(s.abs(b), s.splat(2.0)), a, b), a, b),
+                s.select(s.differ_where(s.lt(a, b), s.min(a, b), s.splat(0.0)), a, b),
                 s.select(s.and_not(s.le(a, b), s.eq(a, b)), a, b),
                 s.to_f32(j),
                 s.lookup(&VALUES, s.and_i32(i, s.splat_i32(15))),

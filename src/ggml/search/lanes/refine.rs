@@ -1,6 +1,7 @@
 //! Scales of few signed levels around zero; the scalar search is `symmetric::refine`.
 
 use super::{Extremes, extremes};
+use crate::ggml::runs::MANY_SUPER_BLOCKS;
 use crate::ggml::search::RefinedBatch;
 use crate::ggml::simd::{MAX_LANES, Simd};
 
@@ -8,9 +9,10 @@ use crate::ggml::simd::{MAX_LANES, Simd};
 /// before, a division among them.
 const ABREAST: usize = 4;
 
-/// Groups that are searched round by round together. Most are done after the first round, while of
-/// as many as are searched side by side one nearly always takes four.
-const GROUPS: usize = 256;
+/// Groups that are searched round by round together. Four of five are done after the first round,
+/// while of as many as are searched side by side one nearly always takes four: with 256 the lanes
+/// were as busy as if every group took 1.9 rounds, with 1024 1.4; each takes 1.26.
+const GROUPS: usize = 16 * MANY_SUPER_BLOCKS;
 
 /// The most rounds.
 const ROUNDS: usize = 5;
@@ -19,6 +21,11 @@ const ROUNDS: usize = 5;
 #[inline(always)]
 pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
     let RefinedBatch { x, max, levels, scales } = batch;
+    // Filled where they are: what functions answered with was copied, an eighth of the time.
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let mut batches = [Batch::<S, N>::new(s, max); ABREAST];
+    let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
+    let mut sums = [[zero; 2]; ABREAST];
     let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
     for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
         let mut found = Found { max, levels, scales, sums: [[0.0; 2]; GROUPS] };
@@ -35,35 +42,30 @@ pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
                 for (k, chosen) in chosen.iter_mut().enumerate() {
                     let part = &open[start + k * S::LANES..][..S::LANES];
                     chosen[..S::LANES].copy_from_slice(part);
+                    batches[k].fill(x, chosen);
+                    sums[k] = if round == 0 {
+                        batches[k].start(&mut old[k])
+                    } else {
+                        found.take(s, chosen, &mut old[k])
+                    };
                 }
-                // Written out: the body of a closure that is called four times was not inlined, and
-                // so not compiled for the set, at half the speed.
-                let batches: [Batch<S, N>; ABREAST] = [
-                    Batch::new(s, x, &chosen[0], max),
-                    Batch::new(s, x, &chosen[1], max),
-                    Batch::new(s, x, &chosen[2], max),
-                    Batch::new(s, x, &chosen[3], max),
-                ];
-                let zero = s.splat(0.0);
-                let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
-                let (mut sums, mut changed) = ([[zero; 2]; ABREAST], [0; ABREAST]);
-                for k in 0..ABREAST {
-                    (old[k], sums[k]) =
-                        if round == 0 { batches[k].start() } else { found.take(s, &chosen[k]) };
-                }
+                // A number, not a mask: on masks of four vectors the compiler works elsewhere.
+                let mut moved = [zero; ABREAST];
                 // Tried levels that are replaced where they are: compiled to stores by mask, the
                 // costliest lines of the search in a profile on Zen 3.
                 for i in 0..N {
                     for k in 0..ABREAST {
-                        let bits;
-                        (new[k][i], sums[k], bits) = batches[k].step(i, old[k][i], sums[k]);
-                        changed[k] |= bits;
+                        let (level, better);
+                        (level, sums[k], better) = batches[k].step(i, old[k][i], sums[k]);
+                        new[k][i] = level;
+                        moved[k] = s.select(better, one, moved[k]);
                     }
                 }
                 for k in 0..ABREAST {
                     found.put(s, &chosen[k], &new[k], sums[k]);
+                    let changed = s.bits(s.lt(zero, moved[k]));
                     for (lane, &group) in chosen[k][..S::LANES].iter().enumerate() {
-                        if start + k * S::LANES + lane < count && changed[k] >> lane & 1 == 1 {
+                        if start + k * S::LANES + lane < count && changed >> lane & 1 == 1 {
                             // Never beyond the places that have been read.
                             open[left] = group;
                             left += 1;
@@ -95,7 +97,12 @@ struct Found<'a, const N: usize> {
 impl<const N: usize> Found<'_, N> {
     /// What an earlier round found of the chosen groups.
     #[inline(always)]
-    fn take<S: Simd>(&self, s: S, chosen: &[usize; MAX_LANES]) -> ([S::F32; N], Sums<S>) {
+    fn take<S: Simd>(
+        &self,
+        s: S,
+        chosen: &[usize; MAX_LANES],
+        columns: &mut [S::F32; N],
+    ) -> Sums<S> {
         let (mut levels, mut sums) = ([[0.0; N]; MAX_LANES], [[0.0; MAX_LANES]; 2]);
         for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
             for (level, &byte) in levels[lane].iter_mut().zip(&self.levels[group]) {
@@ -103,8 +110,8 @@ impl<const N: usize> Found<'_, N> {
             }
             [sums[0][lane], sums[1][lane]] = self.sums[group];
         }
-        let sums = [s.load(&sums[0]), s.load(&sums[1])];
-        (s.load_columns(&levels[..S::LANES]), sums)
+        s.load_columns_of(&levels.each_ref(), columns);
+        [s.load(&sums[0]), s.load(&sums[1])]
     }
 
     #[inline(always)]
@@ -136,6 +143,7 @@ impl<const N: usize> Found<'_, N> {
 }
 
 /// One group in each lane. Those that are taken for zero are zero.
+#[derive(Clone, Copy)]
 struct Batch<S: Simd, const N: usize> {
     s: S,
     max: i32,
@@ -149,29 +157,38 @@ struct Batch<S: Simd, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Batch<S, N> {
+    /// No group.
     #[inline(always)]
-    fn new(s: S, x: &[[f32; N]], chosen: &[usize; MAX_LANES], max: i32) -> Self {
+    fn new(s: S, max: i32) -> Self {
+        let zero = s.splat(0.0);
+        let [x, weights, weighed] = [[zero; N]; 3];
+        Self { s, max, x, weights, weighed, extreme: zero, nothing: s.lt(zero, zero) }
+    }
+
+    /// Takes the chosen groups.
+    #[inline(always)]
+    fn fill(&mut self, x: &[[f32; N]], chosen: &[usize; MAX_LANES]) {
+        let s = self.s;
         let mut rows = [&x[0]; MAX_LANES];
         for (row, &group) in rows.iter_mut().zip(chosen) {
             *row = &x[group];
         }
-        let mut x = s.load_columns_of(&rows);
-        let Extremes { extreme, nothing, .. } = extremes(s, &x);
-        let (mut weights, mut weighed) = (x, x);
+        s.load_columns_of(&rows, &mut self.x);
+        let Extremes { extreme, nothing, .. } = extremes(s, &self.x);
         for i in 0..N {
-            x[i] = s.select(nothing, s.splat(0.0), x[i]);
-            weights[i] = s.mul(x[i], x[i]);
-            weighed[i] = s.mul(weights[i], x[i]);
+            self.x[i] = s.select(nothing, s.splat(0.0), self.x[i]);
+            self.weights[i] = s.mul(self.x[i], self.x[i]);
+            self.weighed[i] = s.mul(self.weights[i], self.x[i]);
         }
-        Self { s, max, x, weights, weighed, extreme, nothing }
+        (self.extreme, self.nothing) = (extreme, nothing);
     }
 
     /// The levels that the largest value gives, and the sums over them.
     #[inline(always)]
-    fn start(&self) -> ([S::F32; N], Sums<S>) {
+    fn start(&self, levels: &mut [S::F32; N]) -> Sums<S> {
         let s = self.s;
         let inverse = s.div(s.splat(-self.max as f32), self.extreme);
-        let (mut levels, mut sums) = (self.x, [s.splat(0.0); 2]);
+        let mut sums = [s.splat(0.0); 2];
         for (i, level) in levels.iter_mut().enumerate() {
             let nearest = self.level(s.mul(inverse, self.x[i]));
             // The lowest level stands for groups that are taken for zero: it never changes.
@@ -179,13 +196,13 @@ impl<S: Simd, const N: usize> Batch<S, N> {
             let [with_x, squares] = self.terms(i, *level);
             sums = [s.add(sums[0], with_x), s.add(sums[1], squares)];
         }
-        (levels, sums)
+        sums
     }
 
     /// Moves level `i` where that lessens the error: the level, the sums, and the lanes where it
-    /// did as bits.
+    /// did.
     #[inline(always)]
-    fn step(&self, i: usize, level: S::F32, sums: Sums<S>) -> (S::F32, Sums<S>, u32) {
+    fn step(&self, i: usize, level: S::F32, sums: Sums<S>) -> (S::F32, Sums<S>, S::Mask) {
         let s = self.s;
         let zero = s.splat(0.0);
         let [with_x, squares] = self.terms(i, level);
@@ -196,14 +213,15 @@ impl<S: Simd, const N: usize> Batch<S, N> {
         let [with_x, squares] = self.terms(i, new);
         let other_x = s.add(other_x, with_x);
         let other_squares = s.add(other_squares, squares);
-        let lessens = s.lt(
+        let usable = s.lt_where(s.differ_where(usable, new, level), zero, other_squares);
+        // Whether it lessens the error.
+        let better = s.lt_where(
+            usable,
             s.mul(s.mul(sums[0], sums[0]), other_squares),
             s.mul(s.mul(other_x, other_x), sums[1]),
         );
-        let better = s.and(s.and(usable, s.lt(zero, other_squares)), lessens);
-        let better = s.and_not(better, s.eq(new, level));
         let sums = [s.select(better, other_x, sums[0]), s.select(better, other_squares, sums[1])];
-        (s.select(better, new, level), sums, s.bits(better))
+        (s.select(better, new, level), sums, better)
     }
 
     /// What a level of weight `i` adds to the sums.
