@@ -10,8 +10,10 @@ use qrun::compute::{self, Activations, Matrix, Product, SharedSlice, ThreadPool}
 use qrun::ggml::{self, GgmlType, Inputs, RowKernel, Run, Scratch};
 
 const COLUMNS: usize = 4096;
-/// Rows that fit the second-level cache, and rows that no cache holds.
-const ROWS: [usize; 2] = [64, 40960];
+/// Rows that fit the second-level cache.
+const FEW_ROWS: usize = 64;
+/// Bytes that no cache holds: some processors have a third level of hundreds of megabytes.
+const MEMORY: usize = 3 << 29;
 const TOKENS: usize = 512;
 /// Rows that are unpacked together.
 const TILE_ROWS: usize = 64;
@@ -78,7 +80,8 @@ fn measure(ty: GgmlType) {
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0)
         .collect();
     let row_bytes = ty.row_bytes(COLUMNS).expect("whole blocks");
-    let mut bytes = vec![0; ROWS[1] * row_bytes];
+    let many_rows = MEMORY / row_bytes / TILE_ROWS * TILE_ROWS;
+    let mut bytes = vec![0; many_rows * row_bytes];
     let importance = vec![1.0; COLUMNS];
     let (first, rest) = bytes.split_at_mut(64 * row_bytes);
     ggml::quantize(ty, &few[..64 * COLUMNS], COLUMNS, Some(&importance), first)
@@ -86,9 +89,9 @@ fn measure(ty: GgmlType) {
     rest.chunks_mut(first.len()).for_each(|part| part.copy_from_slice(first));
 
     let mut multiplier = Multiplier::new(ty, &few);
-    let mut out = vec![0.0; ROWS[1]];
+    let mut out = vec![0.0; many_rows];
     let mut line = format!("{{\"type\": \"{ty}\"");
-    for (rows, name) in ROWS.into_iter().zip(["cache", "memory"]) {
+    for (rows, name) in [(FEW_ROWS, "cache"), (many_rows, "memory")] {
         let seconds = best(|| {
             multiplier.multiply(ty, &bytes[..rows * row_bytes], &[0], &mut out[..rows]);
         });

@@ -3,7 +3,7 @@
 
 Ours are those of `cargo bench --bench kernels`; ggml's are `ggml_mul_mat` of its CPU library, which
 `scripts/build_llama_cpp.sh` builds, on one thread, weights where a file has them (ggml can keep
-some types interleaved for longer prompts; that is not measured here). One token reads 40960 rows
+some types interleaved for longer prompts; that is not measured here). One token reads 1.6 GB of rows
 of 4096 columns, which no cache holds; 64 and 512 tokens read some hundreds of rows. Prints a table
 for BENCHMARKS.md: 10^9 products a second, and ratios.
 
@@ -27,7 +27,9 @@ TYPES = {
     "q5_K": 13, "q6_K": 14, "iq2_xxs": 16, "iq2_xs": 17, "iq3_xxs": 18, "iq1_s": 19, "iq4_nl": 20,
     "iq3_s": 21, "iq2_s": 22, "iq4_xs": 23, "iq1_m": 29, "tq1_0": 34, "tq2_0": 35, "mxfp4": 39,
 }  # fmt: skip
-CASES = {"row_memory": (1, 40960), "tile_64": (64, 1024), "tile_512": (512, 320)}
+MEMORY = 3 << 29
+# Tokens and rows; with one token as many rows as take so many bytes.
+CASES = {"row_memory": (1, None), "tile_64": (64, 1024), "tile_512": (512, 320)}
 
 
 class InitParams(ctypes.Structure):
@@ -53,6 +55,7 @@ class Reference:
             "ggml_new_graph": (pointer, [pointer]),
             "ggml_build_forward_expand": (None, [pointer, pointer]),
             "ggml_get_data": (pointer, [pointer]),
+            "ggml_row_size": (ctypes.c_size_t, [ctypes.c_int, number]),
             "ggml_quantize_chunk": (
                 ctypes.c_size_t,
                 [ctypes.c_int, pointer, pointer, number, number, number, pointer],
@@ -70,7 +73,9 @@ class Reference:
 
     def rate(self, ty, tokens, rows):
         """10^9 products a second."""
-        context = self.ggml_init(InitParams(2 << 30, None, False))
+        if rows is None:
+            rows = MEMORY // self.ggml_row_size(ty, COLUMNS) // 64 * 64
+        context = self.ggml_init(InitParams(3 << 30, None, False))
         weights = self.ggml_new_tensor_2d(context, ty, COLUMNS, rows)
         inputs = self.ggml_new_tensor_2d(context, F32, COLUMNS, tokens)
         data = self.ggml_get_data(weights)

@@ -1,8 +1,8 @@
 //! Products of matrices as files store them with rows of activations.
 //!
 //! A quantized row is multiplied with quantized activations: as it is where few tokens read it,
-//! unpacked in tiles where many do; the numbers are the same. Floats, and everything in exact
-//! mode, are dequantized a few rows at a time and multiplied in f32.
+//! unpacked in tiles where many do; the numbers are the same. Floats are multiplied as they are, and
+//! in exact mode everything else is dequantized to them a few rows at a time.
 
 mod float;
 mod matrix;
@@ -20,6 +20,10 @@ const TASK_WORK: usize = 1 << 16;
 /// Rows of a task are a multiple of this: whole tiles, whatever the instruction set, and so many
 /// that the second-level cache holds them unpacked.
 const TASK_ROWS: usize = 64;
+/// Products of a task of one token at most, if there is enough for all threads: a task's first page
+/// is asked for by nobody before it is needed, so tasks are long; and a thread that is done waits for
+/// the others' last, so they are not longer.
+const TOKEN_WORK: usize = 3 << 18;
 
 /// One matrix to multiply, which of the activation rows with, and where the results go.
 pub struct Product<'a> {
@@ -76,7 +80,8 @@ impl Product<'_> {
     fn task_rows(&self, pool: &ThreadPool) -> usize {
         let work = self.matrix.columns() * self.inputs.len();
         let share = self.matrix.rows().div_ceil(2 * pool.threads());
-        TASK_WORK.div_ceil(work.max(1)).max(share.min(64)).next_multiple_of(TASK_ROWS)
+        let most = if self.inputs.len() == 1 { TOKEN_WORK / work.max(1) } else { TASK_ROWS };
+        TASK_WORK.div_ceil(work.max(1)).max(share.min(most)).next_multiple_of(TASK_ROWS)
     }
 
     /// How many tasks it is.

@@ -9,10 +9,11 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
+use super::grid::look_up;
 use super::le::{F16Le, U16Le};
 use super::packing::join;
 use super::scales;
-use super::search::ternary::{self, DELTA, Split, SplitBatch, VALUES};
+use super::search::ternary::{self, DELTA, EIGHTHS, Split, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the point of cell
@@ -131,12 +132,11 @@ impl BlockIq1M {
         2 * (self.scales[j / 4].get() >> (j % 4 * 3) & 7) as u8 + 1
     }
 
-    /// Values of cell `k` of group `j`, and whether their shift is down.
+    /// The point of cell `k` of group `j`, and whether its shift is down.
     #[inline(always)]
-    fn cell(&self, j: usize, k: usize) -> ([i8; 8], bool) {
+    fn point(&self, j: usize, k: usize) -> (u32, bool) {
         let rest = self.rest[j] >> (4 * k);
-        let point = usize::from(self.points[j][k]) | usize::from(rest & 7) << 8;
-        (VALUES[point], rest >> 3 & 1 == 1)
+        (u32::from(self.points[j][k]) | u32::from(rest & 7) << 8, rest >> 3 & 1 == 1)
     }
 }
 
@@ -162,8 +162,9 @@ impl Block for BlockIq1M {
         let d = self.d().get();
         for (i, out) in out.chunks_exact_mut(8).enumerate() {
             let scale = d * f32::from(self.scale(i / 2));
-            let (values, down) = self.cell(i / 2, i % 2);
+            let (point, down) = self.point(i / 2, i % 2);
             let shift = if down { -DELTA } else { DELTA };
+            let values: [i8; 8] = bytemuck::cast(look_up(&VALUES, point as usize).to_le_bytes());
             for (y, value) in out.iter_mut().zip(values) {
                 *y = scale * (f32::from(value) + shift);
             }
@@ -182,13 +183,14 @@ impl Levels for BlockIq1M {
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that shifts are whole numbers.
-        let mut eighths = [[0; 8]; 4];
-        for (i, eighths) in eighths.iter_mut().enumerate() {
-            let (values, down) = run[0].cell(2 * group + i / 2, i % 2);
-            let shift = if down { 0 } else { 0x0202_0202_0202_0202 };
-            *eighths = (ternary::eighths(&values) | shift).to_le_bytes();
+        let (mut indices, mut shifts) = ([0; 4], [0; 4]);
+        for (k, (index, shift)) in indices.iter_mut().zip(&mut shifts).enumerate() {
+            let (point, down) = run[0].point(2 * group + k / 2, k % 2);
+            *index = point;
+            *shift = if down { 0 } else { 0x0202_0202_0202_0202 };
         }
-        set.offset(set.load(bytemuck::cast_ref(&eighths)), 8)
+        let eighths = set.or_above(set.cells_at(&EIGHTHS, indices), set.cells(shifts), 0);
+        set.offset(eighths, 8)
     }
 
     #[inline(always)]

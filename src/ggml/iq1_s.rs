@@ -9,10 +9,11 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
+use super::grid::look_up;
 use super::le::{F16Le, U16Le};
 use super::packing;
 use super::scales;
-use super::search::ternary::{self, DELTA, SplitBatch, VALUES};
+use super::search::ternary::{self, DELTA, EIGHTHS, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the points of a
@@ -77,12 +78,13 @@ impl BlockIq1S {
 
     /// Scale and values of a group, and whether the shift is down.
     #[inline(always)]
-    fn group(&self, j: usize) -> (u8, [[i8; 8]; 4], bool) {
+    fn group(&self, j: usize) -> (u8, [u64; 4], bool) {
         let rest = self.rest[j].get();
-        let values = std::array::from_fn(|k| {
+        let mut values = [0; 4];
+        for (k, values) in values.iter_mut().enumerate() {
             let high = rest >> (3 * k) & 7;
-            VALUES[usize::from(u16::from(self.points[j][k]) | high << 8)]
-        });
+            *values = look_up(&VALUES, usize::from(u16::from(self.points[j][k]) | high << 8));
+        }
         (2 * (rest >> 12 & 7) as u8 + 1, values, rest >> 15 == 1)
     }
 }
@@ -114,8 +116,9 @@ impl Block for BlockIq1S {
             let (scale, values, down) = self.group(j);
             let scale = d * f32::from(scale);
             let shift = if down { -DELTA } else { DELTA };
-            for (y, value) in out.iter_mut().zip(values.as_flattened()) {
-                *y = scale * (f32::from(*value) + shift);
+            let values: [i8; 32] = bytemuck::cast(values.map(u64::to_le_bytes));
+            for (y, value) in out.iter_mut().zip(values) {
+                *y = scale * (f32::from(value) + shift);
             }
         }
     }
@@ -131,13 +134,13 @@ impl Levels for BlockIq1S {
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that the shift is a whole number.
-        let (_, values, down) = run[0].group(group);
-        let shift = if down { 255 } else { 1 };
-        let mut eighths = [[0; 8]; 4];
-        for (eighths, values) in eighths.iter_mut().zip(&values) {
-            *eighths = ternary::eighths(values).to_le_bytes();
+        let rest = run[0].rest[group].get();
+        let mut indices = [0; 4];
+        for (k, (index, point)) in indices.iter_mut().zip(run[0].points[group]).enumerate() {
+            *index = u32::from(point) | u32::from(rest >> (3 * k) & 7) << 8;
         }
-        set.offset(set.load(bytemuck::cast_ref(&eighths)), shift)
+        let shift = if rest >> 15 == 1 { 255 } else { 1 };
+        set.offset(set.cells_at(&EIGHTHS, indices), shift)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, points::iq2_s::POINTS, values};
+use super::grid::{Grid, cells, look_up, points::iq2_s::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::pack_pairs;
@@ -35,7 +35,7 @@ pub struct BlockIq2S {
 }
 assert_layout!(BlockIq2S);
 
-static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
+static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 1));
 const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
     search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
@@ -68,13 +68,14 @@ impl BlockIq2S {
 
     #[inline(always)]
     fn group(&self, j: usize) -> SignedCells<2> {
-        let mut magnitudes = [[0; 8]; 2];
+        let mut magnitudes = [0; 2];
         for (k, magnitudes) in (2 * j..).zip(&mut magnitudes) {
             let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
-            *magnitudes = VALUES[usize::from(self.points[k]) | high << 8];
+            *magnitudes = look_up(&VALUES, usize::from(self.points[k]) | high << 8);
         }
         let [first, second] = self.signs[j];
-        SignedCells { magnitudes, minus: [MINUS[usize::from(first)], MINUS[usize::from(second)]] }
+        let minus = [first, second].map(|signs| look_up(&MINUS, usize::from(signs)));
+        SignedCells { magnitudes, minus }
     }
 }
 
@@ -112,7 +113,15 @@ impl Levels for BlockIq2S {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        two_cells::levels(set, [run[0].group(2 * group), run[0].group(2 * group + 1)])
+        let Self { points, signs, high, .. } = &run[0];
+        let mut indices = [0; 4];
+        for (k, index) in indices.iter_mut().enumerate() {
+            let high = u32::from(high[group] >> (2 * k) & 3);
+            *index = u32::from(points[4 * group + k]) | high << 8;
+        }
+        let signs: [u8; 4] = bytemuck::cast([signs[2 * group], signs[2 * group + 1]]);
+        let minus = set.spread(u32::from_le_bytes(signs), 255);
+        two_cells::levels(set, set.cells_at(&VALUES, indices), minus)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, points::iq2_xs::POINTS, values};
+use super::grid::{Grid, cells, look_up, points::iq2_xs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
 use super::packing::pack_pairs;
@@ -32,7 +32,7 @@ pub struct BlockIq2Xs {
 }
 assert_layout!(BlockIq2Xs);
 
-static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
+static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
 const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
     search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
@@ -59,11 +59,11 @@ impl BlockIq2Xs {
 
     #[inline(always)]
     fn group(&self, j: usize) -> SignedCells<2> {
-        let mut cells = SignedCells { magnitudes: [[0; 8]; 2], minus: [[0; 8]; 2] };
-        for (k, cell) in self.cells[j].into_iter().enumerate() {
-            let cell = cell.get();
-            cells.magnitudes[k] = VALUES[usize::from(cell & 511)];
-            cells.minus[k] = EVEN_MINUS[usize::from(cell >> 9)];
+        let mut cells = SignedCells { magnitudes: [0; 2], minus: [0; 2] };
+        for (k, bits) in self.cells[j].into_iter().enumerate() {
+            let bits = bits.get();
+            cells.magnitudes[k] = look_up(&VALUES, usize::from(bits & 511));
+            cells.minus[k] = look_up(&EVEN_MINUS, usize::from(bits >> 9));
         }
         cells
     }
@@ -104,7 +104,13 @@ impl Levels for BlockIq2Xs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        two_cells::levels(set, [run[0].group(2 * group), run[0].group(2 * group + 1)])
+        let (mut indices, mut minus) = ([0; 4], [0; 4]);
+        for (k, (index, minus)) in indices.iter_mut().zip(&mut minus).enumerate() {
+            let bits = run[0].cells[2 * group + k / 2][k % 2].get();
+            *index = u32::from(bits & 511);
+            *minus = look_up(&EVEN_MINUS, usize::from(bits >> 9));
+        }
+        two_cells::levels(set, set.cells_at(&VALUES, indices), set.cells(minus))
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, points::iq2_xxs::POINTS, values};
+use super::grid::{Grid, cells, look_up, points::iq2_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing;
@@ -32,7 +32,7 @@ pub struct BlockIq2Xxs {
 }
 assert_layout!(BlockIq2Xxs);
 
-static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[8, 25, 43]);
+static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
 const SEARCH: LatticeGroups<32, 8, 8, 4, 4> = LatticeGroups {
     search: Lattice { tries: 6, step: 0.1, refit: Refit::All },
@@ -67,9 +67,9 @@ impl BlockIq2Xxs {
     #[inline(always)]
     fn group(&self, j: usize) -> SignedCells<4> {
         let [points, rest] = self.groups[j];
-        let mut magnitudes = [[0; 8]; 4];
+        let mut magnitudes = [0; 4];
         for (magnitudes, point) in magnitudes.iter_mut().zip(points) {
-            *magnitudes = VALUES[usize::from(point)];
+            *magnitudes = look_up(&VALUES, usize::from(point));
         }
         SignedCells { magnitudes, minus: even_minus(u32::from_le_bytes(rest)) }
     }
@@ -110,7 +110,13 @@ impl Levels for BlockIq2Xxs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        run[0].group(group).levels(set)
+        let [points, rest] = run[0].groups[group];
+        let mut indices = [0; 4];
+        for (index, point) in indices.iter_mut().zip(points) {
+            *index = u32::from(point);
+        }
+        let minus = even_minus(u32::from_le_bytes(rest));
+        set.negate(set.cells_at(&VALUES, indices), set.cells(minus))
     }
 
     #[inline(always)]

@@ -12,14 +12,14 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, points::iq3_s::POINTS, values};
+use super::grid::{Grid, half_cells, look_up, points::iq3_s::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::{nibble, pack_pairs, spread_nibbles};
 use super::scales;
 use super::search::Search;
 use super::search::lattice::{Lattice, Refit};
-use super::signed_cells::{MINUS, SignedCells};
+use super::signed_cells::{MINUS, SignedCells, cell_of_two};
 
 /// 256 weights: `d * (2 scale + 1) * value`. The ninth bit of point `k` of group `j` is bit `k` of
 /// `high[j]`. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
@@ -34,7 +34,7 @@ pub struct BlockIq3S {
 }
 assert_layout!(BlockIq3S);
 
-static VALUES: [[i8; 4]; POINTS.len()] = values(&POINTS, &[1, 3, 5, 7, 9, 11, 13, 15]);
+static VALUES: [u32; POINTS.len()] = half_cells(values(&POINTS, &[1, 3, 5, 7, 9, 11, 13, 15]));
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 3));
 const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
     search: Lattice { tries: 9, step: 0.2, refit: Refit::AllIfMissed },
@@ -75,16 +75,19 @@ impl BlockIq3S {
 
     #[inline(always)]
     fn group(&self, j: usize) -> SignedCells<4> {
-        let mut magnitudes = [[0; 4]; 8];
-        for (k, magnitudes) in magnitudes.iter_mut().enumerate() {
+        let values = |k: usize| {
             let high = usize::from(self.high[j] >> k & 1);
-            *magnitudes = VALUES[usize::from(self.points[j][k]) | high << 8];
+            look_up(&VALUES, usize::from(self.points[j][k]) | high << 8)
+        };
+        let mut magnitudes = [0; 4];
+        for (k, magnitudes) in magnitudes.iter_mut().enumerate() {
+            *magnitudes = cell_of_two(values(2 * k), values(2 * k + 1));
         }
-        let mut minus = [[0; 8]; 4];
+        let mut minus = [0; 4];
         for (minus, &signs) in minus.iter_mut().zip(&self.signs[j]) {
-            *minus = MINUS[usize::from(signs)];
+            *minus = look_up(&MINUS, usize::from(signs));
         }
-        SignedCells { magnitudes: bytemuck::cast(magnitudes), minus }
+        SignedCells { magnitudes, minus }
     }
 }
 
@@ -121,7 +124,9 @@ impl Levels for BlockIq3S {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        run[0].group(group).levels(set)
+        let Self { points, high, signs, .. } = &run[0];
+        let magnitudes = set.half_cells_at(&VALUES, &points[group], high[group]);
+        set.negate(magnitudes, set.spread(u32::from_le_bytes(signs[group]), 255))
     }
 
     #[inline(always)]

@@ -12,14 +12,14 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, points::iq3_xxs::POINTS, values};
+use super::grid::{Grid, half_cells, look_up, points::iq3_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing;
 use super::scales;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
-use super::signed_cells::{SignedCells, even_minus};
+use super::signed_cells::{SignedCells, cell_of_two, even_minus};
 
 /// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a group in `rest`,
 /// little-endian, the upper four are its scale and every seven of the others the signs of eight
@@ -33,7 +33,7 @@ pub struct BlockIq3Xxs {
 }
 assert_layout!(BlockIq3Xxs);
 
-static VALUES: [[i8; 4]; POINTS.len()] = values(&POINTS, &[4, 12, 20, 28, 36, 44, 52, 62]);
+static VALUES: [u32; POINTS.len()] = half_cells(values(&POINTS, &[4, 12, 20, 28, 36, 44, 52, 62]));
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 2));
 const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
     search: Lattice { tries: 15, step: 0.2, refit: Refit::Missed },
@@ -69,12 +69,16 @@ impl BlockIq3Xxs {
 
     #[inline(always)]
     fn group(&self, j: usize) -> SignedCells<4> {
-        let mut magnitudes = [[0; 4]; 8];
-        for (magnitudes, &point) in magnitudes.iter_mut().zip(&self.points[j]) {
-            *magnitudes = VALUES[usize::from(point)];
+        let mut magnitudes = [0; 4];
+        for (magnitudes, points) in magnitudes.iter_mut().zip(self.points[j].as_chunks().0) {
+            let &[low, high]: &[u8; 2] = points;
+            *magnitudes = cell_of_two(
+                look_up(&VALUES, usize::from(low)),
+                look_up(&VALUES, usize::from(high)),
+            );
         }
         let minus = even_minus(u32::from_le_bytes(self.rest[j]));
-        SignedCells { magnitudes: bytemuck::cast(magnitudes), minus }
+        SignedCells { magnitudes, minus }
     }
 }
 
@@ -112,7 +116,9 @@ impl Levels for BlockIq3Xxs {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        run[0].group(group).levels(set)
+        let Self { points, rest, .. } = &run[0];
+        let minus = even_minus(u32::from_le_bytes(rest[group]));
+        set.negate(set.half_cells_at(&VALUES, &points[group], 0), set.cells(minus))
     }
 
     #[inline(always)]

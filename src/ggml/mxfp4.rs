@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{Kind, Levels, Set, TwoGroups};
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::rules::RUN;
 use super::search::Search;
@@ -145,10 +145,17 @@ impl Block for BlockMxfp4 {
 
 impl Levels for BlockMxfp4 {
     const KIND: Kind = Kind::Unsigned { max: 24, center: 12 };
+    const IN_TWOS: bool = true;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         set.lookup(&SHIFTED, set.nibbles(&run[group].qs))
+    }
+
+    #[inline(always)]
+    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
+        let nibbles = set.both_nibbles([&run[2 * pair].qs, &run[2 * pair + 1].qs]);
+        set.both_lookup(&SHIFTED, nibbles)
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_groups::AffineGroups;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{Kind, Levels, Set, TwoGroups};
 use super::le::F16Le;
 use super::packing::pack_four_bits;
 use super::search::{Search, Steps};
@@ -72,11 +72,17 @@ impl Block for BlockQ4K {
 impl Levels for BlockQ4K {
     const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
     const MINS: bool = true;
+    const IN_TWOS: bool = true;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 2]);
         set.field(qs, group as u32 % 2 * 4, 15)
+    }
+
+    #[inline(always)]
+    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
+        set.both_halves(&run[0].qs.as_chunks().0[pair])
     }
 
     #[inline(always)]

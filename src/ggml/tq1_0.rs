@@ -65,13 +65,13 @@ fn unpack<const BYTES: usize>(bytes: &[u8; BYTES], values: &mut [i8]) {
     }
 }
 
-/// Digit `n` of every byte, from the highest.
+/// The bytes of which digit `n` is the first.
 #[inline(always)]
-fn digit(bytes: &[u8], n: usize, levels: &mut [u8]) {
-    let factor = [1, 3, 9, 27, 81][n];
-    for (level, byte) in levels.iter_mut().zip(bytes) {
-        *level = ((u16::from(byte.wrapping_mul(factor)) * 3) >> 8) as u8;
+fn from_digit<S: Set>(set: S, n: usize, mut bytes: S::Bytes) -> S::Bytes {
+    for _ in 0..n {
+        bytes = set.triple(bytes);
     }
+    bytes
 }
 
 impl BlockTq1_0 {
@@ -125,22 +125,26 @@ impl Levels for BlockTq1_0 {
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let mut levels = [0; 32];
-        let (first, second) = levels.split_at_mut(16);
-        match group {
-            0..5 => digit(&run[0].long, group, &mut levels),
+        let Self { long, short, rest, .. } = &run[0];
+        let digits = match group {
+            0..5 => from_digit(set, group, set.load(long)),
             5 | 6 => {
-                digit(&run[0].short, 2 * group - 10, first);
-                digit(&run[0].short, 2 * group - 9, second);
+                let low =
+                    from_digit(set, 2 * group - 10, set.load(bytemuck::cast_ref(&[*short; 2])));
+                set.halves(low, set.triple(low))
             }
             _ => {
-                digit(&run[0].short, 4, first);
-                for (n, levels) in second.chunks_exact_mut(4).enumerate() {
-                    digit(&run[0].rest, n, levels);
+                let low = from_digit(set, 4, set.load(bytemuck::cast_ref(&[*short; 2])));
+                let mut high = [[0; 4]; 8];
+                for (n, &factor) in [1u8, 3, 9, 27].iter().enumerate() {
+                    for (high, byte) in high[4 + n].iter_mut().zip(rest) {
+                        *high = byte.wrapping_mul(factor);
+                    }
                 }
+                set.halves(low, set.load(bytemuck::cast_ref(&high)))
             }
-        }
-        set.load(&levels)
+        };
+        set.thirds(digits)
     }
 
     #[inline(always)]

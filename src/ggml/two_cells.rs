@@ -4,7 +4,6 @@
 use super::dot::{Kind, Set};
 use super::packing::{nibble, spread_nibbles};
 use super::scales;
-use super::signed_cells::SignedCells;
 
 /// The largest magnitude of a value.
 const MAX: u8 = 43;
@@ -12,14 +11,10 @@ const MAX: u8 = 43;
 /// The kind of the levels for products: values and [`MAX`].
 pub(super) const KIND: Kind = Kind::Unsigned { max: 2 * MAX, center: MAX };
 
-/// The levels of two groups.
+/// The levels of two groups, whose values are the magnitudes, below zero where `minus` is 255.
 #[inline(always)]
-pub(super) fn levels<S: Set>(set: S, groups: [SignedCells<2>; 2]) -> S::Bytes {
-    let cells: SignedCells<4> = SignedCells {
-        magnitudes: bytemuck::cast(groups.map(|group| group.magnitudes)),
-        minus: bytemuck::cast(groups.map(|group| group.minus)),
-    };
-    set.offset(cells.levels(set), MAX)
+pub(super) fn levels<S: Set>(set: S, magnitudes: S::Bytes, minus: S::Bytes) -> S::Bytes {
+    set.offset(set.negate(magnitudes, minus), MAX)
 }
 
 /// The scale of group `j`.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::float::Rows;
 use crate::ggml::{self, GgmlType, RowKernel};
 
 /// A matrix of weights as a file stores it.
@@ -87,11 +88,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The rows `range` in place, where they are single-precision floats and aligned.
-    pub(super) fn floats(&self, range: Range<usize>) -> Option<&'a [f32]> {
-        if self.ggml_type != GgmlType::F32 || cfg!(target_endian = "big") {
-            return None;
+    /// The rows `range` in place, where they are floats, aligned if need be.
+    pub(super) fn floats(&self, range: Range<usize>) -> Option<Rows<'a>> {
+        let bytes = self.bytes(range);
+        match self.ggml_type {
+            GgmlType::F32 if cfg!(target_endian = "big") => None,
+            GgmlType::F32 => bytemuck::try_cast_slice(bytes).ok().map(Rows::F32),
+            GgmlType::F16 => Some(Rows::F16(bytemuck::cast_slice(bytes))),
+            GgmlType::BF16 => Some(Rows::Bf16(bytemuck::cast_slice(bytes))),
+            _ => None,
         }
-        bytemuck::try_cast_slice(self.bytes(range)).ok()
     }
 }

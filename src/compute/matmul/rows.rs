@@ -109,13 +109,13 @@ impl Product<'_> {
         let columns = self.matrix.columns();
         let mut start = rows.start;
         while start < rows.end {
-            let few = start..rows.end.min(start + float::TILE_ROWS);
+            let few = start..rows.end.min(start + float::ROWS);
             let weights = match self.matrix.floats(few.clone()) {
                 Some(weights) => weights,
                 None => {
                     scratch.resize(few.len() * columns, 0.0);
                     self.matrix.rows_f32(few.clone(), scratch);
-                    &*scratch
+                    float::Rows::F32(scratch)
                 }
             };
             float::multiply(weights, columns, self.inputs, activations, |row, token, sum| {

@@ -107,6 +107,21 @@ impl Set for Avx2 {
 
     instruction! {
         load(from: &[u8; 32]) -> Bytes = _mm256_loadu_si256(from.as_ptr().cast());
+        cells(cells: [u64; 4]) -> Bytes = _mm256_setr_epi64x(
+            cells[0] as i64,
+            cells[1] as i64,
+            cells[2] as i64,
+            cells[3] as i64,
+        );
+        halves(low: __m256i, high: __m256i) -> Bytes = _mm256_blend_epi32::<0b1111_0000>(low, high);
+        triple(bytes: __m256i) -> Bytes = _mm256_add_epi8(_mm256_add_epi8(bytes, bytes), bytes);
+        thirds(bytes: __m256i) -> Bytes = {
+            // All ones, which is -1, where a byte is not below a third, and two thirds.
+            let (one, two) = (_mm256_set1_epi8(86), _mm256_set1_epi8(171_u8 as i8));
+            let one = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, one), bytes);
+            let two = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, two), bytes);
+            _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(one, two))
+        };
         nibbles(from: &[u8; 16]) -> Bytes = {
             let both = _mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast()));
             let shifted = _mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));

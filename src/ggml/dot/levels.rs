@@ -2,7 +2,7 @@
 
 use crate::ggml::block::Block;
 
-use super::Set;
+use super::{Set, TwoGroups};
 
 /// How the byte of a level is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,16 @@ pub(in crate::ggml) trait Levels: Block {
 
     /// The levels of one group.
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes;
+
+    /// Whether [`levels_of_two`](Self::levels_of_two) takes fewer instructions than the groups one by
+    /// one; unsigned levels without sub-scales only.
+    const IN_TWOS: bool = false;
+
+    /// The levels of the groups `2 pair` and `2 pair + 1`.
+    #[inline(always)]
+    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
+        set.both([Self::levels(set, run, 2 * pair), Self::levels(set, run, 2 * pair + 1)])
+    }
 
     /// The scales of the groups.
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32;

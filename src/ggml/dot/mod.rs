@@ -25,7 +25,7 @@ mod vnni;
 
 pub(in crate::ggml) use levels::{Kind, Levels};
 pub use run::Run;
-pub(in crate::ggml) use set::Set;
+pub(in crate::ggml) use set::{Set, TwoGroups};
 pub use tile::{Inputs, Scratch};
 
 use super::block::Block;
@@ -48,6 +48,7 @@ impl RowKernel {
 
     fn of<B: Levels>() -> Self {
         const { assert!(!(B::SUB_SCALES && matches!(B::KIND, Kind::Signed))) }
+        const { assert!(!(B::IN_TWOS && (B::SUB_SCALES || matches!(B::KIND, Kind::Signed)))) }
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(kernel) = vnni::kernel::<B>() {

@@ -30,6 +30,22 @@ impl Set for Portable {
         *from
     }
 
+    fn cells(self, cells: [u64; 4]) -> [u8; 32] {
+        bytemuck::cast(each::<_, 4>(|k| cells[k].to_le_bytes()))
+    }
+
+    fn halves(self, low: [u8; 32], high: [u8; 32]) -> [u8; 32] {
+        each(|i| if i < 16 { low[i] } else { high[i] })
+    }
+
+    fn triple(self, bytes: [u8; 32]) -> [u8; 32] {
+        each(|i| bytes[i].wrapping_mul(3))
+    }
+
+    fn thirds(self, bytes: [u8; 32]) -> [u8; 32] {
+        each(|i| (u16::from(bytes[i]) * 3 >> 8) as u8)
+    }
+
     fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
         each(|i| from[i % 16] >> (i / 16 * 4) & 15)
     }

@@ -1,6 +1,7 @@
 //! What the products need of an instruction set.
 
 use super::{Levels, Run};
+use crate::ggml::grid::look_up;
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
 ///
@@ -23,6 +24,46 @@ pub(in crate::ggml) trait Set: Copy {
     const UNSIGNED_TILES: bool;
 
     fn load(self, from: &[u8; 32]) -> Self::Bytes;
+    /// 32 bytes that are looked up eight at a time, little-endian. An array that is written in parts
+    /// and then loaded as a whole waits until all of it is in the cache.
+    fn cells(self, cells: [u64; 4]) -> Self::Bytes;
+    /// The entries of a table of cells of eight bytes, little-endian.
+    ///
+    /// # Panics
+    /// If an index is beyond the table, here and in [`half_cells_at`](Self::half_cells_at).
+    #[inline(always)]
+    fn cells_at<const N: usize>(self, table: &[u64; N], indices: [u32; 4]) -> Self::Bytes {
+        let mut cells = [0; 4];
+        for (cell, index) in cells.iter_mut().zip(indices) {
+            *cell = look_up(table, index as usize);
+        }
+        self.cells(cells)
+    }
+    /// The entries of a table of four bytes each, little-endian, at `low` and, for those whose bit of
+    /// `high` is set, 256 more.
+    #[inline(always)]
+    fn half_cells_at<const N: usize>(
+        self,
+        table: &[u32; N],
+        low: &[u8; 8],
+        high: u8,
+    ) -> Self::Bytes {
+        let entry = |k: usize| {
+            let index = usize::from(low[k]) | usize::from(high >> k & 1) << 8;
+            u64::from(look_up(table, index))
+        };
+        let mut cells = [0; 4];
+        for (k, cell) in cells.iter_mut().enumerate() {
+            *cell = entry(2 * k) | entry(2 * k + 1) << 32;
+        }
+        self.cells(cells)
+    }
+    /// The lower 16 bytes of `low`, the upper ones of `high`.
+    fn halves(self, low: Self::Bytes, high: Self::Bytes) -> Self::Bytes;
+    /// Each byte three times, without a carry.
+    fn triple(self, bytes: Self::Bytes) -> Self::Bytes;
+    /// How many thirds of 256 each byte is: `3 * byte / 256`.
+    fn thirds(self, bytes: Self::Bytes) -> Self::Bytes;
     /// The low nibbles of all bytes, then the high ones.
     fn nibbles(self, from: &[u8; 16]) -> Self::Bytes;
     /// The bits of `mask`, of each byte shifted down by `shift`.
@@ -43,6 +84,19 @@ pub(in crate::ggml) trait Set: Copy {
     /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
     /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
+    /// [`dot_groups`](Self::dot_groups) of whole runs, one of each of some rows.
+    #[inline(always)]
+    fn dot_rows<B: Levels, const R: usize>(
+        self,
+        runs: [&[B]; R],
+        activations: &Run,
+    ) -> [Self::I32; R] {
+        let mut products = [self.dot_groups(runs[0], 8, activations); R];
+        for (products, run) in products.iter_mut().zip(runs).skip(1) {
+            *products = self.dot_groups(run, 8, activations);
+        }
+        products
+    }
     /// Integers as 16 bits each.
     fn words(self, integers: [i8; 16]) -> Self::Bytes;
     /// Each 16-bit integer times `by`.
@@ -105,4 +159,19 @@ pub(in crate::ggml) trait Set: Copy {
     /// `a * b + c`, rounded once.
     fn wide_fused(self, a: Self::WideF32, b: Self::WideF32, c: Self::WideF32) -> Self::WideF32;
     fn wide_store(self, x: Self::WideF32, to: &mut [f32]);
+}
+
+/// A set with vectors of 64 bytes, for two groups of a run.
+pub(in crate::ggml) trait TwoGroups: Set {
+    /// 64 bytes.
+    type Both: Copy;
+
+    /// Those of one group and those of the next.
+    fn both(self, groups: [Self::Bytes; 2]) -> Self::Both;
+    /// [`nibbles`](Set::nibbles) of both.
+    fn both_nibbles(self, from: [&[u8; 16]; 2]) -> Self::Both;
+    /// The low nibbles of all bytes, then the high ones.
+    fn both_halves(self, from: &[u8; 32]) -> Self::Both;
+    /// [`lookup`](Set::lookup) for both.
+    fn both_lookup(self, table: &[i8; 16], bytes: Self::Both) -> Self::Both;
 }

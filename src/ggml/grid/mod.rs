@@ -171,6 +171,44 @@ pub const fn values<const N: usize, const COUNT: usize>(
     all
 }
 
+/// Cells of eight values as integers, the first value in the lowest byte.
+pub const fn cells<const COUNT: usize>(values: [[i8; 8]; COUNT]) -> [u64; COUNT] {
+    let mut cells = [0; COUNT];
+    let mut index = 0;
+    while index < 8 * COUNT {
+        let byte = values[index / 8][index % 8] as u8;
+        cells[index / 8] |= (byte as u64) << (8 * (index % 8));
+        index += 1;
+    }
+    cells
+}
+
+/// Halves of cells, four values each, as integers, the first value in the lowest byte.
+pub const fn half_cells<const COUNT: usize>(values: [[i8; 4]; COUNT]) -> [u32; COUNT] {
+    let mut cells = [0; COUNT];
+    let mut index = 0;
+    while index < 4 * COUNT {
+        let byte = values[index / 4][index % 4] as u8;
+        cells[index / 4] |= (byte as u32) << (8 * (index % 4));
+        index += 1;
+    }
+    cells
+}
+
+/// An entry of a table, in a register of its own.
+///
+/// A volatile read: of plain ones the compiler makes gathers where there is AVX-512, and of what the
+/// indices are computed from vectors, which takes three times as long.
+///
+/// # Panics
+/// If the table is not so long.
+#[inline(always)]
+pub fn look_up<T: Copy>(table: &[T], index: usize) -> T {
+    let entry: *const T = &table[index];
+    // SAFETY: a reference is valid to be read, and aligned.
+    unsafe { entry.read_volatile() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{Batch, Search, lanes};
-use crate::ggml::grid::{Grid, Place, points::iq1_s::POINTS, values};
+use crate::ggml::grid::{Grid, Place, cells, points::iq1_s::POINTS, values};
 use crate::ggml::simd::Simd;
 
 /// How far off the levels are.
@@ -14,15 +14,12 @@ pub(in crate::ggml) const UP: [f32; 3] = [-1.0 + DELTA, DELTA, 1.0 + DELTA];
 pub(in crate::ggml) const DOWN: [f32; 3] = [-1.0 - DELTA, -DELTA, 1.0 - DELTA];
 
 /// What the points of the codebook stand for, but for [`DELTA`].
-pub(in crate::ggml) static VALUES: [[i8; 8]; POINTS.len()] = values(&POINTS, &[-1, 0, 1]);
+pub(in crate::ggml) static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[-1, 0, 1]));
 /// The codebook.
 pub(in crate::ggml) static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 3));
 
-/// Eight times some [`VALUES`], in the bytes of an integer; the lowest three bits of each are zero.
-#[inline(always)]
-pub(in crate::ggml) fn eighths(values: &[i8; 8]) -> u64 {
-    u64::from_le_bytes(bytemuck::cast(*values)) << 3 & 0xf8f8_f8f8_f8f8_f8f8
-}
+/// Eight times the [`VALUES`]; the lowest three bits of each byte are zero.
+pub(in crate::ggml) static EIGHTHS: [u64; POINTS.len()] = cells(values(&POINTS, &[-8, 0, 8]));
 
 /// Where every weight of a group goes, in the order of their values: the first to the lowest
 /// level, those from `middle` on to the middle one, those from `high` on to the highest.
