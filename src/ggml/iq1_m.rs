@@ -9,7 +9,6 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::look_up;
 use super::le::{F16Le, U16Le};
 use super::packing::join;
 use super::scales;
@@ -164,7 +163,7 @@ impl Block for BlockIq1M {
             let scale = d * f32::from(self.scale(i / 2));
             let (point, down) = self.point(i / 2, i % 2);
             let shift = if down { -DELTA } else { DELTA };
-            let values: [i8; 8] = bytemuck::cast(look_up(&VALUES, point as usize).to_le_bytes());
+            let values: [i8; 8] = bytemuck::cast(VALUES[point as usize].to_le_bytes());
             for (y, value) in out.iter_mut().zip(values) {
                 *y = scale * (f32::from(value) + shift);
             }

@@ -9,7 +9,6 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::look_up;
 use super::le::{F16Le, U16Le};
 use super::packing;
 use super::scales;
@@ -83,7 +82,7 @@ impl BlockIq1S {
         let mut values = [0; 4];
         for (k, values) in values.iter_mut().enumerate() {
             let high = rest >> (3 * k) & 7;
-            *values = look_up(&VALUES, usize::from(u16::from(self.points[j][k]) | high << 8));
+            *values = VALUES[usize::from(u16::from(self.points[j][k]) | high << 8)];
         }
         (2 * (rest >> 12 & 7) as u8 + 1, values, rest >> 15 == 1)
     }

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, cells, look_up, points::iq2_s::POINTS, values};
+use super::grid::{Grid, cells, points::iq2_s::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::pack_pairs;
@@ -71,10 +71,10 @@ impl BlockIq2S {
         let mut magnitudes = [0; 2];
         for (k, magnitudes) in (2 * j..).zip(&mut magnitudes) {
             let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
-            *magnitudes = look_up(&VALUES, usize::from(self.points[k]) | high << 8);
+            *magnitudes = VALUES[usize::from(self.points[k]) | high << 8];
         }
         let [first, second] = self.signs[j];
-        let minus = [first, second].map(|signs| look_up(&MINUS, usize::from(signs)));
+        let minus = [first, second].map(|signs| MINUS[usize::from(signs)]);
         SignedCells { magnitudes, minus }
     }
 }

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, cells, look_up, points::iq2_xs::POINTS, values};
+use super::grid::{Grid, cells, points::iq2_xs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::{F16Le, U16Le};
 use super::packing::pack_pairs;
@@ -62,8 +62,8 @@ impl BlockIq2Xs {
         let mut cells = SignedCells { magnitudes: [0; 2], minus: [0; 2] };
         for (k, bits) in self.cells[j].into_iter().enumerate() {
             let bits = bits.get();
-            cells.magnitudes[k] = look_up(&VALUES, usize::from(bits & 511));
-            cells.minus[k] = look_up(&EVEN_MINUS, usize::from(bits >> 9));
+            cells.magnitudes[k] = VALUES[usize::from(bits & 511)];
+            cells.minus[k] = EVEN_MINUS[usize::from(bits >> 9)];
         }
         cells
     }
@@ -108,7 +108,7 @@ impl Levels for BlockIq2Xs {
         for (k, (index, minus)) in indices.iter_mut().zip(&mut minus).enumerate() {
             let bits = run[0].cells[2 * group + k / 2][k % 2].get();
             *index = u32::from(bits & 511);
-            *minus = look_up(&EVEN_MINUS, usize::from(bits >> 9));
+            *minus = EVEN_MINUS[usize::from(bits >> 9)];
         }
         two_cells::levels(set, set.cells_at(&VALUES, indices), set.cells(minus))
     }

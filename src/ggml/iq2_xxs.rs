@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, cells, look_up, points::iq2_xxs::POINTS, values};
+use super::grid::{Grid, cells, points::iq2_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing;
@@ -69,7 +69,7 @@ impl BlockIq2Xxs {
         let [points, rest] = self.groups[j];
         let mut magnitudes = [0; 4];
         for (magnitudes, point) in magnitudes.iter_mut().zip(points) {
-            *magnitudes = look_up(&VALUES, usize::from(point));
+            *magnitudes = VALUES[usize::from(point)];
         }
         SignedCells { magnitudes, minus: even_minus(u32::from_le_bytes(rest)) }
     }

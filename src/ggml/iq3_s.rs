@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, half_cells, look_up, points::iq3_s::POINTS, values};
+use super::grid::{Grid, half_cells, points::iq3_s::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing::{nibble, pack_pairs, spread_nibbles};
@@ -77,7 +77,7 @@ impl BlockIq3S {
     fn group(&self, j: usize) -> SignedCells<4> {
         let values = |k: usize| {
             let high = usize::from(self.high[j] >> k & 1);
-            look_up(&VALUES, usize::from(self.points[j][k]) | high << 8)
+            VALUES[usize::from(self.points[j][k]) | high << 8]
         };
         let mut magnitudes = [0; 4];
         for (k, magnitudes) in magnitudes.iter_mut().enumerate() {
@@ -85,7 +85,7 @@ impl BlockIq3S {
         }
         let mut minus = [0; 4];
         for (minus, &signs) in minus.iter_mut().zip(&self.signs[j]) {
-            *minus = look_up(&MINUS, usize::from(signs));
+            *minus = MINUS[usize::from(signs)];
         }
         SignedCells { magnitudes, minus }
     }

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
-use super::grid::{Grid, half_cells, look_up, points::iq3_xxs::POINTS, values};
+use super::grid::{Grid, half_cells, points::iq3_xxs::POINTS, values};
 use super::lattice_groups::{self, Group, LatticeGroups};
 use super::le::F16Le;
 use super::packing;
@@ -72,10 +72,7 @@ impl BlockIq3Xxs {
         let mut magnitudes = [0; 4];
         for (magnitudes, points) in magnitudes.iter_mut().zip(self.points[j].as_chunks().0) {
             let &[low, high]: &[u8; 2] = points;
-            *magnitudes = cell_of_two(
-                look_up(&VALUES, usize::from(low)),
-                look_up(&VALUES, usize::from(high)),
-            );
+            *magnitudes = cell_of_two(VALUES[usize::from(low)], VALUES[usize::from(high)]);
         }
         let minus = even_minus(u32::from_le_bytes(self.rest[j]));
         SignedCells { magnitudes, minus }

@@ -1,8 +1,6 @@
 //! Weights of which a codebook has the magnitudes, eight to a cell: what the `iq2` and `iq3` types
 //! have in common once their points are looked up. Knows nothing of how points and signs are packed.
 
-use super::grid::look_up;
-
 /// Some cells of eight weights, each in an integer with the first byte lowest: arrays of bytes went
 /// through memory, where a load of what was stored in parts waits.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +46,7 @@ pub(super) static EVEN_MINUS: [u64; 128] = {
 pub(super) fn even_minus(signs: u32) -> [u64; 4] {
     let mut minus = [0; 4];
     for (k, minus) in minus.iter_mut().enumerate() {
-        *minus = look_up(&EVEN_MINUS, (signs >> (7 * k) & 127) as usize);
+        *minus = EVEN_MINUS[(signs >> (7 * k) & 127) as usize];
     }
     minus
 }

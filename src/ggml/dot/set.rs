@@ -1,7 +1,6 @@
 //! What the products need of an instruction set.
 
 use super::{Levels, Run};
-use crate::ggml::grid::look_up;
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
 ///
@@ -35,7 +34,7 @@ pub(in crate::ggml) trait Set: Copy {
     fn cells_at<const N: usize>(self, table: &[u64; N], indices: [u32; 4]) -> Self::Bytes {
         let mut cells = [0; 4];
         for (cell, index) in cells.iter_mut().zip(indices) {
-            *cell = look_up(table, index as usize);
+            *cell = table[index as usize];
         }
         self.cells(cells)
     }
@@ -50,7 +49,7 @@ pub(in crate::ggml) trait Set: Copy {
     ) -> Self::Bytes {
         let entry = |k: usize| {
             let index = usize::from(low[k]) | usize::from(high >> k & 1) << 8;
-            u64::from(look_up(table, index))
+            u64::from(table[index])
         };
         let mut cells = [0; 4];
         for (k, cell) in cells.iter_mut().enumerate() {

@@ -195,20 +195,6 @@ pub const fn half_cells<const COUNT: usize>(values: [[i8; 4]; COUNT]) -> [u32; C
     cells
 }
 
-/// An entry of a table, in a register of its own.
-///
-/// A volatile read: of plain ones the compiler makes gathers where there is AVX-512, and of what the
-/// indices are computed from vectors, which takes three times as long.
-///
-/// # Panics
-/// If the table is not so long.
-#[inline(always)]
-pub fn look_up<T: Copy>(table: &[T], index: usize) -> T {
-    let entry: *const T = &table[index];
-    // SAFETY: a reference is valid to be read, and aligned.
-    unsafe { entry.read_volatile() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
