@@ -18,8 +18,11 @@ const AVAILABLE: u64 = 4;
 const PASSES: usize = 4;
 /// How long a thread reads in one pass: long beside the difference of when threads start.
 const PASS: Duration = Duration::from_millis(50);
-/// Numbers that are read between two looks at the clock: 1 MiB.
-const LOOK: usize = 1 << 17;
+/// Places that a thread reads from in turns: of one alone less comes from memory than there could, 29
+/// instead of 33 GB/s on two threads of an Intel Xeon.
+const PLACES: usize = 4;
+/// Numbers that are read of each place between two looks at the clock: 256 KiB.
+const LOOK: usize = 1 << 15;
 
 /// Bytes per second that `threads` threads read together, each from memory of its own; the best of
 /// a few passes, which take about half a second.
@@ -62,32 +65,42 @@ pub fn read_bandwidth(threads: usize, available: u64) -> Option<f64> {
     })
 }
 
-/// Bytes per second at which this thread reads `memory`, over and over.
+/// Bytes per second at which this thread reads `memory`, over and over, in all places at once.
 fn read_for(memory: &[u64], time: Duration) -> f64 {
     let (start, mut bytes) = (Instant::now(), 0);
+    let length = memory.len() / PLACES;
     loop {
-        for part in memory.chunks(LOOK) {
-            black_box(sum(part));
-            bytes += size_of_val(part);
-            let elapsed = start.elapsed();
-            if elapsed >= time {
-                return bytes as f64 / elapsed.as_secs_f64();
+        for at in (0..length).step_by(LOOK) {
+            let mut parts = [&memory[..0]; PLACES];
+            for (part, place) in parts.iter_mut().zip(memory.chunks_exact(length)) {
+                *part = &place[at..length.min(at + LOOK)];
+                bytes += size_of_val(*part);
             }
+            black_box(sum(parts));
+            if start.elapsed() >= time {
+                break;
+            }
+        }
+        let elapsed = start.elapsed();
+        if elapsed >= time {
+            return bytes as f64 / elapsed.as_secs_f64();
         }
     }
 }
 
-/// The sum of all numbers. Sixteen of them at a time, so that no addition waits for another and the
-/// memory is all that is waited for.
-fn sum(words: &[u64]) -> u64 {
-    let (chunks, rest) = words.as_chunks::<16>();
+/// The sum of all numbers, but for the last of each part where they are no sixteen: as many are taken at
+/// a time, so that no addition waits for another and the memory is all that is waited for.
+fn sum(parts: [&[u64]; PLACES]) -> u64 {
+    let chunks = parts.map(|part| part.as_chunks::<16>().0);
     let mut sums = [0u64; 16];
-    for chunk in chunks {
-        for (sum, word) in sums.iter_mut().zip(chunk) {
-            *sum = sum.wrapping_add(*word);
+    for i in 0..chunks[0].len() {
+        for chunks in &chunks {
+            for (sum, word) in sums.iter_mut().zip(&chunks[i]) {
+                *sum = sum.wrapping_add(*word);
+            }
         }
     }
-    sums.iter().chain(rest).fold(0, |a, b| a.wrapping_add(*b))
+    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
 }
 
 /// Bytes to read with so many bytes of `caches`; `None` if memory does not suffice to tell them
@@ -181,6 +194,8 @@ mod tests {
     fn memory_is_read_at_some_rate() {
         let rate = read_bandwidth(2, 64 << 20).or_else(|| read_bandwidth(2, 0)).unwrap();
         assert!(rate.is_finite() && rate > 1e6, "{rate}");
-        assert_eq!(sum(&(0..1000).collect::<Vec<u64>>()), 499_500);
+        let numbers: Vec<u64> = (0..1024).collect();
+        let (all, _) = numbers.as_chunks::<256>();
+        assert_eq!(sum([&all[0], &all[1], &all[2], &all[3]]), 1023 * 512);
     }
 }

@@ -43,7 +43,7 @@ impl Set for Portable {
     }
 
     fn thirds(self, bytes: [u8; 32]) -> [u8; 32] {
-        each(|i| (u16::from(bytes[i]) * 3 >> 8) as u8)
+        each(|i| ((u16::from(bytes[i]) * 3) >> 8) as u8)
     }
 
     fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
