@@ -49,9 +49,11 @@ unsafe fn multiply<B: Levels>(
 }
 
 impl Avx2 {
+    /// [`Set::dot_groups`] with levels by the instructions of `set` and sums of four products by `four`.
     #[inline(always)]
-    pub(super) fn dot_groups_by<B: Levels>(
+    pub(super) fn dot_groups_by<S: Set<Bytes = __m256i>, B: Levels>(
         self,
+        set: S,
         run: &[B],
         groups: usize,
         activations: &Run,
@@ -65,7 +67,7 @@ impl Avx2 {
                 if g >= groups {
                     break;
                 }
-                let levels = B::levels(self, run, g);
+                let levels = B::levels(set, run, g);
                 *sum = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
             }
             total(self, |_| false, sums)
@@ -74,7 +76,7 @@ impl Avx2 {
                 if g >= groups {
                     break;
                 }
-                *sum = four(B::levels(self, run, g), &activations.levels[g]);
+                *sum = four(B::levels(set, run, g), &activations.levels[g]);
             }
             total(self, |products| B::KIND.fits(products), sums)
         }
@@ -189,7 +191,7 @@ impl Set for Avx2 {
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
         // SAFETY: `self` proves that the processor has AVX2.
         let ones = unsafe { _mm256_set1_epi16(1) };
-        self.dot_groups_by(run, groups, activations, |levels, a| {
+        self.dot_groups_by(self, run, groups, activations, |levels, a| {
             fours(self, B::KIND, levels, a, ones)
         })
     }

@@ -133,7 +133,7 @@ impl Set for Vnni {
 
     #[inline(always)]
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
-        self.avx2.dot_groups_by(run, groups, activations, |levels, a| {
+        self.avx2.dot_groups_by(self, run, groups, activations, |levels, a| {
             // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
             unsafe {
                 let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
