@@ -13,6 +13,7 @@ use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::rounding::nearest_int;
+use super::rules;
 use super::runs::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as RUN, runs};
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
@@ -61,14 +62,18 @@ impl BlockQ3K {
             levels: groups_mut(levels),
             scales: scales.as_flattened_mut(),
         });
-        for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
-            let extreme = search::largest(scales);
+        let mut extremes = [[0.0; rules::RUN]; MANY / rules::RUN];
+        for (run, extremes) in scales.chunks(rules::RUN).zip(&mut extremes) {
+            *extremes = search.largest(run);
+        }
+        let found = levels.iter().zip(scales).zip(extremes.as_flattened());
+        for ((x, block), ((levels, scales), &extreme)) in x.iter().zip(blocks).zip(found) {
             *block = if extreme == 0.0 {
-                Self::new(x, 0.0, &[0; 16], *levels)
+                Self::new(search, x, 0.0, &[0; 16], *levels)
             } else {
                 let inverse = -32.0 / extreme;
                 let level = |s: f32| (nearest_int(inverse * s).clamp(-32, 31) + 32) as u8;
-                Self::new(x, 1.0 / inverse, &map(*scales, level), *levels)
+                Self::new(search, x, 1.0 / inverse, &map(*scales, level), *levels)
             };
         }
     }
@@ -109,16 +114,22 @@ impl BlockQ3K {
         for (((x, block), (scales, d)), levels) in
             x.iter().zip(blocks).zip(scale_levels.iter().zip(d)).zip(levels)
         {
-            *block = Self::new(x, d, scales, levels);
+            *block = Self::new(search, x, d, scales, levels);
         }
     }
 
     /// Packs the scales, and rounds the weights once more, to the scales as they are stored.
     #[inline(always)]
-    fn new(x: &[f32; 256], d: f32, scales: &[u8; 16], mut levels: [u8; 256]) -> Self {
+    fn new<S: Search>(
+        search: S,
+        x: &[f32; 256],
+        d: f32,
+        scales: &[u8; 16],
+        mut levels: [u8; 256],
+    ) -> Self {
         let d = F16Le::new(d);
         let scales = pack_scales(scales);
-        requantize(x, 4, d.get(), unpack_scales(&scales), &mut levels);
+        requantize(search, x, 4, d.get(), unpack_scales(&scales), &mut levels);
         Self { hmask: pack_bit::<2>(&levels), qs: pack_two_bits(&levels), scales, d }
     }
 }

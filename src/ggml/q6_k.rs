@@ -32,7 +32,12 @@ assert_layout!(BlockQ6K);
 
 impl BlockQ6K {
     #[inline(always)]
-    fn new(x: &[f32; 256], scales: &[f32; 16], mut levels: [u8; 256]) -> Self {
+    fn new<S: Search>(
+        search: S,
+        x: &[f32; 256],
+        scales: &[f32; 16],
+        mut levels: [u8; 256],
+    ) -> Self {
         let extreme = search::largest(scales);
         if extreme.abs() < search::EPSILON {
             return Self::zeroed();
@@ -40,7 +45,7 @@ impl BlockQ6K {
         let inverse = -128.0 / extreme;
         let d = F16Le::new(1.0 / inverse);
         let scales = map(*scales, |s| nearest_int(inverse * s).min(127) as i8);
-        requantize(x, 32, d.get(), scales, &mut levels);
+        requantize(search, x, 32, d.get(), scales, &mut levels);
         let (ql, qh) = pack(&levels);
         Self { ql, qh, scales, d }
     }
@@ -86,7 +91,7 @@ impl Block for BlockQ6K {
                 scales: scales.as_flattened_mut(),
             });
             for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
-                *block = Self::new(x, scales, *levels);
+                *block = Self::new(search, x, scales, *levels);
             }
         }
     }

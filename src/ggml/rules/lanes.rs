@@ -8,9 +8,15 @@ use crate::ggml::simd::{MAX_LANES, Simd};
 /// The most vectors that 32 weights fill: no set has fewer lanes than 8.
 const PARTS: usize = 4;
 
+/// How far products with an inverse are from quotients below twice a number, for that number: more
+/// than two units in the last place. Where none is that close to where rounding turns, both round
+/// alike; divisions are what vectors are slowest at, and one in thousands of random weights needs
+/// them.
+const QUOTIENT_ERROR: f32 = 1.0 / 524_288.0;
+
 impl<S: Simd> Rules for S {
     #[inline(always)]
-    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN] {
+    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN] {
         let mut found = [0.0; RUN];
         for (run, found) in run.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
             let (min, max) = extremes(self, run);
@@ -111,6 +117,47 @@ impl<S: Simd> Rules for S {
     }
 
     #[inline(always)]
+    fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]) {
+        let mut inverses = [0.0; 16];
+        for (inverse, divisor) in inverses.iter_mut().zip(divisors) {
+            *inverse = 1.0 / divisor;
+        }
+        let (low, high) = (self.splat_i32(-i32::from(max)), self.splat_i32(i32::from(max) - 1));
+        let turn = self.splat(0.5 - f32::from(max) * QUOTIENT_ERROR);
+        let whole = self.splat(2_097_152.0);
+        let always = self.lt(self.splat(0.0), whole);
+        // Indices, since iterators over so few vectors kept their state in memory.
+        for (pair, levels) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (mut rounded, mut certain) = ([low; PARTS], always);
+            for i in 0..32 / S::LANES {
+                let start = 32 * pair + i * S::LANES;
+                let quotient = self.mul(self.load(&x[start..]), self.splat(inverses[start / 16]));
+                let nearest = self.nearest(quotient);
+                certain = self.lt_where(certain, self.abs(self.sub(quotient, nearest)), turn);
+                certain = self.lt_where(certain, self.abs(quotient), whole);
+                rounded[i] = self.truncate(nearest);
+            }
+            if !self.all(certain) {
+                for i in 0..32 / S::LANES {
+                    let start = 32 * pair + i * S::LANES;
+                    let divisor = self.splat(divisors[start / 16]);
+                    rounded[i] = self.nearest_int(self.div(self.load(&x[start..]), divisor));
+                }
+            }
+            for level in &mut rounded {
+                *level = self.sub_i32(self.min_i32(self.max_i32(*level, low), high), low);
+            }
+            let rounded = self.low_bytes(&rounded[..32 / S::LANES]);
+            if divisors[2 * pair] != 0.0 {
+                levels[..16].copy_from_slice(&rounded[..16]);
+            }
+            if divisors[2 * pair + 1] != 0.0 {
+                levels[16..].copy_from_slice(&rounded[16..]);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
         let factor = self.splat(factor);
         let mut ranks = [self.splat_i32(0); PARTS];
@@ -155,7 +202,7 @@ impl<S: Simd> Rules for S {
 /// The smallest and the largest value of up to as many blocks as there are lanes; lanes without a
 /// block repeat the last one.
 #[inline(always)]
-fn extremes<S: Simd>(s: S, run: &[[f32; 32]]) -> (S::F32, S::F32) {
+fn extremes<S: Simd, const N: usize>(s: S, run: &[[f32; N]]) -> (S::F32, S::F32) {
     let spare;
     let run = if run.len() < S::LANES {
         spare = filled(run);
@@ -169,7 +216,7 @@ fn extremes<S: Simd>(s: S, run: &[[f32; 32]]) -> (S::F32, S::F32) {
         let x = &run[lane];
         // Kept apart from the arrays until the end: the compiler leaves those in memory.
         let (mut low, mut high) = (s.load(x), s.load(x));
-        for i in 1..32 / S::LANES {
+        for i in 1..N / S::LANES {
             let part = s.load(&x[i * S::LANES..]);
             (low, high) = (s.min(low, part), s.max(high, part));
         }
@@ -180,8 +227,8 @@ fn extremes<S: Simd>(s: S, run: &[[f32; 32]]) -> (S::F32, S::F32) {
 
 /// A run shorter than the lanes with its last block repeated.
 #[inline(always)]
-fn filled(run: &[[f32; 32]]) -> [[f32; 32]; MAX_LANES] {
-    let mut filled = [[0.0; 32]; MAX_LANES];
+fn filled<const N: usize>(run: &[[f32; N]]) -> [[f32; N]; MAX_LANES] {
+    let mut filled = [[0.0; N]; MAX_LANES];
     for (lane, block) in filled.iter_mut().enumerate() {
         *block = run[lane.min(run.len() - 1)];
     }

@@ -24,7 +24,7 @@ pub(super) const RUN: usize = MAX_LANES;
 pub(super) trait Rules: Copy {
     /// The value of the largest magnitude of each block, the first of equals; `0.0` where all are
     /// zero.
-    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN];
+    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN];
 
     /// The largest magnitude of each block.
     fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN];
@@ -41,6 +41,10 @@ pub(super) trait Rules: Copy {
 
     /// The low bytes of `x * factor` to the nearest integer, ties to even, at most 127.
     fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32];
+
+    /// `x / divisor` of each group of sixteen to the nearest integer, ties to even, from `-max` to
+    /// `max - 1`, and `max` more. Groups whose divisor is zero keep their levels.
+    fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]);
 
     /// How many of the bounds are below the magnitude of each `x * factor`, and 8 more for those
     /// below zero that are beyond the first bound. The bounds ascend.
@@ -70,7 +74,7 @@ pub(super) fn inverse(scale: f32) -> f32 {
 }
 
 impl Rules for Scalar {
-    fn largest(self, run: &[[f32; 32]]) -> [f32; RUN] {
+    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN] {
         each(run, |x| search::largest(x))
     }
 
@@ -98,6 +102,20 @@ impl Rules for Scalar {
     }
 
     #[inline(always)]
+    fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]) {
+        // One loop over all, since compilers unroll one over a group, and then do not vectorize it.
+        let mut each = [0.0; 256];
+        for (each, divisor) in each.as_chunks_mut::<16>().0.iter_mut().zip(divisors) {
+            *each = [*divisor; 16];
+        }
+        let max = i32::from(max);
+        for ((level, v), divisor) in levels.iter_mut().zip(x).zip(each) {
+            let rounded = (nearest_int(v / divisor).clamp(-max, max - 1) + max) as u8;
+            *level = if divisor == 0.0 { *level } else { rounded };
+        }
+    }
+
+    #[inline(always)]
     fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
         x.map(|v| {
             let v = v * factor;
@@ -120,7 +138,7 @@ impl Rules for Scalar {
 }
 
 /// What `find` finds of each block.
-fn each(run: &[[f32; 32]], find: impl Fn(&[f32; 32]) -> f32) -> [f32; RUN] {
+fn each<const N: usize>(run: &[[f32; N]], find: impl Fn(&[f32; N]) -> f32) -> [f32; RUN] {
     let mut found = [0.0; RUN];
     for (x, found) in run.iter().zip(&mut found) {
         *found = find(x);

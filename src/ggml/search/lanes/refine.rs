@@ -28,7 +28,7 @@ pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
     let mut sums = [[zero; 2]; ABREAST];
     let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
     for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
-        let mut found = Found { max, levels, scales, sums: [[0.0; 2]; GROUPS] };
+        let mut found = Found { max, levels, scales, sums: [[0.0; GROUPS]; 2] };
         // The groups that may still change, and more of the last one.
         let mut open = [x.len() - 1; GROUPS];
         for (i, open) in open[..x.len()].iter_mut().enumerate() {
@@ -63,13 +63,13 @@ pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
                 }
                 for k in 0..ABREAST {
                     found.put(s, &chosen[k], &new[k], sums[k]);
-                    let changed = s.bits(s.lt(zero, moved[k]));
-                    for (lane, &group) in chosen[k][..S::LANES].iter().enumerate() {
-                        if start + k * S::LANES + lane < count && changed >> lane & 1 == 1 {
-                            // Never beyond the places that have been read.
-                            open[left] = group;
-                            left += 1;
-                        }
+                    let lanes = S::LANES.min(count.saturating_sub(start + k * S::LANES));
+                    let mut changed = s.bits(s.lt(zero, moved[k])) & ((1 << lanes) - 1);
+                    while changed != 0 {
+                        // Never beyond the places that have been read.
+                        open[left] = chosen[k][changed.trailing_zeros() as usize];
+                        left += 1;
+                        changed &= changed - 1;
                     }
                 }
             }
@@ -78,7 +78,7 @@ pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
             }
             count = left;
             let last = open[count - 1];
-            open[count..].fill(last);
+            open[count..count.next_multiple_of(S::LANES * ABREAST)].fill(last);
         }
     }
 }
@@ -91,7 +91,7 @@ struct Found<'a, const N: usize> {
     max: i32,
     levels: &'a mut [[u8; N]],
     scales: &'a mut [f32],
-    sums: [[f32; 2]; GROUPS],
+    sums: [[f32; GROUPS]; 2],
 }
 
 impl<const N: usize> Found<'_, N> {
@@ -108,7 +108,7 @@ impl<const N: usize> Found<'_, N> {
             for (level, &byte) in levels[lane].iter_mut().zip(&self.levels[group]) {
                 *level = (i32::from(byte) - self.max) as f32;
             }
-            [sums[0][lane], sums[1][lane]] = self.sums[group];
+            (sums[0][lane], sums[1][lane]) = (self.sums[0][group], self.sums[1][group]);
         }
         s.load_columns_of(&levels.each_ref(), columns);
         [s.load(&sums[0]), s.load(&sums[1])]
@@ -124,19 +124,28 @@ impl<const N: usize> Found<'_, N> {
     ) {
         let zero = s.splat(0.0);
         let scale = s.select(s.lt(zero, squares), s.div(with_x, squares), zero);
-        let mut columns = [[0.0; MAX_LANES]; 3];
-        for (column, vector) in columns.iter_mut().zip([with_x, squares, scale]) {
-            s.store(vector, column);
-        }
         let mut shifted = *levels;
         for level in &mut shifted {
             *level = s.add(*level, s.splat(self.max as f32));
+        }
+        // They ascend, so these are groups side by side: those of the first round are.
+        let first = chosen[0];
+        if chosen[S::LANES - 1] == first + S::LANES - 1 {
+            s.store(with_x, &mut self.sums[0][first..]);
+            s.store(squares, &mut self.sums[1][first..]);
+            s.store(scale, &mut self.scales[first..]);
+            s.store_columns(&shifted, &mut self.levels[first..][..S::LANES]);
+            return;
+        }
+        let mut columns = [[0.0; MAX_LANES]; 3];
+        for (column, vector) in columns.iter_mut().zip([with_x, squares, scale]) {
+            s.store(vector, column);
         }
         let mut rows = [[0; N]; MAX_LANES];
         s.store_columns(&shifted, &mut rows);
         for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
             self.levels[group] = rows[lane];
-            self.sums[group] = [columns[0][lane], columns[1][lane]];
+            (self.sums[0][group], self.sums[1][group]) = (columns[0][lane], columns[1][lane]);
             self.scales[group] = columns[2][lane];
         }
     }
@@ -175,26 +184,36 @@ impl<S: Simd, const N: usize> Batch<S, N> {
         }
         s.load_columns_of(&rows, &mut self.x);
         let Extremes { extreme, nothing, .. } = extremes(s, &self.x);
+        (self.extreme, self.nothing) = (extreme, nothing);
+        if s.any(nothing) {
+            for x in &mut self.x {
+                *x = s.select(nothing, s.splat(0.0), *x);
+            }
+        }
         for i in 0..N {
-            self.x[i] = s.select(nothing, s.splat(0.0), self.x[i]);
             self.weights[i] = s.mul(self.x[i], self.x[i]);
             self.weighed[i] = s.mul(self.weights[i], self.x[i]);
         }
-        (self.extreme, self.nothing) = (extreme, nothing);
     }
 
     /// The levels that the largest value gives, and the sums over them.
     #[inline(always)]
     fn start(&self, levels: &mut [S::F32; N]) -> Sums<S> {
         let s = self.s;
-        let inverse = s.div(s.splat(-self.max as f32), self.extreme);
+        let (low, high) = (s.splat(-self.max as f32), s.splat((self.max - 1) as f32));
+        let inverse = s.div(low, self.extreme);
         let mut sums = [s.splat(0.0); 2];
         for (i, level) in levels.iter_mut().enumerate() {
-            let nearest = self.level(s.mul(inverse, self.x[i]));
-            // The lowest level stands for groups that are taken for zero: it never changes.
-            *level = s.select(self.nothing, s.splat(-self.max as f32), nearest);
+            // No magnitude is above the extreme's, so no quotient is far above `max`.
+            *level = s.min(s.max(s.nearest(s.mul(inverse, self.x[i])), low), high);
             let [with_x, squares] = self.terms(i, *level);
             sums = [s.add(sums[0], with_x), s.add(sums[1], squares)];
+        }
+        if s.any(self.nothing) {
+            // The lowest level stands for groups that are taken for zero: it never changes.
+            for level in levels {
+                *level = s.select(self.nothing, low, *level);
+            }
         }
         sums
     }
