@@ -46,7 +46,8 @@ impl StepKind {
             // 2: q5_K cuts the levels of its scales where importance is known, too.
             StepKind::Quantize => 2,
             // 2: other kernels, whose activations have scales in single precision for every 32.
-            StepKind::Evaluate | StepKind::Compare => 2,
+            // 3: rows of floats are summed in sixteen lanes with AVX-512.
+            StepKind::Evaluate | StepKind::Compare => 3,
             // 2: bytes per token, bandwidth, clocks, faults of each run.
             StepKind::Bench => 2,
             _ => 1,

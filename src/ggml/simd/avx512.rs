@@ -207,13 +207,10 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn rows_of_bytes(self, vectors: [__m512i; 16]) -> [[u8; 16]; MAX_LANES] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = vectors;
-        let parts = [
-            lanes_of_bytes(self, [a, b, c, d]),
-            lanes_of_bytes(self, [e, f, g, h]),
-            lanes_of_bytes(self, [i, j, k, l]),
-            lanes_of_bytes(self, [m, n, o, p]),
-        ];
+        let mut parts = [self.splat_i32(0); 4];
+        for (part, &four) in parts.iter_mut().zip(vectors.as_chunks().0) {
+            *part = lanes_of_bytes(self, four);
+        }
         let mut rows = [[0; 16]; MAX_LANES];
         // SAFETY: as above; each store is of a quarter, which is as long as a row.
         unsafe {
