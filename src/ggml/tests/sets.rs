@@ -101,6 +101,23 @@ fn every_set_gives_the_same_bytes_for_zeros_and_magnitudes_of_both_signs() {
     }
 }
 
+/// `q3_K`'s search goes on with the groups that changed: any number of them, wherever they are.
+#[test]
+fn every_set_gives_the_same_bytes_however_many_groups_change() {
+    let mut state = 1u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    for blocks in 1..=100 {
+        for levels in [3, 17, 1001] {
+            let half = levels as f32 / 2.0;
+            let row: Vec<f32> = (0..blocks * 256).map(|_| random(levels) as f32 - half).collect();
+            agree(GgmlType::Q3_K, &row, blocks * 256, None);
+        }
+    }
+}
+
 /// Activations go through functions of their own.
 #[test]
 fn every_set_quantizes_activations_alike() {

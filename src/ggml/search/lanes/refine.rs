@@ -62,8 +62,8 @@ pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
                     }
                 }
                 for k in 0..ABREAST {
-                    found.put(s, &chosen[k], &new[k], sums[k]);
                     let lanes = S::LANES.min(count.saturating_sub(start + k * S::LANES));
+                    found.put(s, &chosen[k], lanes, &new[k], sums[k]);
                     let mut changed = s.bits(s.lt(zero, moved[k])) & ((1 << lanes) - 1);
                     while changed != 0 {
                         // Never beyond the places that have been read.
@@ -114,11 +114,13 @@ impl<const N: usize> Found<'_, N> {
         [s.load(&sums[0]), s.load(&sums[1])]
     }
 
+    /// Keeps what a round found of the chosen groups, which ascend in the first `lanes` lanes.
     #[inline(always)]
     fn put<S: Simd>(
         &mut self,
         s: S,
         chosen: &[usize; MAX_LANES],
+        lanes: usize,
         levels: &[S::F32; N],
         [with_x, squares]: Sums<S>,
     ) {
@@ -128,9 +130,9 @@ impl<const N: usize> Found<'_, N> {
         for level in &mut shifted {
             *level = s.add(*level, s.splat(self.max as f32));
         }
-        // They ascend, so these are groups side by side: those of the first round are.
+        // Groups side by side, as those of the first round are.
         let first = chosen[0];
-        if chosen[S::LANES - 1] == first + S::LANES - 1 {
+        if lanes == S::LANES && chosen[S::LANES - 1] == first + S::LANES - 1 {
             s.store(with_x, &mut self.sums[0][first..]);
             s.store(squares, &mut self.sums[1][first..]);
             s.store(scale, &mut self.scales[first..]);
