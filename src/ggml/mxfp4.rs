@@ -56,7 +56,7 @@ static SCALES: [f32; 256] = {
 
 /// Looked up: of what computes it, products of four tokens took a tenth longer.
 #[inline(always)]
-fn scale(e: u8) -> f32 {
+pub(super) fn scale(e: u8) -> f32 {
     SCALES[usize::from(e)]
 }
 
@@ -160,11 +160,12 @@ impl Levels for BlockMxfp4 {
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let mut scales = [0.0; 8];
-        for (slot, block) in scales.iter_mut().zip(run) {
-            *slot = scale(block.e);
+        // Put together in a register: floats of a table, one by one, took a fifth of a row's time.
+        let mut exponents = 0;
+        for (j, block) in run.iter().enumerate() {
+            exponents |= u64::from(block.e) << (8 * j);
         }
-        set.load_f32(&scales)
+        set.half_powers(exponents)
     }
 }
 

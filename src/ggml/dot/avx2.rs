@@ -165,6 +165,22 @@ impl Set for Avx2 {
         load_f32(from: &[f32; 8]) -> F32 = _mm256_loadu_ps(from.as_ptr());
         widen(halves: [u16; 8]) -> F32 = _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()));
         splat_half(half: u16) -> F32 = _mm256_cvtph_ps(_mm_set1_epi16(half as i16));
+        half_powers(exponents: u64) -> F32 = {
+            let mut exponents = exponents;
+            // No instruction: otherwise the compiler puts the bytes together in a vector, by
+            // instructions of the one kind that products wait for.
+            std::arch::asm!(
+                "/* {0} */",
+                inout(reg) exponents,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            let e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(exponents as i64));
+            let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(e, _mm256_set1_epi32(1)));
+            // Larger where the result is subnormal: for 1, and for 0 half of that.
+            let lowest =
+                _mm256_add_epi32(_mm256_srai_epi32::<2>(normal), _mm256_set1_epi32(1 << 22));
+            _mm256_castsi256_ps(_mm256_max_epi32(normal, lowest))
+        };
         integers(integers: [i8; 8]) -> F32 = {
             let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(bytemuck::cast(integers)));
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))

@@ -1,6 +1,7 @@
 //! Products in plain Rust, for any processor; and the oracle of the other sets.
 
 use super::{Levels, Run, Set};
+use crate::ggml::mxfp4;
 use crate::ggml::rounding::widen_f16;
 
 /// No instructions but the target's own.
@@ -129,6 +130,10 @@ impl Set for Portable {
 
     fn splat_half(self, half: u16) -> [f32; 8] {
         [widen_f16(half); 8]
+    }
+
+    fn half_powers(self, exponents: u64) -> [f32; 8] {
+        each(|i| mxfp4::scale(exponents.to_le_bytes()[i]))
     }
 
     fn integers(self, integers: [i8; 8]) -> [f32; 8] {

@@ -113,6 +113,9 @@ pub(in crate::ggml) trait Set: Copy {
     fn widen(self, halves: [u16; 8]) -> Self::F32;
     /// The half-precision float with these bits, in all lanes.
     fn splat_half(self, half: u16) -> Self::F32;
+    /// Halves of the e8m0 scales `2^(e - 127)` of eight bytes, the lowest first; for 255 as if it were
+    /// no NaN.
+    fn half_powers(self, exponents: u64) -> Self::F32;
     /// Integers as floats.
     fn integers(self, integers: [i8; 8]) -> Self::F32;
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;

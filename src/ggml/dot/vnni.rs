@@ -99,7 +99,6 @@ impl Set for Vnni {
         or_above(a: __m256i, b: __m256i, shift: u32) -> Bytes;
         lookup(table: &[i8; 16], bytes: __m256i) -> Bytes;
         flip(bytes: __m256i) -> Bytes;
-        spread(bits: u32, value: u8) -> Bytes;
         negate(bytes: __m256i, minus: __m256i) -> Bytes;
         offset(bytes: __m256i, by: u8) -> Bytes;
         words(integers: [i8; 16]) -> Bytes;
@@ -109,6 +108,7 @@ impl Set for Vnni {
         load_f32(from: &[f32; 8]) -> F32;
         widen(halves: [u16; 8]) -> F32;
         splat_half(half: u16) -> F32;
+        half_powers(exponents: u64) -> F32;
         integers(integers: [i8; 8]) -> F32;
         sub_i32(a: __m256i, b: __m256i) -> I32;
         to_f32(x: __m256i) -> F32;
@@ -117,6 +117,8 @@ impl Set for Vnni {
     }
 
     instruction! {
+        spread(bits: u32, value: u8) -> Bytes =
+            _mm256_maskz_set1_epi8(bits, value as i8);
         wide_load(from: &[u32]) -> WideI32 =
             _mm512_loadu_si512(from.first_chunk::<16>().expect("16 lanes").as_ptr().cast());
         wide_zero() -> WideF32 = _mm512_setzero_ps();
@@ -174,14 +176,18 @@ impl Set for Vnni {
         activations: &Run,
     ) -> [__m256i; R] {
         let mut products = [self.words([0; 16]); R];
-        if R != 2 || !B::IN_TWOS {
-            for (products, run) in products.iter_mut().zip(runs) {
-                *products = self.dot_groups(run, 8, activations);
-            }
-            return products;
+        let (twos, rest) = products.as_chunks_mut();
+        let (runs, last) = runs.as_chunks();
+        for (products, runs) in twos.iter_mut().zip(runs) {
+            *products = if B::IN_TWOS {
+                self.sums_of_two(*runs, activations)
+            } else {
+                [self.dot_groups(runs[0], 8, activations), self.dot_groups(runs[1], 8, activations)]
+            };
         }
-        let [a, b] = self.sums_of_two([runs[0], runs[R - 1]], activations);
-        (products[0], products[R - 1]) = (a, b);
+        for (products, run) in rest.iter_mut().zip(last) {
+            *products = self.dot_groups(run, 8, activations);
+        }
         products
     }
 

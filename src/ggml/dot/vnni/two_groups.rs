@@ -10,6 +10,7 @@ impl Vnni {
     /// Sums of products of eight groups of two rows, with two groups to a vector.
     #[inline(always)]
     pub(super) fn sums_of_two<B: Levels>(self, runs: [&[B]; 2], activations: &Run) -> [__m256i; 2] {
+        const { assert!(!B::IN_TWOS || B::KIND.fits(8), "sums of eight products fit 16 bits") };
         // SAFETY: `self` proves that the processor has AVX-512 and VNNI; loads need no alignment,
         // and are of 64 of the 256 levels.
         unsafe {
@@ -23,13 +24,8 @@ impl Vnni {
                     *eight = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels, a);
                 }
                 let [a, b, c, d] = eights;
-                let (ab, cd) = (
-                    _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)),
-                    _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d)),
-                );
                 // In the two lower quarters sums of groups 0, 2, 4 and 6, of the others above.
-                *sums =
-                    _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+                *sums = pairs(self, pairs(self, a, b), pairs(self, c, d));
             }
             let [a, b] = rows;
             let sums = _mm512_add_epi32(
@@ -41,6 +37,14 @@ impl Vnni {
             [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)]
         }
     }
+}
+
+/// Sums of neighbours in each quarter, first those of `a`, then those of `b`: all fit into 16 bits,
+/// so it takes two instructions where integers of 32 bits would take three.
+#[inline(always)]
+fn pairs(_: Vnni, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the first argument proves that the processor has AVX-512.
+    unsafe { _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1)) }
 }
 
 impl TwoGroups for Vnni {
