@@ -83,16 +83,17 @@ pub(in crate::ggml) trait Set: Copy {
     /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
     /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
-    /// [`dot_groups`](Self::dot_groups) of whole runs, one of each of some rows.
+    /// [`dot_groups`](Self::dot_groups) of runs, one of each of some rows.
     #[inline(always)]
     fn dot_rows<B: Levels, const R: usize>(
         self,
         runs: [&[B]; R],
+        groups: usize,
         activations: &Run,
     ) -> [Self::I32; R] {
-        let mut products = [self.dot_groups(runs[0], 8, activations); R];
+        let mut products = [self.dot_groups(runs[0], groups, activations); R];
         for (products, run) in products.iter_mut().zip(runs).skip(1) {
-            *products = self.dot_groups(run, 8, activations);
+            *products = self.dot_groups(run, groups, activations);
         }
         products
     }

@@ -173,20 +173,21 @@ impl Set for Vnni {
     fn dot_rows<B: Levels, const R: usize>(
         self,
         runs: [&[B]; R],
+        groups: usize,
         activations: &Run,
     ) -> [__m256i; R] {
         let mut products = [self.words([0; 16]); R];
         let (twos, rest) = products.as_chunks_mut();
         let (runs, last) = runs.as_chunks();
-        for (products, runs) in twos.iter_mut().zip(runs) {
-            *products = if B::IN_TWOS {
-                self.sums_of_two(*runs, activations)
+        for (products, [a, b]) in twos.iter_mut().zip(runs) {
+            *products = if B::IN_TWOS && groups.is_multiple_of(2) {
+                self.sums_of_two([a, b], groups, activations)
             } else {
-                [self.dot_groups(runs[0], 8, activations), self.dot_groups(runs[1], 8, activations)]
+                [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
             };
         }
         for (products, run) in rest.iter_mut().zip(last) {
-            *products = self.dot_groups(run, 8, activations);
+            *products = self.dot_groups(run, groups, activations);
         }
         products
     }

@@ -7,9 +7,14 @@ use super::Vnni;
 use crate::ggml::dot::{Levels, Run, TwoGroups};
 
 impl Vnni {
-    /// Sums of products of eight groups of two rows, with two groups to a vector.
+    /// Sums of products of the first groups of two rows, an even number, with two groups to a vector.
     #[inline(always)]
-    pub(super) fn sums_of_two<B: Levels>(self, runs: [&[B]; 2], activations: &Run) -> [__m256i; 2] {
+    pub(super) fn sums_of_two<B: Levels>(
+        self,
+        runs: [&[B]; 2],
+        groups: usize,
+        activations: &Run,
+    ) -> [__m256i; 2] {
         const { assert!(!B::IN_TWOS || B::KIND.fits(8), "sums of eight products fit 16 bits") };
         // SAFETY: `self` proves that the processor has AVX-512 and VNNI; loads need no alignment,
         // and are of 64 of the 256 levels.
@@ -19,6 +24,9 @@ impl Vnni {
                 // Of each group, eight sums of four products.
                 let mut eights = [_mm512_setzero_si512(); 4];
                 for (pair, eight) in eights.iter_mut().enumerate() {
+                    if 2 * pair >= groups {
+                        break;
+                    }
                     let levels = B::levels_of_two(self, run, pair);
                     let a = _mm512_loadu_si512(activations.levels[2 * pair..].as_ptr().cast());
                     *eight = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels, a);
