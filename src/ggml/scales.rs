@@ -6,9 +6,9 @@ use super::le::F16Le;
 /// The scales of blocks of 32, one of each; zeros where there are fewer than eight.
 #[inline(always)]
 pub(super) fn of_blocks<S: Set>(set: S, scales: impl Iterator<Item = F16Le>) -> S::F32 {
-    let mut halves = [0; 8];
-    for (half, scale) in halves.iter_mut().zip(scales) {
-        *half = scale.bits();
+    let mut halves = [0u64; 2];
+    for (j, scale) in scales.enumerate() {
+        halves[j / 4] |= u64::from(scale.bits()) << (16 * (j % 4));
     }
     set.widen(halves)
 }

@@ -83,6 +83,21 @@ impl Avx2 {
     }
 }
 
+/// The integer, put together in a general register: otherwise the compiler puts its parts together in
+/// a vector, by instructions of the one kind that products wait for.
+#[inline(always)]
+fn in_register(mut x: u64) -> u64 {
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} */",
+            inout(reg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    x
+}
+
 /// A method of one instruction.
 macro_rules! instruction {
     ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ident = $body:expr;)*) => {
@@ -163,18 +178,13 @@ impl Set for Avx2 {
         );
         splat(x: f32) -> F32 = _mm256_set1_ps(x);
         load_f32(from: &[f32; 8]) -> F32 = _mm256_loadu_ps(from.as_ptr());
-        widen(halves: [u16; 8]) -> F32 = _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()));
+        widen(halves: [u64; 2]) -> F32 = {
+            let [low, high] = [in_register(halves[0]), in_register(halves[1])];
+            _mm256_cvtph_ps(_mm_set_epi64x(high as i64, low as i64))
+        };
         splat_half(half: u16) -> F32 = _mm256_cvtph_ps(_mm_set1_epi16(half as i16));
         half_powers(exponents: u64) -> F32 = {
-            let mut exponents = exponents;
-            // No instruction: otherwise the compiler puts the bytes together in a vector, by
-            // instructions of the one kind that products wait for.
-            std::arch::asm!(
-                "/* {0} */",
-                inout(reg) exponents,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-            let e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(exponents as i64));
+            let e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(in_register(exponents) as i64));
             let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(e, _mm256_set1_epi32(1)));
             // Larger where the result is subnormal: for 1, and for 0 half of that.
             let lowest =

@@ -124,8 +124,8 @@ impl Set for Portable {
         *to = x;
     }
 
-    fn widen(self, halves: [u16; 8]) -> [f32; 8] {
-        each(|i| widen_f16(halves[i]))
+    fn widen(self, halves: [u64; 2]) -> [f32; 8] {
+        each(|i| widen_f16((halves[i / 4] >> (16 * (i % 4))) as u16))
     }
 
     fn splat_half(self, half: u16) -> [f32; 8] {

@@ -34,32 +34,27 @@ pub(super) fn dot_rows<S: Set, B: Levels>(
         return out.fill(0.0);
     }
     let activations = &activations[..columns.div_ceil(blocks_per_run::<B>())];
-    let part = out.len() / STREAMS;
+    let (part, last) = (out.len().div_ceil(STREAMS), out.len() - 1);
     for i in 0..part {
+        // Where the parts are not equally long, a row is multiplied twice.
+        let mut numbers = [0; STREAMS];
         let mut rows = [&blocks[..0]; STREAMS];
-        for (k, row) in rows.iter_mut().enumerate() {
-            *row = &blocks[(k * part + i) * columns..][..columns];
+        for (k, (number, row)) in numbers.iter_mut().zip(&mut rows).enumerate() {
+            *number = last.min(k * part + i);
+            *row = &blocks[*number * columns..][..columns];
         }
-        for (k, product) in dot(set, rows, activations).into_iter().enumerate() {
-            out[k * part + i] = product;
+        for (number, product) in numbers.into_iter().zip(dot(set, rows, activations)) {
+            out[number] = product;
         }
-    }
-    let rest = blocks.chunks_exact(columns).zip(out).skip(STREAMS * part);
-    for (row, out) in rest {
-        [*out] = dot(set, [row], activations);
     }
 }
 
 /// The products of some rows.
 #[inline(always)]
-fn dot<S: Set, B: Levels, const R: usize>(
-    set: S,
-    rows: [&[B]; R],
-    activations: &[Run],
-) -> [f32; R] {
+fn dot<S: Set, B: Levels>(set: S, rows: [&[B]; STREAMS], activations: &[Run]) -> [f32; STREAMS] {
     let size = blocks_per_run::<B>();
     let columns = rows[0].len();
-    let mut sums = [set.splat(0.0); R];
+    let mut sums = [set.splat(0.0); STREAMS];
     let whole = columns / size;
     for (r, activations) in activations[..whole].iter().enumerate() {
         let mut runs = rows;
@@ -69,7 +64,7 @@ fn dot<S: Set, B: Levels, const R: usize>(
                 set.prefetch(run.as_ptr().cast::<u8>().wrapping_add(AHEAD + line));
             }
         }
-        add_runs(set, runs, 8, activations, &mut sums);
+        sums = add_runs(set, runs, 8, activations, sums);
     }
     if size > 1
         && let Some(last) = activations.get(whole)
@@ -80,47 +75,42 @@ fn dot<S: Set, B: Levels, const R: usize>(
         }
         // Without loops over some number of blocks, which took a tenth of the time of gpt-oss's rows
         // of 2880, and half of that of the nano's. Widths are multiples of 64 in practice.
-        match columns % size {
-            2 => add_rests::<S, B, R, 2>(set, rests, last, &mut sums),
-            4 => add_rests::<S, B, R, 4>(set, rests, last, &mut sums),
-            6 => add_rests::<S, B, R, 6>(set, rests, last, &mut sums),
-            groups => add_runs(set, rests, groups, last, &mut sums),
-        }
+        sums = match columns % size {
+            2 => add_runs(set, rests, 2, last, sums),
+            4 => add_runs(set, rests, 4, last, sums),
+            6 => add_runs(set, rests, 6, last, sums),
+            groups => add_runs(set, rests, groups, last, sums),
+        };
     }
-    let mut dots = [0.0; R];
+    let mut dots = [0.0; STREAMS];
     for (dot, sum) in dots.iter_mut().zip(sums) {
         *dot = set.sum(sum);
     }
     dots
 }
 
-/// Adds the products of the last `N` blocks of some rows.
+/// Adds the products of the first `groups` groups of runs.
+///
+/// Row by row and not in a loop, which the compiler leaves a loop for some types, with all that it
+/// keeps in memory: q5_1 took twice as long.
 #[inline(always)]
-fn add_rests<S: Set, B: Levels, const R: usize, const N: usize>(
+fn add_runs<S: Set, B: Levels>(
     set: S,
-    mut rests: [&[B]; R],
-    activations: &Run,
-    sums: &mut [S::F32; R],
-) {
-    for rest in &mut rests {
-        *rest = &rest[..N];
-    }
-    add_runs(set, rests, N, activations, sums);
-}
-
-/// Adds the products of runs of some rows, of which there are the first `groups` groups.
-#[inline(always)]
-fn add_runs<S: Set, B: Levels, const R: usize>(
-    set: S,
-    runs: [&[B]; R],
+    runs: [&[B]; STREAMS],
     groups: usize,
     activations: &Run,
-    sums: &mut [S::F32; R],
-) {
-    let products = set.dot_rows(runs, groups, activations);
-    for ((run, products), sum) in runs.iter().zip(products).zip(sums) {
-        *sum = add_run(set, run, products, activations, *sum);
-    }
+    sums: [S::F32; STREAMS],
+) -> [S::F32; STREAMS] {
+    let blocks = (groups * blocks_per_run::<B>()).div_ceil(8);
+    let [a, b] = [&runs[0][..blocks], &runs[1][..blocks]];
+    let [c, d] = [&runs[2][..blocks], &runs[3][..blocks]];
+    let [of_a, of_b] = set.dot_two([a, b], groups, activations);
+    let a = add_run(set, a, of_a, activations, sums[0]);
+    let b = add_run(set, b, of_b, activations, sums[1]);
+    let [of_c, of_d] = set.dot_two([c, d], groups, activations);
+    let c = add_run(set, c, of_c, activations, sums[2]);
+    let d = add_run(set, d, of_d, activations, sums[3]);
+    [a, b, c, d]
 }
 
 /// Adds the products of a run, which may end early, to the sums of a row.

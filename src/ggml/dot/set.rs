@@ -83,19 +83,15 @@ pub(in crate::ggml) trait Set: Copy {
     /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
     /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
-    /// [`dot_groups`](Self::dot_groups) of runs, one of each of some rows.
+    /// [`dot_groups`](Self::dot_groups) of a run of each of two rows.
     #[inline(always)]
-    fn dot_rows<B: Levels, const R: usize>(
+    fn dot_two<B: Levels>(
         self,
-        runs: [&[B]; R],
+        [a, b]: [&[B]; 2],
         groups: usize,
         activations: &Run,
-    ) -> [Self::I32; R] {
-        let mut products = [self.dot_groups(runs[0], groups, activations); R];
-        for (products, run) in products.iter_mut().zip(runs).skip(1) {
-            *products = self.dot_groups(run, groups, activations);
-        }
-        products
+    ) -> [Self::I32; 2] {
+        [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
     }
     /// Integers as 16 bits each.
     fn words(self, integers: [i8; 16]) -> Self::Bytes;
@@ -110,8 +106,8 @@ pub(in crate::ggml) trait Set: Copy {
     fn splat(self, x: f32) -> Self::F32;
     fn load_f32(self, from: &[f32; 8]) -> Self::F32;
     fn store_f32(self, x: Self::F32, to: &mut [f32; 8]);
-    /// The half-precision floats with these bits.
-    fn widen(self, halves: [u16; 8]) -> Self::F32;
+    /// The half-precision floats with these bits, four to an integer, the first one lowest.
+    fn widen(self, halves: [u64; 2]) -> Self::F32;
     /// The half-precision float with these bits, in all lanes.
     fn splat_half(self, half: u16) -> Self::F32;
     /// Halves of the e8m0 scales `2^(e - 127)` of eight bytes, the lowest first; for 255 as if it were

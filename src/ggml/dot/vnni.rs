@@ -106,7 +106,7 @@ impl Set for Vnni {
         weigh_sums(weights: __m256i, activations: &Run) -> I32;
         splat(x: f32) -> F32;
         load_f32(from: &[f32; 8]) -> F32;
-        widen(halves: [u16; 8]) -> F32;
+        widen(halves: [u64; 2]) -> F32;
         splat_half(half: u16) -> F32;
         half_powers(exponents: u64) -> F32;
         integers(integers: [i8; 8]) -> F32;
@@ -170,26 +170,16 @@ impl Set for Vnni {
     }
 
     #[inline(always)]
-    fn dot_rows<B: Levels, const R: usize>(
+    fn dot_two<B: Levels>(
         self,
-        runs: [&[B]; R],
+        [a, b]: [&[B]; 2],
         groups: usize,
         activations: &Run,
-    ) -> [__m256i; R] {
-        let mut products = [self.words([0; 16]); R];
-        let (twos, rest) = products.as_chunks_mut();
-        let (runs, last) = runs.as_chunks();
-        for (products, [a, b]) in twos.iter_mut().zip(runs) {
-            *products = if B::IN_TWOS && groups.is_multiple_of(2) {
-                self.sums_of_two([a, b], groups, activations)
-            } else {
-                [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
-            };
+    ) -> [__m256i; 2] {
+        if B::IN_TWOS && groups.is_multiple_of(2) {
+            return self.sums_of_two([a, b], groups, activations);
         }
-        for (products, run) in rest.iter_mut().zip(last) {
-            *products = self.dot_groups(run, groups, activations);
-        }
-        products
+        [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
     }
 
     #[inline(always)]
