@@ -126,28 +126,29 @@ impl<S: Simd> Rules for S {
         let turn = self.splat(0.5 - f32::from(max) * QUOTIENT_ERROR);
         let whole = self.splat(2_097_152.0);
         let always = self.lt(self.splat(0.0), whole);
-        // Indices, since iterators over so few vectors kept their state in memory.
+        // No zipped chunks: over so few vectors, they kept their state in memory.
         for (pair, levels) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             let (mut rounded, mut certain) = ([low; PARTS], always);
-            for i in 0..32 / S::LANES {
+            let rounded = &mut rounded[..32 / S::LANES];
+            for (i, level) in rounded.iter_mut().enumerate() {
                 let start = 32 * pair + i * S::LANES;
                 let quotient = self.mul(self.load(&x[start..]), self.splat(inverses[start / 16]));
                 let nearest = self.nearest(quotient);
                 certain = self.lt_where(certain, self.abs(self.sub(quotient, nearest)), turn);
                 certain = self.lt_where(certain, self.abs(quotient), whole);
-                rounded[i] = self.truncate(nearest);
+                *level = self.truncate(nearest);
             }
             if !self.all(certain) {
-                for i in 0..32 / S::LANES {
+                for (i, level) in rounded.iter_mut().enumerate() {
                     let start = 32 * pair + i * S::LANES;
                     let divisor = self.splat(divisors[start / 16]);
-                    rounded[i] = self.nearest_int(self.div(self.load(&x[start..]), divisor));
+                    *level = self.nearest_int(self.div(self.load(&x[start..]), divisor));
                 }
             }
-            for level in &mut rounded {
+            for level in &mut *rounded {
                 *level = self.sub_i32(self.min_i32(self.max_i32(*level, low), high), low);
             }
-            let rounded = self.low_bytes(&rounded[..32 / S::LANES]);
+            let rounded = self.low_bytes(rounded);
             if divisors[2 * pair] != 0.0 {
                 levels[..16].copy_from_slice(&rounded[..16]);
             }
