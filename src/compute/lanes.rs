@@ -22,8 +22,12 @@ pub trait Lanes: Copy {
     fn add(self, other: Self) -> Self;
     /// `self * factor`, lane by lane.
     fn scale(self, factor: Self) -> Self;
-    /// The larger of the two, lane by lane; `other` where `self` is no number.
+    /// The larger of the two, lane by lane; `other` where one of them is no number.
     fn max(self, other: Self) -> Self;
+    /// The smaller of the two, lane by lane; `other` where one of them is no number.
+    fn min(self, other: Self) -> Self;
+    /// `self / divisor`, lane by lane.
+    fn over(self, divisor: Self) -> Self;
     /// Zero in lanes where `key` is less than `limit`.
     fn zero_where_less(self, key: Self, limit: Self) -> Self;
     /// `self * 2^n` in lanes that hold finite, normal numbers before and after, where `n` is what
@@ -82,6 +86,16 @@ impl Lanes for Portable {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         Self(std::array::from_fn(|l| if self.0[l] > other.0[l] { self.0[l] } else { other.0[l] }))
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(std::array::from_fn(|l| if self.0[l] < other.0[l] { self.0[l] } else { other.0[l] }))
+    }
+
+    #[inline(always)]
+    fn over(self, divisor: Self) -> Self {
+        Self(std::array::from_fn(|l| self.0[l] / divisor.0[l]))
     }
 
     #[inline(always)]
@@ -154,6 +168,18 @@ impl Lanes for Avx2 {
     fn max(self, other: Self) -> Self {
         // SAFETY: as in `zero`.
         Self(unsafe { std::arch::x86_64::_mm256_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm256_min_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn over(self, divisor: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm256_div_ps(self.0, divisor.0) })
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ mod norm;
 mod pool;
 mod precision;
 mod shared;
+mod swiglu;
 
 pub use activations::Activations;
 pub use attention::{Attention, AttentionBuffers, KeysAndValues, PANEL, TILE, attention_bytes};
@@ -21,3 +22,4 @@ pub use norm::rms_norm;
 pub use pool::{PoolError, ThreadPool};
 pub use precision::{Order, Q8_BLOCK, narrow_f16, narrow_q8, widen_f16, widen_q8};
 pub use shared::SharedSlice;
+pub use swiglu::swiglu;

@@ -47,9 +47,13 @@ impl StepKind {
             StepKind::Quantize => 2,
             // 2: other kernels, whose activations have scales in single precision for every 32.
             // 3: rows of floats are summed in sixteen lanes with AVX-512.
-            StepKind::Evaluate | StepKind::Compare => 3,
+            // 4: the gate of an expert by an exponential of vectors.
+            StepKind::Evaluate | StepKind::Compare => 4,
             // 2: bytes per token, bandwidth, clocks, faults of each run.
-            StepKind::Bench => 2,
+            // 3: a faster engine, whose times do not compare with the older ones'.
+            StepKind::Bench => 3,
+            // 2: as for `Bench`.
+            StepKind::BenchPair => 2,
             _ => 1,
         }
     }
