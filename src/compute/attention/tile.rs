@@ -91,18 +91,29 @@ fn attend_heads<V: Lanes>(
     heads: Heads<'_>,
     dim: usize,
 ) {
-    let Heads { queries, states, sums } = heads;
-    let (states, last_states) = states.as_chunks_mut::<ROWS>();
-    let (now, last) = queries.split_at(states.len() * ROWS * dim);
-    let (sums, last_sums) = sums.split_at_mut(now.len());
-    let rows = now.chunks_exact(ROWS * dim).zip(sums.chunks_exact_mut(ROWS * dim));
+    let heads = some_heads::<V, ROWS>(keys, seen.clone(), scale, heads, dim);
+    // Models with two query heads to a key head have only these.
+    let heads = some_heads::<V, 2>(keys, seen.clone(), scale, heads, dim);
+    some_heads::<V, 1>(keys, seen, scale, heads, dim);
+}
+
+/// Takes `R` heads at a time, and gives back those that are left.
+#[inline(always)]
+fn some_heads<'a, V: Lanes, const R: usize>(
+    keys: Keys<'_>,
+    seen: Range<usize>,
+    scale: f32,
+    heads: Heads<'a>,
+    dim: usize,
+) -> Heads<'a> {
+    let (states, last_states) = heads.states.as_chunks_mut::<R>();
+    let (queries, last_queries) = heads.queries.split_at(states.len() * R * dim);
+    let (sums, last_sums) = heads.sums.split_at_mut(queries.len());
+    let rows = queries.chunks_exact(R * dim).zip(sums.chunks_exact_mut(R * dim));
     for (states, (queries, sums)) in states.iter_mut().zip(rows) {
-        attend_rows::<V, ROWS>(keys, seen.clone(), scale, queries, states, sums, dim);
+        attend_rows::<V, R>(keys, seen.clone(), scale, queries, states, sums, dim);
     }
-    let rows = last.chunks_exact(dim).zip(last_sums.chunks_exact_mut(dim));
-    for (state, (queries, sums)) in last_states.as_chunks_mut::<1>().0.iter_mut().zip(rows) {
-        attend_rows::<V, 1>(keys, seen.clone(), scale, queries, state, sums, dim);
-    }
+    Heads { queries: last_queries, states: last_states, sums: last_sums }
 }
 
 /// Scores of one query, by panel and key.
