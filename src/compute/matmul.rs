@@ -12,6 +12,8 @@ mod tests;
 
 pub use matrix::{Matrix, MatrixError};
 
+use smallvec::SmallVec;
+
 use super::{Activations, SharedSlice, ThreadPool};
 use rows::Form;
 
@@ -58,18 +60,28 @@ pub fn multiply(
         }
     }
     let activations = &*activations;
-    let tasks = products.iter().map(|p| p.tasks(pool)).sum();
-    pool.for_blocks(tasks, 1, |tasks| {
-        for mut task in tasks {
-            for p in products {
-                let own = p.tasks(pool);
-                if task < own {
-                    let step = p.task_rows(pool);
-                    let end = p.matrix.rows().min((task + 1) * step);
-                    p.multiply_rows(task * step..end, Form::of(&p.matrix, exact), activations);
+    // Of each product the rows of a task, and the number of the task after its last: every task asks,
+    // so they are divided once.
+    let mut end = 0;
+    let tasks: SmallVec<[(usize, usize); 8]> = products
+        .iter()
+        .map(|p| {
+            let step = p.task_rows(pool);
+            end += if p.inputs.is_empty() { 0 } else { p.matrix.rows().div_ceil(step) };
+            (step, end)
+        })
+        .collect();
+    pool.for_blocks(end, 1, |range| {
+        for task in range {
+            let mut first = 0;
+            for (p, &(step, end)) in products.iter().zip(&tasks) {
+                if task < end {
+                    let start = (task - first) * step;
+                    let rows = start..p.matrix.rows().min(start + step);
+                    p.multiply_rows(rows, Form::of(&p.matrix, exact), activations);
                     break;
                 }
-                task -= own;
+                first = end;
             }
         }
     });
@@ -82,13 +94,5 @@ impl Product<'_> {
         let share = self.matrix.rows().div_ceil(2 * pool.threads());
         let most = if self.inputs.len() == 1 { TOKEN_WORK / work.max(1) } else { TASK_ROWS };
         TASK_WORK.div_ceil(work.max(1)).max(share.min(most)).next_multiple_of(TASK_ROWS)
-    }
-
-    /// How many tasks it is.
-    fn tasks(&self, pool: &ThreadPool) -> usize {
-        if self.inputs.is_empty() {
-            return 0;
-        }
-        self.matrix.rows().div_ceil(self.task_rows(pool))
     }
 }

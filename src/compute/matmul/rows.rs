@@ -40,6 +40,15 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
+/// Room for `len` numbers, whatever they are: it never gets shorter, as what it would grow by has to
+/// be cleared.
+fn room(kept: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if kept.len() < len {
+        kept.resize(len, 0.0);
+    }
+    &mut kept[..len]
+}
+
 impl Product<'_> {
     /// Computes the results of some of the matrix's rows. No two tasks have a row in common.
     pub(super) fn multiply_rows(&self, rows: Range<usize>, form: Form, activations: &Activations) {
@@ -69,15 +78,10 @@ impl Product<'_> {
         }
         let (runs, stride) = (activations.runs(), activations.stride());
         let inputs = Inputs { runs, stride, numbers: self.inputs };
-        kept.products.resize(rows.len() * self.inputs.len(), 0.0);
-        kernel.multiply(
-            self.matrix.bytes(rows.clone()),
-            rows.len(),
-            inputs,
-            &mut kept.tile,
-            &mut kept.products,
-        );
-        for (token, products) in kept.products.chunks_exact(rows.len()).enumerate() {
+        let products = room(&mut kept.products, rows.len() * self.inputs.len());
+        let bytes = self.matrix.bytes(rows.clone());
+        kernel.multiply(bytes, rows.len(), inputs, &mut kept.tile, products);
+        for (token, products) in products.chunks_exact(rows.len()).enumerate() {
             self.put(rows.start, token, products);
         }
     }
@@ -95,7 +99,7 @@ impl Product<'_> {
         let mut start = rows.start;
         while start < rows.end {
             let few = start..rows.end.min(start + few_rows);
-            products.resize(few.len(), 0.0);
+            let products = room(products, few.len());
             for (token, &input) in self.inputs.iter().enumerate() {
                 let runs = &activations.runs()[input as usize * stride..][..stride];
                 kernel.dot_rows(self.matrix.bytes(few.clone()), runs, products);
@@ -113,9 +117,9 @@ impl Product<'_> {
             let weights = match self.matrix.floats(few.clone()) {
                 Some(weights) => weights,
                 None => {
-                    scratch.resize(few.len() * columns, 0.0);
-                    self.matrix.rows_f32(few.clone(), scratch);
-                    float::Rows::F32(scratch)
+                    let weights = room(scratch, few.len() * columns);
+                    self.matrix.rows_f32(few.clone(), weights);
+                    float::Rows::F32(weights)
                 }
             };
             float::multiply(weights, columns, self.inputs, activations, |row, token, sum| {
