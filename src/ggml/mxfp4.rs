@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
-use super::dot::{Kind, Levels, Set, TwoGroups};
+use super::dot::{Kind, Levels, Long, LongBytes, Set};
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::rules::RUN;
 use super::search::Search;
@@ -145,7 +145,7 @@ impl Block for BlockMxfp4 {
 
 impl Levels for BlockMxfp4 {
     const KIND: Kind = Kind::Unsigned { max: 24, center: 12 };
-    const IN_TWOS: bool = true;
+    const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
@@ -153,9 +153,10 @@ impl Levels for BlockMxfp4 {
     }
 
     #[inline(always)]
-    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
-        let nibbles = set.both_nibbles([&run[2 * pair].qs, &run[2 * pair + 1].qs]);
-        set.both_lookup(&SHIFTED, nibbles)
+    fn halves<S: LongBytes>(set: S, run: &[Self], quad: usize) -> [S::Long; 2] {
+        let qs = |g: usize| run.get(4 * quad + g).map(|block| &block.qs);
+        let [first, last] = set.split_nibbles(set.quarters([qs(0), qs(1), qs(2), qs(3)]));
+        [set.long_lookup(&SHIFTED, first), set.long_lookup(&SHIFTED, last)]
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_blocks::{self, AffineBlock};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set, TwoGroups};
+use super::dot::{Kind, Levels, Long, LongBytes, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::scales;
@@ -66,7 +66,7 @@ impl Block for BlockQ4_1 {
 impl Levels for BlockQ4_1 {
     const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
     const MINS: bool = true;
-    const IN_TWOS: bool = true;
+    const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
@@ -74,8 +74,9 @@ impl Levels for BlockQ4_1 {
     }
 
     #[inline(always)]
-    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
-        set.both_nibbles([&run[2 * pair].qs, &run[2 * pair + 1].qs])
+    fn halves<S: LongBytes>(set: S, run: &[Self], quad: usize) -> [S::Long; 2] {
+        let qs = |g: usize| run.get(4 * quad + g).map(|block| &block.qs);
+        set.split_nibbles(set.quarters([qs(0), qs(1), qs(2), qs(3)]))
     }
 
     #[inline(always)]

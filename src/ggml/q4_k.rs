@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_groups::AffineGroups;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set, TwoGroups};
+use super::dot::{Kind, Levels, Long, LongBytes, Set};
 use super::le::F16Le;
 use super::packing::pack_four_bits;
 use super::search::{Search, Steps};
@@ -72,7 +72,7 @@ impl Block for BlockQ4K {
 impl Levels for BlockQ4K {
     const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
     const MINS: bool = true;
-    const IN_TWOS: bool = true;
+    const LONG: Option<Long> = Some(Long::Pairs);
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
@@ -81,8 +81,8 @@ impl Levels for BlockQ4K {
     }
 
     #[inline(always)]
-    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
-        set.both_halves(&run[0].qs.as_chunks().0[pair])
+    fn pair<S: LongBytes>(set: S, run: &[Self], pair: usize) -> S::Long {
+        set.long_nibbles(&run[0].qs.as_chunks().0[pair])
     }
 
     #[inline(always)]

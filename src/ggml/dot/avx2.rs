@@ -49,7 +49,7 @@ unsafe fn multiply<B: Levels>(
 }
 
 impl Avx2 {
-    /// [`Set::dot_groups`] with levels by the instructions of `set` and sums of four products by `four`.
+    /// A row of [`Set::dot_two`] with levels by the instructions of `set` and sums of four products by `four`.
     #[inline(always)]
     pub(super) fn dot_groups_by<S: Set<Bytes = __m256i>, B: Levels>(
         self,
@@ -117,6 +117,8 @@ impl Set for Avx2 {
     type Bytes = __m256i;
     type I32 = __m256i;
     type F32 = __m256;
+    type PairI32 = [__m256i; 2];
+    type PairF32 = [__m256; 2];
     const ROWS: usize = 8;
     type WideI32 = __m256i;
     type WideF32 = __m256;
@@ -195,10 +197,15 @@ impl Set for Avx2 {
             let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(bytemuck::cast(integers)));
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
         };
-        sub_i32(a: __m256i, b: __m256i) -> I32 = _mm256_sub_epi32(a, b);
-        to_f32(x: __m256i) -> F32 = _mm256_cvtepi32_ps(x);
         mul(a: __m256, b: __m256) -> F32 = _mm256_mul_ps(a, b);
-        fused(a: __m256, b: __m256, c: __m256) -> F32 = _mm256_fmadd_ps(a, b, c);
+        pair_sub(a: [__m256i; 2], b: [__m256i; 2]) -> PairI32 =
+            [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])];
+        pair_to_f32(x: [__m256i; 2]) -> PairF32 =
+            [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])];
+        pair_mul(a: [__m256; 2], b: [__m256; 2]) -> PairF32 =
+            [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])];
+        pair_fused(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> PairF32 =
+            [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])];
         wide_load(from: &[u32]) -> WideI32 =
             _mm256_loadu_si256(from.first_chunk::<8>().expect("eight lanes").as_ptr().cast());
         wide_zero() -> WideF32 = _mm256_setzero_ps();
@@ -214,12 +221,47 @@ impl Set for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
+    fn dot_two<B: Levels>(
+        self,
+        [a, b]: [&[B]; 2],
+        groups: usize,
+        activations: &Run,
+    ) -> [__m256i; 2] {
         // SAFETY: `self` proves that the processor has AVX2.
         let ones = unsafe { _mm256_set1_epi16(1) };
-        self.dot_groups_by(self, run, groups, activations, |levels, a| {
-            fours(self, B::KIND, levels, a, ones)
-        })
+        let four = |levels, a: &_| fours(self, B::KIND, levels, a, ones);
+        let a = self.dot_groups_by(self, a, groups, activations, four);
+        [a, self.dot_groups_by(self, b, groups, activations, four)]
+    }
+
+    #[inline(always)]
+    fn pair_i32(self, rows: [__m256i; 2]) -> [__m256i; 2] {
+        rows
+    }
+
+    #[inline(always)]
+    fn pair_f32(self, rows: [__m256; 2]) -> [__m256; 2] {
+        rows
+    }
+
+    #[inline(always)]
+    fn sums(self, [[a, b], [c, d]]: [[__m256; 2]; 2]) -> [f32; 4] {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe {
+            let halves = |x| _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let quarters = |a, b| {
+                _mm_add_ps(
+                    _mm_shuffle_ps::<0b01_00_01_00>(a, b),
+                    _mm_shuffle_ps::<0b11_10_11_10>(a, b),
+                )
+            };
+            let (ab, cd) = (quarters(halves(a), halves(b)), quarters(halves(c), halves(d)));
+            let even = _mm_shuffle_ps::<0b10_00_10_00>(ab, cd);
+            let sums = _mm_add_ps(even, _mm_shuffle_ps::<0b11_01_11_01>(ab, cd));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(out.as_mut_ptr(), sums);
+            out
+        }
     }
 
     #[inline(always)]

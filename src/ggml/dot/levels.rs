@@ -2,7 +2,7 @@
 
 use crate::ggml::block::Block;
 
-use super::{Set, TwoGroups};
+use super::{LongBytes, Set};
 
 /// How the byte of a level is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub(in crate::ggml) enum Kind {
     Unsigned { max: u8, center: u8 },
     /// From -128 to 127.
     Signed,
+}
+
+/// What a vector of 64 bytes holds of the levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ggml) enum Long {
+    /// 16 levels of each of four groups.
+    Halves,
+    /// The levels of two groups.
+    Pairs,
 }
 
 /// A block whose weights are `scale * sub_scale * (level - center) + offset * min`.
@@ -28,14 +37,19 @@ pub(in crate::ggml) trait Levels: Block {
     /// The levels of one group.
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes;
 
-    /// Whether [`levels_of_two`](Self::levels_of_two) takes fewer instructions than the groups one by
-    /// one; unsigned levels without sub-scales only.
-    const IN_TWOS: bool = false;
+    /// Whether levels come in vectors of 64 bytes with fewer instructions than group by group, and how;
+    /// unsigned levels without sub-scales only, of which sums of eight products fit into 16 bits.
+    const LONG: Option<Long> = None;
 
-    /// The levels of the groups `2 pair` and `2 pair + 1`.
-    #[inline(always)]
-    fn levels_of_two<S: TwoGroups>(set: S, run: &[Self], pair: usize) -> S::Both {
-        set.both([Self::levels(set, run, 2 * pair), Self::levels(set, run, 2 * pair + 1)])
+    /// Of [`Long::Halves`]: the levels of the groups from `4 quad` on that a run has, the first 16 of
+    /// each, then the last 16 of each.
+    fn halves<S: LongBytes>(_: S, _: &[Self], _quad: usize) -> [S::Long; 2] {
+        unreachable!("only for types that are `Long::Halves`")
+    }
+
+    /// Of [`Long::Pairs`]: the levels of the groups `2 pair` and `2 pair + 1`.
+    fn pair<S: LongBytes>(_: S, _: &[Self], _pair: usize) -> S::Long {
+        unreachable!("only for types that are `Long::Pairs`")
     }
 
     /// The scales of the groups.

@@ -23,9 +23,9 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub(in crate::ggml) use levels::{Kind, Levels};
+pub(in crate::ggml) use levels::{Kind, Levels, Long};
 pub use run::Run;
-pub(in crate::ggml) use set::{Set, TwoGroups};
+pub(in crate::ggml) use set::{LongBytes, Set};
 pub use tile::{Inputs, Scratch};
 
 use super::block::Block;
@@ -48,7 +48,10 @@ impl RowKernel {
 
     fn of<B: Levels>() -> Self {
         const { assert!(!(B::SUB_SCALES && matches!(B::KIND, Kind::Signed))) }
-        const { assert!(!(B::IN_TWOS && (B::SUB_SCALES || matches!(B::KIND, Kind::Signed)))) }
+        const {
+            assert!(B::LONG.is_none() || !B::SUB_SCALES && !matches!(B::KIND, Kind::Signed));
+            assert!(B::LONG.is_none() || B::KIND.fits(8));
+        }
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(kernel) = vnni::kernel::<B>() {

@@ -22,6 +22,8 @@ impl Set for Portable {
     type Bytes = [u8; 32];
     type I32 = [i32; 8];
     type F32 = [f32; 8];
+    type PairI32 = [[i32; 8]; 2];
+    type PairF32 = [[f32; 8]; 2];
     const ROWS: usize = 8;
     type WideI32 = [u32; 8];
     type WideF32 = [f32; 8];
@@ -79,20 +81,13 @@ impl Set for Portable {
         each(|i| bytes[i].wrapping_add(by))
     }
 
-    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> [i32; 8] {
-        let sub_scales = B::sub_scales(run);
-        each(|g| {
-            if g >= groups {
-                return 0;
-            }
-            let levels = B::levels(self, run, g);
-            let mut sum = 0;
-            for (i, &a) in activations.levels[g].iter().enumerate() {
-                let scale = if B::SUB_SCALES { sub_scales[2 * g + i / 16] } else { 1 };
-                sum += level::<B>(levels[i]) * i32::from(a) * i32::from(scale);
-            }
-            sum
-        })
+    fn dot_two<B: Levels>(
+        self,
+        runs: [&[B]; 2],
+        groups: usize,
+        activations: &Run,
+    ) -> [[i32; 8]; 2] {
+        runs.map(|run| dot_groups(run, groups, activations))
     }
 
     fn words(self, integers: [i8; 16]) -> [u8; 32] {
@@ -140,20 +135,39 @@ impl Set for Portable {
         each(|i| f32::from(integers[i]))
     }
 
-    fn sub_i32(self, a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
-        each(|i| a[i] - b[i])
-    }
-
-    fn to_f32(self, x: [i32; 8]) -> [f32; 8] {
-        each(|i| x[i] as f32)
-    }
-
     fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         each(|i| a[i] * b[i])
     }
 
-    fn fused(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
-        each(|i| a[i].mul_add(b[i], c[i]))
+    fn pair_i32(self, rows: [[i32; 8]; 2]) -> [[i32; 8]; 2] {
+        rows
+    }
+
+    fn pair_f32(self, rows: [[f32; 8]; 2]) -> [[f32; 8]; 2] {
+        rows
+    }
+
+    fn pair_sub(self, a: [[i32; 8]; 2], b: [[i32; 8]; 2]) -> [[i32; 8]; 2] {
+        each(|row| each(|i| a[row][i] - b[row][i]))
+    }
+
+    fn pair_to_f32(self, x: [[i32; 8]; 2]) -> [[f32; 8]; 2] {
+        each(|row| each(|i| x[row][i] as f32))
+    }
+
+    fn pair_mul(self, a: [[f32; 8]; 2], b: [[f32; 8]; 2]) -> [[f32; 8]; 2] {
+        each(|row| self.mul(a[row], b[row]))
+    }
+
+    fn pair_fused(self, a: [[f32; 8]; 2], b: [[f32; 8]; 2], c: [[f32; 8]; 2]) -> [[f32; 8]; 2] {
+        each(|row| self.wide_fused(a[row], b[row], c[row]))
+    }
+
+    fn sums(self, pairs: [[[f32; 8]; 2]; 2]) -> [f32; 4] {
+        each(|row| {
+            let l = pairs[row / 2][row % 2];
+            ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+        })
     }
 
     fn interleave(self, rows: [[u8; 32]; 8], to: &mut [u32]) {
@@ -232,12 +246,29 @@ impl Set for Portable {
     }
 
     fn wide_fused(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
-        self.fused(a, b, c)
+        each(|i| a[i].mul_add(b[i], c[i]))
     }
 
     fn wide_store(self, x: [f32; 8], to: &mut [f32]) {
         to[..8].copy_from_slice(&x);
     }
+}
+
+/// Sums of products of the first `groups` groups of a run, and zeros.
+fn dot_groups<B: Levels>(run: &[B], groups: usize, activations: &Run) -> [i32; 8] {
+    let sub_scales = B::sub_scales(run);
+    each(|g| {
+        if g >= groups {
+            return 0;
+        }
+        let levels = B::levels(Portable, run, g);
+        let mut sum = 0;
+        for (i, &a) in activations.levels[g].iter().enumerate() {
+            let scale = if B::SUB_SCALES { sub_scales[2 * g + i / 16] } else { 1 };
+            sum += level::<B>(levels[i]) * i32::from(a) * i32::from(scale);
+        }
+        sum
+    })
 }
 
 /// The number that a byte of levels is.

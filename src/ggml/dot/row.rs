@@ -1,5 +1,6 @@
 //! Products of single rows: what decoding needs, where each weight is read for one token.
 
+use super::portable::Portable;
 use super::{Levels, Run, Set, blocks_per_run};
 
 /// Places of the weights that are read in turns: memory gives more to several streams of addresses.
@@ -34,19 +35,28 @@ pub(super) fn dot_rows<S: Set, B: Levels>(
         return out.fill(0.0);
     }
     let activations = &activations[..columns.div_ceil(blocks_per_run::<B>())];
-    let (part, last) = (out.len().div_ceil(STREAMS), out.len() - 1);
-    for i in 0..part {
-        // Where the parts are not equally long, a row is multiplied twice.
-        let mut numbers = [0; STREAMS];
-        let mut rows = [&blocks[..0]; STREAMS];
-        for (k, (number, row)) in numbers.iter_mut().zip(&mut rows).enumerate() {
-            *number = last.min(k * part + i);
-            *row = &blocks[*number * columns..][..columns];
-        }
-        for (number, product) in numbers.into_iter().zip(dot(set, rows, activations)) {
-            out[number] = product;
-        }
+    let part = out.len() / STREAMS;
+    let (blocks, left) = blocks.split_at(STREAMS * part * columns);
+    let (out, out_left) = out.split_at_mut(STREAMS * part);
+    let (ab, cd) = out.split_at_mut(2 * part);
+    let ((a, b), (c, d)) = (ab.split_at_mut(part), cd.split_at_mut(part));
+    // Iterators all along: with a look-up of each row and product, short rows took a tenth longer.
+    let outs = a.iter_mut().zip(b).zip(c).zip(d);
+    let rows = |k: usize| blocks[k * part * columns..].chunks_exact(columns);
+    let rows = rows(0).zip(rows(1)).zip(rows(2)).zip(rows(3));
+    for ((((a, b), c), d), (((of_a, of_b), of_c), of_d)) in rows.zip(outs) {
+        [*of_a, *of_b, *of_c, *of_d] = dot(set, [a, b, c, d], activations);
     }
+    for (row, out) in left.chunks_exact(columns).zip(out_left) {
+        *out = dot_one(row, activations);
+    }
+}
+
+/// The product of a row that has no three others beside it. Matrices have a few such rows if any, so it
+/// is compiled once and not for every set.
+#[inline(never)]
+fn dot_one<B: Levels>(row: &[B], activations: &[Run]) -> f32 {
+    dot(Portable, [row; STREAMS], activations)[0]
 }
 
 /// The products of some rows.
@@ -54,7 +64,8 @@ pub(super) fn dot_rows<S: Set, B: Levels>(
 fn dot<S: Set, B: Levels>(set: S, rows: [&[B]; STREAMS], activations: &[Run]) -> [f32; STREAMS] {
     let size = blocks_per_run::<B>();
     let columns = rows[0].len();
-    let mut sums = [set.splat(0.0); STREAMS];
+    let zero = set.splat(0.0);
+    let mut sums = [set.pair_f32([zero, zero]); STREAMS / 2];
     let whole = columns / size;
     for (r, activations) in activations[..whole].iter().enumerate() {
         let mut runs = rows;
@@ -82,16 +93,12 @@ fn dot<S: Set, B: Levels>(set: S, rows: [&[B]; STREAMS], activations: &[Run]) ->
             groups => add_runs(set, rests, groups, last, sums),
         };
     }
-    let mut dots = [0.0; STREAMS];
-    for (dot, sum) in dots.iter_mut().zip(sums) {
-        *dot = set.sum(sum);
-    }
-    dots
+    set.sums(sums)
 }
 
 /// Adds the products of the first `groups` groups of runs.
 ///
-/// Row by row and not in a loop, which the compiler leaves a loop for some types, with all that it
+/// Pair by pair and not in a loop, which the compiler leaves a loop for some types, with all that it
 /// keeps in memory: q5_1 took twice as long.
 #[inline(always)]
 fn add_runs<S: Set, B: Levels>(
@@ -99,41 +106,42 @@ fn add_runs<S: Set, B: Levels>(
     runs: [&[B]; STREAMS],
     groups: usize,
     activations: &Run,
-    sums: [S::F32; STREAMS],
-) -> [S::F32; STREAMS] {
+    sums: [S::PairF32; STREAMS / 2],
+) -> [S::PairF32; STREAMS / 2] {
     let blocks = (groups * blocks_per_run::<B>()).div_ceil(8);
     let [a, b] = [&runs[0][..blocks], &runs[1][..blocks]];
     let [c, d] = [&runs[2][..blocks], &runs[3][..blocks]];
-    let [of_a, of_b] = set.dot_two([a, b], groups, activations);
-    let a = add_run(set, a, of_a, activations, sums[0]);
-    let b = add_run(set, b, of_b, activations, sums[1]);
-    let [of_c, of_d] = set.dot_two([c, d], groups, activations);
-    let c = add_run(set, c, of_c, activations, sums[2]);
-    let d = add_run(set, d, of_d, activations, sums[3]);
-    [a, b, c, d]
+    let first = add_pair(set, [a, b], groups, activations, sums[0]);
+    [first, add_pair(set, [c, d], groups, activations, sums[1])]
 }
 
-/// Adds the products of a run, which may end early, to the sums of a row.
+/// Adds the products of a run of two rows, which may end early, to the sums of the rows.
 #[inline(always)]
-fn add_run<S: Set, B: Levels>(
+fn add_pair<S: Set, B: Levels>(
     set: S,
-    run: &[B],
-    mut products: S::I32,
+    runs: [&[B]; 2],
+    groups: usize,
     activations: &Run,
-    sum: S::F32,
-) -> S::F32 {
+    sums: S::PairF32,
+) -> S::PairF32 {
+    let mut products = set.dot_two(runs, groups, activations);
     let center = B::KIND.center();
     if center != 0 {
-        let centers = set.scale_words(set.words(B::sub_scales(run)), center);
-        products = set.sub_i32(products, set.weigh_sums(centers, activations));
+        let centers = |run| {
+            let centers = set.scale_words(set.words(B::sub_scales(run)), center);
+            set.weigh_sums(centers, activations)
+        };
+        products = set.pair_sub(products, set.pair_i32([centers(runs[0]), centers(runs[1])]));
     }
     let scales = set.load_f32(&activations.scales);
-    let scaled = set.mul(B::scales(set, run), scales);
-    let sum = set.fused(scaled, set.to_f32(products), sum);
+    let scales = set.pair_f32([scales, scales]);
+    let own = set.pair_f32([B::scales(set, runs[0]), B::scales(set, runs[1])]);
+    let sums = set.pair_fused(set.pair_mul(own, scales), set.pair_to_f32(products), sums);
     if !B::MINS {
-        return sum;
+        return sums;
     }
-    let mins = set.words(B::mins(run));
-    let offsets = set.mul(B::offsets(set, run), scales);
-    set.fused(offsets, set.to_f32(set.weigh_sums(mins, activations)), sum)
+    let mins = |run| set.weigh_sums(set.words(B::mins(run)), activations);
+    let mins = set.pair_to_f32(set.pair_i32([mins(runs[0]), mins(runs[1])]));
+    let offsets = set.pair_f32([B::offsets(set, runs[0]), B::offsets(set, runs[1])]);
+    set.pair_fused(set.pair_mul(offsets, scales), mins, sums)
 }

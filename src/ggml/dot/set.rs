@@ -13,6 +13,10 @@ pub(in crate::ggml) trait Set: Copy {
     type I32: Copy;
     /// Eight single-precision floats.
     type F32: Copy;
+    /// Eight integers of 32 bits of each of two rows.
+    type PairI32: Copy;
+    /// Eight single-precision floats of each of two rows.
+    type PairF32: Copy;
     /// Lanes of a wide vector.
     const ROWS: usize;
     /// As many integers of 32 bits, or twice as many of 16, or four times as many of 8.
@@ -80,19 +84,11 @@ pub(in crate::ggml) trait Set: Copy {
     /// Each byte and `by`, without a carry.
     fn offset(self, bytes: Self::Bytes, by: u8) -> Self::Bytes;
 
-    /// Sums of products of levels and activations of the first `groups` groups, and zeros; with
-    /// sub-scales, of the products of all three. The level that stands for zero is not subtracted.
-    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> Self::I32;
-    /// [`dot_groups`](Self::dot_groups) of a run of each of two rows.
-    #[inline(always)]
-    fn dot_two<B: Levels>(
-        self,
-        [a, b]: [&[B]; 2],
-        groups: usize,
-        activations: &Run,
-    ) -> [Self::I32; 2] {
-        [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
-    }
+    /// Sums of products of levels and activations of the first `groups` groups of a run of each of two
+    /// rows, and zeros; with sub-scales, of the products of all three. The level that stands for zero
+    /// is not subtracted.
+    fn dot_two<B: Levels>(self, runs: [&[B]; 2], groups: usize, activations: &Run)
+    -> Self::PairI32;
     /// Integers as 16 bits each.
     fn words(self, integers: [i8; 16]) -> Self::Bytes;
     /// Each 16-bit integer times `by`.
@@ -115,19 +111,18 @@ pub(in crate::ggml) trait Set: Copy {
     fn half_powers(self, exponents: u64) -> Self::F32;
     /// Integers as floats.
     fn integers(self, integers: [i8; 8]) -> Self::F32;
-    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    fn to_f32(self, x: Self::I32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `a * b + c`, rounded once.
-    fn fused(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
 
-    /// `((0+4)+(2+6)) + ((1+5)+(3+7))`.
-    #[inline(always)]
-    fn sum(self, x: Self::F32) -> f32 {
-        let mut l = [0.0; 8];
-        self.store_f32(x, &mut l);
-        ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
-    }
+    fn pair_i32(self, rows: [Self::I32; 2]) -> Self::PairI32;
+    fn pair_f32(self, rows: [Self::F32; 2]) -> Self::PairF32;
+    fn pair_sub(self, a: Self::PairI32, b: Self::PairI32) -> Self::PairI32;
+    fn pair_to_f32(self, x: Self::PairI32) -> Self::PairF32;
+    fn pair_mul(self, a: Self::PairF32, b: Self::PairF32) -> Self::PairF32;
+    /// `a * b + c`, rounded once.
+    fn pair_fused(self, a: Self::PairF32, b: Self::PairF32, c: Self::PairF32) -> Self::PairF32;
+
+    /// Of each of four rows `((0+4)+(2+6)) + ((1+5)+(3+7))`.
+    fn sums(self, pairs: [Self::PairF32; 2]) -> [f32; 4];
 
     /// Writes four bytes of each row at a time: bytes `4 q ..` of row `r` go to
     /// `to[q * ROWS + r]`.
@@ -160,17 +155,17 @@ pub(in crate::ggml) trait Set: Copy {
     fn wide_store(self, x: Self::WideF32, to: &mut [f32]);
 }
 
-/// A set with vectors of 64 bytes, for two groups of a run.
-pub(in crate::ggml) trait TwoGroups: Set {
+/// A set with vectors of 64 bytes, for more than one group of a run.
+pub(in crate::ggml) trait LongBytes: Set {
     /// 64 bytes.
-    type Both: Copy;
+    type Long: Copy;
 
-    /// Those of one group and those of the next.
-    fn both(self, groups: [Self::Bytes; 2]) -> Self::Both;
-    /// [`nibbles`](Set::nibbles) of both.
-    fn both_nibbles(self, from: [&[u8; 16]; 2]) -> Self::Both;
+    /// 16 bytes of each of four groups; zeros where a run ends.
+    fn quarters(self, from: [Option<&[u8; 16]>; 4]) -> Self::Long;
+    /// The low nibbles of all bytes, and the high ones.
+    fn split_nibbles(self, bytes: Self::Long) -> [Self::Long; 2];
+    /// [`lookup`](Set::lookup) for all bytes.
+    fn long_lookup(self, table: &[i8; 16], bytes: Self::Long) -> Self::Long;
     /// The low nibbles of all bytes, then the high ones.
-    fn both_halves(self, from: &[u8; 32]) -> Self::Both;
-    /// [`lookup`](Set::lookup) for both.
-    fn both_lookup(self, table: &[i8; 16], bytes: Self::Both) -> Self::Both;
+    fn long_nibbles(self, from: &[u8; 32]) -> Self::Long;
 }

@@ -1,19 +1,18 @@
 //! Every instruction set and both ways to multiply against each other and against floats.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 use crate::ggml::{dequantize, quantize};
 
 /// Floats of many magnitudes.
-fn values(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 8
-    };
+fn values(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..n)
         .map(|i| {
             let scale = [1.0, 0.03, 4.0, 0.0, 1e-3][i / 96 % 5];
-            (next() as f32 / 8_388_608.0 - 1.0) * scale
+            rng.random_range(-1.0..1.0f32) * scale
         })
         .collect()
 }
@@ -76,6 +75,13 @@ fn check<B: Levels>(columns: usize) {
         for (t, a) in activations.chunks(stride).enumerate() {
             kernel.dot_rows(&bytes, a, &mut out);
             assert_eq!(out, expected[t * rows..][..rows], "{ty} {columns} {name}, token {t}");
+            // Rows that are no multiple of those that are multiplied together.
+            for few in [1, 3, 6] {
+                let bytes = &bytes[..few * row_bytes];
+                kernel.dot_rows(bytes, a, &mut out[..few]);
+                let expected = &expected[t * rows..][..few];
+                assert_eq!(out[..few], *expected, "{ty} {columns} {name}, token {t}, {few} rows");
+            }
         }
         let mut scratch = Scratch::default();
         let tile = kernel.tile_rows();

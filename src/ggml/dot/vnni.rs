@@ -2,10 +2,10 @@
 
 use std::arch::x86_64::*;
 
-mod two_groups;
+mod long;
 
 use super::avx2::{instruction, transpose};
-use super::{Inputs, Kind, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use super::{Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, row, tile};
 use crate::ggml::simd::{Avx2, Avx512};
 
 /// AVX-512 with VNNI, and AVX2.
@@ -79,10 +79,33 @@ macro_rules! as_avx2 {
     };
 }
 
+impl Vnni {
+    /// A row of [`Set::dot_two`].
+    #[inline(always)]
+    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
+        self.avx2.dot_groups_by(self, run, groups, activations, |levels, a| {
+            // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
+            unsafe {
+                let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
+                match B::KIND {
+                    Kind::Unsigned { .. } => _mm256_dpbusd_epi32(zero, levels, a),
+                    Kind::Signed => _mm256_dpbusd_epi32(
+                        zero,
+                        _mm256_abs_epi8(levels),
+                        _mm256_sign_epi8(a, levels),
+                    ),
+                }
+            }
+        })
+    }
+}
+
 impl Set for Vnni {
     type Bytes = __m256i;
     type I32 = __m256i;
     type F32 = __m256;
+    type PairI32 = __m512i;
+    type PairF32 = __m512;
     const ROWS: usize = 16;
     type WideI32 = __m512i;
     type WideF32 = __m512;
@@ -110,15 +133,20 @@ impl Set for Vnni {
         splat_half(half: u16) -> F32;
         half_powers(exponents: u64) -> F32;
         integers(integers: [i8; 8]) -> F32;
-        sub_i32(a: __m256i, b: __m256i) -> I32;
-        to_f32(x: __m256i) -> F32;
         mul(a: __m256, b: __m256) -> F32;
-        fused(a: __m256, b: __m256, c: __m256) -> F32;
     }
 
     instruction! {
         spread(bits: u32, value: u8) -> Bytes =
             _mm256_maskz_set1_epi8(bits, value as i8);
+        pair_i32(rows: [__m256i; 2]) -> PairI32 =
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(rows[0]), rows[1]);
+        pair_f32(rows: [__m256; 2]) -> PairF32 =
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(rows[0]), rows[1]);
+        pair_sub(a: __m512i, b: __m512i) -> PairI32 = _mm512_sub_epi32(a, b);
+        pair_to_f32(x: __m512i) -> PairF32 = _mm512_cvtepi32_ps(x);
+        pair_mul(a: __m512, b: __m512) -> PairF32 = _mm512_mul_ps(a, b);
+        pair_fused(a: __m512, b: __m512, c: __m512) -> PairF32 = _mm512_fmadd_ps(a, b, c);
         wide_load(from: &[u32]) -> WideI32 =
             _mm512_loadu_si512(from.first_chunk::<16>().expect("16 lanes").as_ptr().cast());
         wide_zero() -> WideF32 = _mm512_setzero_ps();
@@ -131,24 +159,6 @@ impl Set for Vnni {
         wide_add(a: __m512, b: __m512) -> WideF32 = _mm512_add_ps(a, b);
         wide_mul(a: __m512, b: __m512) -> WideF32 = _mm512_mul_ps(a, b);
         wide_fused(a: __m512, b: __m512, c: __m512) -> WideF32 = _mm512_fmadd_ps(a, b, c);
-    }
-
-    #[inline(always)]
-    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
-        self.avx2.dot_groups_by(self, run, groups, activations, |levels, a| {
-            // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
-            unsafe {
-                let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
-                match B::KIND {
-                    Kind::Unsigned { .. } => _mm256_dpbusd_epi32(zero, levels, a),
-                    Kind::Signed => _mm256_dpbusd_epi32(
-                        zero,
-                        _mm256_abs_epi8(levels),
-                        _mm256_sign_epi8(a, levels),
-                    ),
-                }
-            }
-        })
     }
 
     // Gathered: entry by entry, rows of iq3_s took three times as long. Of cells of eight bytes a gather
@@ -170,16 +180,32 @@ impl Set for Vnni {
     }
 
     #[inline(always)]
-    fn dot_two<B: Levels>(
-        self,
-        [a, b]: [&[B]; 2],
-        groups: usize,
-        activations: &Run,
-    ) -> [__m256i; 2] {
-        if B::IN_TWOS && groups.is_multiple_of(2) {
-            return self.sums_of_two([a, b], groups, activations);
+    fn dot_two<B: Levels>(self, [a, b]: [&[B]; 2], groups: usize, activations: &Run) -> __m512i {
+        match B::LONG {
+            Some(Long::Halves) => self.sums_by_halves([a, b], groups, activations),
+            Some(Long::Pairs) if groups == 8 => self.sums_by_pairs([a, b], activations),
+            _ => {
+                let a = self.dot_groups(a, groups, activations);
+                self.pair_i32([a, self.dot_groups(b, groups, activations)])
+            }
         }
-        [self.dot_groups(a, groups, activations), self.dot_groups(b, groups, activations)]
+    }
+
+    #[inline(always)]
+    fn sums(self, [ab, cd]: [__m512; 2]) -> [f32; 4] {
+        // SAFETY: `self` proves that the processor has AVX-512; the store is of four floats.
+        unsafe {
+            // Four sums of each row.
+            let low = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+            let sums = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd));
+            let sums = _mm512_add_ps(sums, _mm512_permute_ps::<0b01_00_11_10>(sums));
+            let sums = _mm512_add_ps(sums, _mm512_permute_ps::<0b10_11_00_01>(sums));
+            let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            let sums = _mm512_permutexvar_ps(first, sums);
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(out.as_mut_ptr(), _mm512_castps512_ps128(sums));
+            out
+        }
     }
 
     #[inline(always)]
