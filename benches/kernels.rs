@@ -15,8 +15,6 @@ const FEW_ROWS: usize = 64;
 /// Bytes that no cache holds: some processors have a third level of hundreds of megabytes.
 const MEMORY: usize = 3 << 29;
 const TOKENS: usize = 512;
-/// Rows that are unpacked together.
-const TILE_ROWS: usize = 64;
 const TIME: Duration = Duration::from_millis(600);
 
 fn main() {
@@ -80,7 +78,9 @@ fn measure(ty: GgmlType) {
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0)
         .collect();
     let row_bytes = ty.row_bytes(COLUMNS).expect("whole blocks");
-    let many_rows = MEMORY / row_bytes / TILE_ROWS * TILE_ROWS;
+    // Rows that are unpacked together.
+    let tile_rows = RowKernel::new(ty).map_or(64, |kernel| kernel.task_rows());
+    let many_rows = MEMORY / row_bytes / tile_rows * tile_rows;
     let mut bytes = vec![0; many_rows * row_bytes];
     let importance = vec![1.0; COLUMNS];
     let (first, rest) = bytes.split_at_mut(64 * row_bytes);
@@ -104,14 +104,14 @@ fn measure(ty: GgmlType) {
     }
     for tokens in [4, 64, TOKENS] {
         let numbers: Vec<u32> = (0..tokens as u32).collect();
-        let out = &mut out[..TILE_ROWS * tokens];
+        let out = &mut out[..tile_rows * tokens];
         // As many rows as are new to the caches after another matrix.
         let seconds = best(|| {
-            for rows in bytes.chunks_exact(TILE_ROWS * row_bytes).take(2048 / tokens + 1) {
+            for rows in bytes.chunks_exact(tile_rows * row_bytes).take(2048 / tokens + 1) {
                 multiplier.multiply(ty, rows, &numbers, out);
             }
         });
-        let products = (TILE_ROWS * COLUMNS * tokens * (2048 / tokens + 1)) as f64;
+        let products = (tile_rows * COLUMNS * tokens * (2048 / tokens + 1)) as f64;
         line += &format!(", \"tile_{tokens}_gmac_per_s\": {:.2}", products / seconds / 1e9);
     }
     println!("{line}}}");

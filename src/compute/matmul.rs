@@ -19,8 +19,7 @@ use rows::Form;
 
 /// Products that are worth handing to a thread.
 const TASK_WORK: usize = 1 << 16;
-/// Rows of a task are a multiple of this: whole tiles, whatever the instruction set, and so many
-/// that the second-level cache holds them unpacked.
+/// Rows of a task are a multiple of this: whole tiles, whatever the instruction set.
 const TASK_ROWS: usize = 64;
 /// Products of a task of one token at most, if there is enough for all threads: a task's first page
 /// is asked for by nobody before it is needed, so tasks are long; and a thread that is done waits for
@@ -92,7 +91,11 @@ impl Product<'_> {
     fn task_rows(&self, pool: &ThreadPool) -> usize {
         let work = self.matrix.columns() * self.inputs.len();
         let share = self.matrix.rows().div_ceil(2 * pool.threads());
-        let most = if self.inputs.len() == 1 { TOKEN_WORK / work.max(1) } else { TASK_ROWS };
+        let most = match self.matrix.kernel() {
+            _ if self.inputs.len() == 1 => TOKEN_WORK / work.max(1),
+            Some(kernel) => kernel.task_rows(),
+            None => TASK_ROWS,
+        };
         TASK_WORK.div_ceil(work.max(1)).max(share.min(most)).next_multiple_of(TASK_ROWS)
     }
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 mod sums;
 
-use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, TASK_ROWS, row, rows_of_tile, tile};
 use crate::ggml::simd::Avx2;
 pub(super) use sums::transpose;
 use sums::{fours, pairs, sub_scales, total};
@@ -23,7 +23,8 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
             // SAFETY: as above.
             unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
         },
-        tile_rows: tile::rows::<Avx2>(),
+        tile_rows: rows_of_tile::<Avx2>(),
+        task_rows: TASK_ROWS,
     })
 }
 
@@ -156,7 +157,6 @@ impl Set for Avx2 {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
             _mm256_shuffle_epi8(table, bytes)
         };
-        flip(bytes: __m256i) -> Bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8(i8::MIN));
         spread(bits: u32, value: u8) -> Bytes = {
             let index = _mm256_setr_epi64x(
                 0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303,

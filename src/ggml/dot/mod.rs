@@ -10,6 +10,8 @@
 //!
 //! Knows nothing of threads or of matrices larger than a tile.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod levels;
@@ -20,6 +22,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -31,6 +34,7 @@ pub use tile::{Inputs, Scratch};
 use super::block::Block;
 use super::{GgmlType, dispatch_levels};
 use portable::Portable;
+use unpack::rows_of_tile;
 
 /// How rows of one type are multiplied with [`Run`]s, with the processor's best instructions.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +42,12 @@ pub struct RowKernel {
     dot_rows: fn(&[u8], &[Run], &mut [f32]),
     multiply: fn(&[u8], usize, Inputs<'_>, &mut Scratch, &mut [f32]),
     tile_rows: usize,
+    task_rows: usize,
 }
+
+/// Rows to multiply in one call, at most: as many as the second-level cache holds unpacked, where each
+/// is multiplied with many tokens.
+const TASK_ROWS: usize = 64;
 
 impl RowKernel {
     /// The kernel of a type; floats have none.
@@ -51,6 +60,10 @@ impl RowKernel {
         const {
             assert!(B::LONG.is_none() || !B::SUB_SCALES && !matches!(B::KIND, Kind::Signed));
             assert!(B::LONG.is_none() || B::KIND.fits(8));
+        }
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if let Some(kernel) = amx::kernel::<B>() {
+            return kernel;
         }
         #[cfg(target_arch = "x86_64")]
         {
@@ -70,7 +83,8 @@ impl RowKernel {
             multiply: |rows, count, inputs, scratch, out| {
                 tile::multiply::<_, B>(Portable, rows, count, inputs, scratch, out);
             },
-            tile_rows: tile::rows::<Portable>(),
+            tile_rows: rows_of_tile::<Portable>(),
+            task_rows: TASK_ROWS,
         }
     }
 
@@ -86,6 +100,12 @@ impl RowKernel {
     /// Rows of a tile; [`multiply`](Self::multiply) takes a multiple of them at a time.
     pub fn tile_rows(&self) -> usize {
         self.tile_rows
+    }
+
+    /// Rows for one call of [`multiply`](Self::multiply), if there are that many: with fewer the
+    /// activations are read more often, and more do not stay in the cache.
+    pub fn task_rows(&self) -> usize {
+        self.task_rows
     }
 
     /// Writes the products of `count` rows, one after the other in `rows`, with each of the

@@ -65,10 +65,6 @@ impl Set for Portable {
         each(|i| table[usize::from(bytes[i] & 15)] as u8)
     }
 
-    fn flip(self, bytes: [u8; 32]) -> [u8; 32] {
-        each(|i| bytes[i] ^ 0x80)
-    }
-
     fn spread(self, bits: u32, value: u8) -> [u8; 32] {
         each(|i| if bits >> i & 1 == 1 { value } else { 0 })
     }

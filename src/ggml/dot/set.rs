@@ -75,8 +75,6 @@ pub(in crate::ggml) trait Set: Copy {
     fn or_above(self, a: Self::Bytes, b: Self::Bytes, shift: u32) -> Self::Bytes;
     /// The entry of the table at each byte, all from 0 to 15.
     fn lookup(self, table: &[i8; 16], bytes: Self::Bytes) -> Self::Bytes;
-    /// Each byte with its highest bit the other way round: 128 more, for signed ones.
-    fn flip(self, bytes: Self::Bytes) -> Self::Bytes;
     /// `value` in byte `j` where bit `j` is set, 0 elsewhere.
     fn spread(self, bits: u32, value: u8) -> Self::Bytes;
     /// The two's complement of each byte where that of `minus` is 255, the byte where it is 0.

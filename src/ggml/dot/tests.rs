@@ -33,6 +33,8 @@ fn kernels<B: Levels>() -> Vec<(&'static str, RowKernel)> {
         all.extend(avx2::kernel::<B>().map(|k| ("AVX2", k)));
         all.extend(vnni::kernel::<B>().map(|k| ("AVX-512 VNNI", k)));
     }
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    all.extend(amx::kernel::<B>().map(|k| ("AMX", k)));
     all
 }
 
@@ -45,7 +47,7 @@ fn check<B: Levels>(columns: usize) {
     quantize(ty, &weights, columns, Some(&vec![1.0; columns]), &mut bytes).unwrap();
     let mut weights = vec![0.0; rows * columns];
     dequantize(ty, &bytes, &mut weights).unwrap();
-    let tokens = 21;
+    let tokens = 53;
     let (activations, stride) = (runs(tokens, columns), Run::count(columns));
 
     let mut expected = vec![0.0; rows * tokens];
@@ -85,7 +87,7 @@ fn check<B: Levels>(columns: usize) {
         }
         let mut scratch = Scratch::default();
         let tile = kernel.tile_rows();
-        for (count, tile) in [(1, tile), (2, tile), (3, tile), (4, 2 * tile), (21, 2 * tile)] {
+        for (count, tile) in [(1, tile), (3, tile), (4, 2 * tile), (21, tile), (53, 2 * tile)] {
             // In another order than they stand in.
             let numbers: Vec<u32> = (0..count as u32).rev().collect();
             let inputs = Inputs { runs: &activations, stride, numbers: &numbers };

@@ -1,42 +1,20 @@
 //! Products of a tile of rows with many rows of activations: what reading a prompt needs. Rows
 //! are unpacked once, rows side by side in the lanes of a vector, and multiplied with all tokens.
 
-use std::marker::PhantomData;
-use std::ops::Range;
-
-use crate::ggml::block::Block;
-
-use super::{Kind, Levels, Run, Set, blocks_per_run};
+use super::unpack::{LEVELS, Line, MINS, OFFSETS, SCALES, Slots, rows_of_tile, unpack};
+use super::{Kind, Levels, Run, Set};
 
 /// Tokens whose sums are kept in registers at a time, with two vectors of rows.
 const TOKENS: usize = 4;
 /// Tokens that a run of a tile is multiplied with before the next run is loaded.
 const BLOCK: usize = 4 * TOKENS;
 
-/// Where the kinds of wide vectors of a run begin in an unpacked tile, and where they end.
-struct Slots<B>(PhantomData<B>);
-
-impl<B: Levels> Slots<B> {
-    const LEVELS: usize = 0;
-    const SCALES: usize = Self::LEVELS + 64;
-    const OFFSETS: usize = Self::SCALES + 8;
-    const MINS: usize = Self::OFFSETS + if B::MINS { 8 } else { 0 };
-    const SUB_SCALES: usize = Self::MINS + if B::MINS { 8 } else { 0 };
-    const CENTERS: usize = Self::SUB_SCALES + if B::SUB_SCALES { 16 } else { 0 };
-    const END: usize = Self::CENTERS + if B::SUB_SCALES { 8 } else { 0 };
-}
-
 /// Room for tiles, kept from one product to the next.
 #[derive(Debug, Default)]
-pub struct Scratch(Vec<Line>);
-
-impl Scratch {
-    fn lines(&mut self, len: usize) -> &mut [u32] {
-        if self.0.len() < len.div_ceil(16) {
-            self.0.resize(len.div_ceil(16), Line([0; 16]));
-        }
-        &mut bytemuck::cast_slice_mut(&mut self.0)[..len]
-    }
+pub struct Scratch {
+    pub(super) tiles: Vec<Line>,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) amx: super::amx::Room,
 }
 
 /// Rows of activations, by number.
@@ -48,16 +26,6 @@ pub struct Inputs<'a> {
     pub stride: usize,
     /// Which rows.
     pub numbers: &'a [u32],
-}
-
-/// A cache line.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
-
-/// Rows of a tile: two wide vectors.
-pub(super) const fn rows<S: Set>() -> usize {
-    2 * S::ROWS
 }
 
 /// Writes the products of `count` rows, whole tiles, with each of the inputs:
@@ -74,109 +42,22 @@ pub(super) fn multiply<S: Set, B: Levels>(
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let blocks: &[B] = bytemuck::cast_slice(rows);
-    let tile = self::rows::<S>();
-    assert!(count > 0 && count.is_multiple_of(tile), "{count} rows in tiles of {tile}");
-    assert!(blocks.len().is_multiple_of(count), "{} blocks in {count} rows", blocks.len());
     assert_eq!(out.len(), inputs.numbers.len() * count, "products of {count} rows");
-    let columns = blocks.len() / count;
-    if columns == 0 {
+    let shift = if flipped::<S, B>() { 128 } else { 0 };
+    let Some(unpacked) = unpack::<S, B>(set, rows, count, shift, &mut scratch.tiles) else {
         return out.fill(0.0);
-    }
-    let runs = columns.div_ceil(blocks_per_run::<B>());
-    let len = runs * tile * Slots::<B>::END;
-    let tiles = scratch.lines(len * (count / tile));
-    for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(tiles.chunks_exact_mut(len)) {
-        unpack(set, blocks, columns, tile);
-    }
-    for (numbers, out) in inputs.numbers.chunks(BLOCK).zip(out.chunks_mut(BLOCK * count)) {
-        for (i, unpacked) in tiles.chunks_exact(len).enumerate() {
-            let out = out.chunks_exact_mut(count).map(|out| &mut out[i * tile..][..tile]);
-            multiply_block::<S, B>(set, unpacked, columns, Inputs { numbers, ..inputs }, out);
-        }
-    }
-}
-
-/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second.
-#[inline(always)]
-fn unpack<S: Set, B: Levels>(set: S, blocks: &[B], columns: usize, tile: &mut [u32]) {
-    let size = blocks_per_run::<B>();
-    for (r, slots) in tile.chunks_exact_mut(2 * Slots::<B>::END * S::ROWS).enumerate() {
-        let range = r * size..columns.min((r + 1) * size);
-        for (half, slots) in slots.chunks_exact_mut(Slots::<B>::END * S::ROWS).enumerate() {
-            for part in 0..S::ROWS / 8 {
-                let first = half * S::ROWS + part * 8;
-                let rows = &blocks[first * columns..(first + 8) * columns];
-                unpack_run(set, rows, columns, range.clone(), slots, part * 8);
-            }
-        }
-    }
-}
-
-/// Unpacks one run of eight rows into lanes `lane ..` of its slots.
-#[inline(always)]
-fn unpack_run<S: Set, B: Levels>(
-    set: S,
-    rows: &[B],
-    columns: usize,
-    range: Range<usize>,
-    slots: &mut [u32],
-    lane: usize,
-) {
-    let size = blocks_per_run::<B>();
-    for row in rows.chunks_exact(columns) {
-        // The same run of the next tile, from memory while this tile is unpacked.
-        let next = row[range.start..].as_ptr().wrapping_add(self::rows::<S>() * columns);
-        for line in (0..range.len() * size_of::<B>()).step_by(64) {
-            set.prefetch(next.cast::<u8>().wrapping_add(line));
-        }
-    }
-    let (mut store, mut padded) = ([[B::zeroed(); 8]; 8], false);
-    if range.len() < size {
-        padded = true;
-        for (row, to) in rows.chunks_exact(columns).zip(&mut store) {
-            *to = whole(&row[range.clone()]);
-        }
-    }
-    let run = |row: usize| {
-        if padded { &store[row][..size] } else { &rows[row * columns + range.start..][..size] }
     };
-    for g in 0..8 {
-        let mut levels = [set.spread(0, 0); 8];
-        for (row, levels) in levels.iter_mut().enumerate() {
-            *levels = B::levels(set, run(row), g);
-            if flipped::<S, B>() {
-                *levels = set.flip(*levels);
-            }
-        }
-        set.interleave(levels, &mut slots[(Slots::<B>::LEVELS + g * 8) * S::ROWS + lane..]);
-    }
-    for row in 0..8 {
-        let blocks = run(row);
-        let slots = &mut slots[lane + row..];
-        let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
-        let mut floats = [0.0; 8];
-        set.store_f32(B::scales(set, blocks), &mut floats);
-        for (g, scale) in floats.into_iter().enumerate() {
-            put(Slots::<B>::SCALES + g, scale.to_bits());
-        }
-        if B::SUB_SCALES {
-            let center = B::KIND.center();
-            for (g, &[a, b]) in B::sub_scales(blocks).as_chunks().0.iter().enumerate() {
-                let (a, b) = (i16::from(a), i16::from(b));
-                put(Slots::<B>::SUB_SCALES + 2 * g, pair(a, a));
-                put(Slots::<B>::SUB_SCALES + 2 * g + 1, pair(b, b));
-                put(Slots::<B>::CENTERS + g, pair(-center * a, -center * b));
-            }
-        }
-        if B::MINS {
-            set.store_f32(B::offsets(set, blocks), &mut floats);
-            for (g, offset) in floats.into_iter().enumerate() {
-                put(Slots::<B>::OFFSETS + g, offset.to_bits());
-            }
-            for (g, &[a, b]) in B::mins(blocks).as_chunks().0.iter().enumerate() {
-                put(Slots::<B>::MINS + g, pair(i16::from(a), i16::from(b)));
-            }
+    let tile = rows_of_tile::<S>();
+    for (numbers, out) in inputs.numbers.chunks(BLOCK).zip(out.chunks_mut(BLOCK * count)) {
+        for (i, tile_of) in unpacked.tiles().enumerate() {
+            let out = out.chunks_exact_mut(count).map(|out| &mut out[i * tile..][..tile]);
+            multiply_block::<S, B>(
+                set,
+                tile_of,
+                unpacked.groups,
+                Inputs { numbers, ..inputs },
+                out,
+            );
         }
     }
 }
@@ -186,29 +67,16 @@ const fn flipped<S: Set, B: Levels>() -> bool {
     matches!(B::KIND, Kind::Signed) && S::UNSIGNED_TILES
 }
 
-/// A run that begins with `blocks`, fewer than it needs, and is zero beyond.
-#[inline(always)]
-fn whole<B: Block>(blocks: &[B]) -> [B; 8] {
-    let mut run = [B::zeroed(); 8];
-    run[..blocks.len()].copy_from_slice(blocks);
-    run
-}
-
-fn pair(low: i16, high: i16) -> u32 {
-    u32::from(low as u16) | u32::from(high as u16) << 16
-}
-
 /// Multiplies a tile with up to [`BLOCK`] tokens.
 #[inline(always)]
 fn multiply_block<'a, S: Set, B: Levels>(
     set: S,
     tile: &[u32],
-    columns: usize,
+    groups: usize,
     inputs: Inputs<'_>,
     out: impl Iterator<Item = &'a mut [f32]>,
 ) {
     let mut sums = [[[[set.wide_zero(); 8]; 2]; TOKENS]; BLOCK / TOKENS];
-    let groups = columns * B::TYPE.block_size() / 32;
     for (r, slots) in tile.chunks_exact(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let slots = slots.split_at(Slots::<B>::END * S::ROWS);
         let groups = (groups - 8 * r).min(8);
@@ -249,7 +117,7 @@ fn add_run<S: Set, B: Levels>(
         let vectors = |half: usize, slot: usize, count: usize| {
             &slots[half][slot * S::ROWS..(slot + count) * S::ROWS]
         };
-        let (l, s) = (Slots::<B>::LEVELS + g * 8, Slots::<B>::SUB_SCALES + g * 2);
+        let (l, s) = (LEVELS + g * 8, Slots::<B>::SUB_SCALES + g * 2);
         let mut tokens = [&activations[0].levels[g]; TOKENS];
         for (token, a) in tokens.iter_mut().zip(activations) {
             *token = &a.levels[g];
@@ -260,7 +128,7 @@ fn add_run<S: Set, B: Levels>(
             tokens,
         );
         for half in 0..2 {
-            let scales = set.wide_floats(set.wide_load(vector(half, Slots::<B>::SCALES + g)));
+            let scales = set.wide_floats(set.wide_load(vector(half, SCALES + g)));
             for t in 0..TOKENS {
                 let pair = [activations[t].sums[2 * g], activations[t].sums[2 * g + 1]];
                 let mut p = products[half][t];
@@ -276,9 +144,8 @@ fn add_run<S: Set, B: Levels>(
                 let sum = &mut sums[t][half][g];
                 *sum = set.wide_fused(set.wide_mul(scales, scale), set.wide_to_f32(p), *sum);
                 if B::MINS {
-                    let offsets =
-                        set.wide_floats(set.wide_load(vector(half, Slots::<B>::OFFSETS + g)));
-                    let mins = set.wide_load(vector(half, Slots::<B>::MINS + g));
+                    let offsets = set.wide_floats(set.wide_load(vector(half, OFFSETS + g)));
+                    let mins = set.wide_load(vector(half, MINS + g));
                     let zero = set.wide_pair([0; 2]);
                     let m = set.wide_add_pairs(zero, mins, set.wide_pair(pair));
                     *sum = set.wide_fused(set.wide_mul(offsets, scale), set.wide_to_f32(m), *sum);

@@ -5,7 +5,9 @@ use std::arch::x86_64::*;
 mod long;
 
 use super::avx2::{instruction, transpose};
-use super::{Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, row, tile};
+use super::{
+    Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, TASK_ROWS, row, rows_of_tile, tile,
+};
 use crate::ggml::simd::{Avx2, Avx512};
 
 /// AVX-512 with VNNI, and AVX2.
@@ -38,7 +40,8 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
             // SAFETY: as above.
             unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
         },
-        tile_rows: tile::rows::<Vnni>(),
+        tile_rows: rows_of_tile::<Vnni>(),
+        task_rows: TASK_ROWS,
     })
 }
 
@@ -121,7 +124,6 @@ impl Set for Vnni {
         field(bytes: __m256i, shift: u32, mask: u8) -> Bytes;
         or_above(a: __m256i, b: __m256i, shift: u32) -> Bytes;
         lookup(table: &[i8; 16], bytes: __m256i) -> Bytes;
-        flip(bytes: __m256i) -> Bytes;
         negate(bytes: __m256i, minus: __m256i) -> Bytes;
         offset(bytes: __m256i, by: u8) -> Bytes;
         words(integers: [i8; 16]) -> Bytes;

@@ -1,0 +1,184 @@
+//! Rows of a tile unpacked, side by side in the lanes of wide vectors, run by run. Knows nothing of
+//! activations.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::ggml::block::Block;
+
+use super::{Levels, Set, blocks_per_run};
+
+/// Where the kinds of wide vectors of a run begin in an unpacked tile.
+pub(super) const LEVELS: usize = 0;
+pub(super) const SCALES: usize = LEVELS + 64;
+pub(super) const OFFSETS: usize = SCALES + 8;
+pub(super) const MINS: usize = OFFSETS + 8;
+
+/// Where those begin that depend on what there is before them, and where a run ends.
+pub(super) struct Slots<B>(PhantomData<B>);
+
+impl<B: Levels> Slots<B> {
+    pub const SUB_SCALES: usize = if B::MINS { MINS + 8 } else { OFFSETS };
+    pub const CENTERS: usize = Self::SUB_SCALES + if B::SUB_SCALES { 16 } else { 0 };
+    pub const END: usize = Self::CENTERS + if B::SUB_SCALES { 8 } else { 0 };
+}
+
+/// A cache line.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct Line([u32; 16]);
+
+/// Rows of a tile: two wide vectors.
+pub(super) const fn rows_of_tile<S: Set>() -> usize {
+    2 * S::ROWS
+}
+
+/// Tiles of rows, unpacked.
+pub(super) struct Unpacked<'a> {
+    all: &'a [u32],
+    /// Words of a tile.
+    len: usize,
+    /// Groups of a row.
+    pub groups: usize,
+}
+
+impl<'a> Unpacked<'a> {
+    /// One tile after the other.
+    #[inline(always)]
+    pub fn tiles(&self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
+        self.all.chunks_exact(self.len)
+    }
+}
+
+/// Unpacks `count` rows, whole tiles, with `shift` added to the byte of every level; nothing if there
+/// are no columns.
+#[inline(always)]
+pub(super) fn unpack<'a, S: Set, B: Levels>(
+    set: S,
+    rows: &[u8],
+    count: usize,
+    shift: u8,
+    room: &'a mut Vec<Line>,
+) -> Option<Unpacked<'a>> {
+    let blocks: &[B] = bytemuck::cast_slice(rows);
+    let tile = rows_of_tile::<S>();
+    assert!(count > 0 && count.is_multiple_of(tile), "{count} rows in tiles of {tile}");
+    assert!(blocks.len().is_multiple_of(count), "{} blocks in {count} rows", blocks.len());
+    let columns = blocks.len() / count;
+    if columns == 0 {
+        return None;
+    }
+    let runs = columns.div_ceil(blocks_per_run::<B>());
+    let len = runs * tile * Slots::<B>::END;
+    let words = len * (count / tile);
+    if room.len() < words.div_ceil(16) {
+        room.resize(words.div_ceil(16), Line([0; 16]));
+    }
+    let all: &mut [u32] = &mut bytemuck::cast_slice_mut(room)[..words];
+    for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(all.chunks_exact_mut(len)) {
+        unpack_tile(set, blocks, columns, shift, tile);
+    }
+    Some(Unpacked { all, len, groups: columns * B::TYPE.block_size() / 32 })
+}
+
+/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second.
+#[inline(always)]
+fn unpack_tile<S: Set, B: Levels>(
+    set: S,
+    blocks: &[B],
+    columns: usize,
+    shift: u8,
+    tile: &mut [u32],
+) {
+    let size = blocks_per_run::<B>();
+    for (r, slots) in tile.chunks_exact_mut(2 * Slots::<B>::END * S::ROWS).enumerate() {
+        let range = r * size..columns.min((r + 1) * size);
+        for (half, slots) in slots.chunks_exact_mut(Slots::<B>::END * S::ROWS).enumerate() {
+            for part in 0..S::ROWS / 8 {
+                let first = half * S::ROWS + part * 8;
+                let rows = &blocks[first * columns..(first + 8) * columns];
+                unpack_run(set, rows, columns, range.clone(), shift, &mut slots[part * 8..]);
+            }
+        }
+    }
+}
+
+/// Unpacks one run of eight rows into the first lanes of its slots.
+#[inline(always)]
+fn unpack_run<S: Set, B: Levels>(
+    set: S,
+    rows: &[B],
+    columns: usize,
+    range: Range<usize>,
+    shift: u8,
+    slots: &mut [u32],
+) {
+    let size = blocks_per_run::<B>();
+    for row in rows.chunks_exact(columns) {
+        // The same run of the next tile, from memory while this tile is unpacked.
+        let next = row[range.start..].as_ptr().wrapping_add(rows_of_tile::<S>() * columns);
+        for line in (0..range.len() * size_of::<B>()).step_by(64) {
+            set.prefetch(next.cast::<u8>().wrapping_add(line));
+        }
+    }
+    let (mut store, mut padded) = ([[B::zeroed(); 8]; 8], false);
+    if range.len() < size {
+        padded = true;
+        for (row, to) in rows.chunks_exact(columns).zip(&mut store) {
+            *to = whole(&row[range.clone()]);
+        }
+    }
+    let run = |row: usize| {
+        if padded { &store[row][..size] } else { &rows[row * columns + range.start..][..size] }
+    };
+    for g in 0..8 {
+        let mut levels = [set.spread(0, 0); 8];
+        for (row, levels) in levels.iter_mut().enumerate() {
+            *levels = B::levels(set, run(row), g);
+            if shift != 0 {
+                *levels = set.offset(*levels, shift);
+            }
+        }
+        set.interleave(levels, &mut slots[(LEVELS + g * 8) * S::ROWS..]);
+    }
+    for row in 0..8 {
+        let blocks = run(row);
+        let slots = &mut slots[row..];
+        let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
+        let mut floats = [0.0; 8];
+        set.store_f32(B::scales(set, blocks), &mut floats);
+        for (g, scale) in floats.into_iter().enumerate() {
+            put(SCALES + g, scale.to_bits());
+        }
+        if B::SUB_SCALES {
+            let center = B::KIND.center();
+            for (g, &[a, b]) in B::sub_scales(blocks).as_chunks().0.iter().enumerate() {
+                let (a, b) = (i16::from(a), i16::from(b));
+                put(Slots::<B>::SUB_SCALES + 2 * g, pair(a, a));
+                put(Slots::<B>::SUB_SCALES + 2 * g + 1, pair(b, b));
+                put(Slots::<B>::CENTERS + g, pair(-center * a, -center * b));
+            }
+        }
+        if B::MINS {
+            set.store_f32(B::offsets(set, blocks), &mut floats);
+            for (g, offset) in floats.into_iter().enumerate() {
+                put(OFFSETS + g, offset.to_bits());
+            }
+            for (g, &[a, b]) in B::mins(blocks).as_chunks().0.iter().enumerate() {
+                put(MINS + g, pair(i16::from(a), i16::from(b)));
+            }
+        }
+    }
+}
+
+/// A run that begins with `blocks`, fewer than it needs, and is zero beyond.
+#[inline(always)]
+fn whole<B: Block>(blocks: &[B]) -> [B; 8] {
+    let mut run = [B::zeroed(); 8];
+    run[..blocks.len()].copy_from_slice(blocks);
+    run
+}
+
+fn pair(low: i16, high: i16) -> u32 {
+    u32::from(low as u16) | u32::from(high as u16) << 16
+}
