@@ -66,7 +66,7 @@ impl Multiplier {
             Self::Floats(pool, activations) => {
                 let matrix = Matrix::new(ty, COLUMNS, count, rows).expect("whole rows");
                 let out = SharedSlice::new(out);
-                let product = Product { matrix, bias: None, inputs: tokens, out };
+                let product = Product { matrix, bias: None, gate: None, inputs: tokens, out };
                 compute::multiply(pool, false, activations, &[product]);
             }
         }

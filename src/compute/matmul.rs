@@ -3,6 +3,8 @@
 //! A quantized row is multiplied with quantized activations: as it is where few tokens read it,
 //! unpacked in tiles where many do; the numbers are the same. Floats are multiplied as they are, and
 //! in exact mode everything else is dequantized to them a few rows at a time.
+//!
+//! A product may be gated by another one: the two are never in memory as a whole.
 
 mod float;
 mod matrix;
@@ -31,10 +33,20 @@ pub struct Product<'a> {
     pub matrix: Matrix<'a>,
     /// Added to every result row; one number per matrix row.
     pub bias: Option<&'a [f32]>,
+    /// Another matrix of the same shape, whose results gate these.
+    pub gate: Option<Gate<'a>>,
     /// The activation rows, by number, in the order of the result rows.
     pub inputs: &'a [u32],
     /// `inputs.len()` rows of `matrix.rows()` results.
     pub out: SharedSlice<'a, f32>,
+}
+
+/// The matrix of a gate: `swiglu(gate, product, limit)` is the result, with each its bias added.
+pub struct Gate<'a> {
+    pub matrix: Matrix<'a>,
+    /// One number per matrix row.
+    pub bias: &'a [f32],
+    pub limit: f32,
 }
 
 /// Computes all the products of one set of activations, spread over the threads together.
@@ -54,7 +66,12 @@ pub fn multiply(
         assert_eq!(p.matrix.columns(), activations.columns(), "columns of weights and activations");
         assert_eq!(p.out.len(), p.inputs.len() * p.matrix.rows(), "results of a product");
         assert!(p.bias.is_none_or(|b| b.len() == p.matrix.rows()), "one bias per row");
-        if !p.inputs.is_empty() && Form::of(&p.matrix, exact) == Form::Quantized {
+        if let Some(gate) = &p.gate {
+            let shape = |m: &Matrix<'_>| (m.rows(), m.columns());
+            assert_eq!(shape(&gate.matrix), shape(&p.matrix), "rows and columns of a gate");
+            assert_eq!(gate.bias.len(), p.matrix.rows(), "one bias per row of a gate");
+        }
+        if !p.inputs.is_empty() && p.matrices().any(|m| Form::of(m, exact) == Form::Quantized) {
             activations.quantize(pool);
         }
     }
@@ -77,7 +94,7 @@ pub fn multiply(
                 if task < end {
                     let start = (task - first) * step;
                     let rows = start..p.matrix.rows().min(start + step);
-                    p.multiply_rows(rows, Form::of(&p.matrix, exact), activations);
+                    p.multiply_rows(rows, exact, activations);
                     break;
                 }
                 first = end;
@@ -86,10 +103,15 @@ pub fn multiply(
     });
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// The matrix, and that of the gate.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix<'a>> {
+        std::iter::once(&self.matrix).chain(self.gate.as_ref().map(|gate| &gate.matrix))
+    }
+
     /// Rows of a task: enough to be worth a hand-over, few enough that every thread gets some.
     fn task_rows(&self, pool: &ThreadPool) -> usize {
-        let work = self.matrix.columns() * self.inputs.len();
+        let work = self.matrix.columns() * self.inputs.len() * self.matrices().count();
         let share = self.matrix.rows().div_ceil(2 * pool.threads());
         let most = match self.matrix.kernel() {
             _ if self.inputs.len() == 1 => TOKEN_WORK / work.max(1),

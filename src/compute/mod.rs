@@ -17,9 +17,9 @@ mod swiglu;
 
 pub use activations::Activations;
 pub use attention::{Attention, AttentionBuffers, KeysAndValues, PANEL, TILE, attention_bytes};
-pub use matmul::{Matrix, MatrixError, Product, multiply};
+pub use matmul::{Gate, Matrix, MatrixError, Product, multiply};
 pub use norm::rms_norm;
 pub use pool::{PoolError, ThreadPool};
 pub use precision::{Order, Q8_BLOCK, narrow_f16, narrow_q8, widen_f16, widen_q8};
 pub use shared::SharedSlice;
-pub use swiglu::swiglu;
+use swiglu::swiglu;

@@ -15,7 +15,7 @@ const MOST: f32 = 88.0;
 ///
 /// # Panics
 /// If the slices are not equally long.
-pub fn swiglu(gate: &[f32], up: &[f32], limit: f32, out: &mut [f32]) {
+pub(super) fn swiglu(gate: &[f32], up: &[f32], limit: f32, out: &mut [f32]) {
     assert!(gate.len() == out.len() && up.len() == out.len(), "as many gates and ups as results");
     #[cfg(target_arch = "x86_64")]
     if super::lanes::has_avx2() {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::compute::Activations;
+use crate::compute::{Activations, swiglu};
 use crate::ggml::{Inputs, RowKernel, Scratch};
 
 use super::{Matrix, Product, float};
@@ -31,8 +31,15 @@ impl Form {
 /// What a thread keeps from one task to the next.
 #[derive(Default)]
 struct Kept {
-    tile: Scratch,
+    room: Room,
     products: Vec<f32>,
+    gates: Vec<f32>,
+}
+
+/// Room for what is unpacked of a matrix.
+#[derive(Default)]
+struct Room {
+    tile: Scratch,
     weights: Vec<f32>,
 }
 
@@ -51,89 +58,55 @@ fn room(kept: &mut Vec<f32>, len: usize) -> &mut [f32] {
 
 impl Product<'_> {
     /// Computes the results of some of the matrix's rows. No two tasks have a row in common.
-    pub(super) fn multiply_rows(&self, rows: Range<usize>, form: Form, activations: &Activations) {
-        KEPT.with_borrow_mut(|kept| match (form, self.matrix.kernel()) {
-            (Form::Quantized, Some(kernel)) => {
-                let tile = kernel.tile_rows();
-                let mut rest = rows.clone();
-                if self.inputs.len() >= TILE_TOKENS {
-                    rest.start += rest.len() / tile * tile;
-                    self.tiles(rows.start..rest.start, &kernel, activations, kept);
+    pub(super) fn multiply_rows(&self, rows: Range<usize>, exact: bool, activations: &Activations) {
+        let tile = match self.matrices().find_map(Matrix::kernel) {
+            Some(kernel) if !exact && self.inputs.len() >= TILE_TOKENS => kernel.tile_rows(),
+            _ => 1,
+        };
+        let whole_tiles = rows.start + rows.len() / tile * tile;
+        KEPT.with_borrow_mut(|kept| {
+            for part in [rows.start..whole_tiles, whole_tiles..rows.end] {
+                if !part.is_empty() {
+                    self.multiply_part(part, exact, activations, kept);
                 }
-                self.single_rows(rest, &kernel, activations, &mut kept.products);
             }
-            _ => self.float_rows(rows, activations, &mut kept.weights),
         });
     }
 
-    fn tiles(
+    /// Computes the results of whole tiles of rows, or of less than one.
+    fn multiply_part(
         &self,
         rows: Range<usize>,
-        kernel: &RowKernel,
+        exact: bool,
         activations: &Activations,
-        kept: &mut Kept,
+        Kept { room: kept, products, gates }: &mut Kept,
     ) {
-        if rows.is_empty() {
-            return;
-        }
-        let (runs, stride) = (activations.runs(), activations.stride());
-        let inputs = Inputs { runs, stride, numbers: self.inputs };
-        let products = room(&mut kept.products, rows.len() * self.inputs.len());
-        let bytes = self.matrix.bytes(rows.clone());
-        kernel.multiply(bytes, rows.len(), inputs, &mut kept.tile, products);
-        for (token, products) in products.chunks_exact(rows.len()).enumerate() {
-            self.put(rows.start, token, products);
-        }
-    }
-
-    fn single_rows(
-        &self,
-        rows: Range<usize>,
-        kernel: &RowKernel,
-        activations: &Activations,
-        products: &mut Vec<f32>,
-    ) {
-        let stride = activations.stride();
-        // One token reads the rows once, so they need not stay in a cache.
-        let few_rows = if self.inputs.len() == 1 { rows.len() } else { FEW_ROWS };
-        let mut start = rows.start;
-        while start < rows.end {
-            let few = start..rows.end.min(start + few_rows);
-            let products = room(products, few.len());
-            for (token, &input) in self.inputs.iter().enumerate() {
-                let runs = &activations.runs()[input as usize * stride..][..stride];
-                kernel.dot_rows(self.matrix.bytes(few.clone()), runs, products);
-                self.put(few.start, token, products);
+        let len = rows.len() * self.inputs.len();
+        let products = room(products, len);
+        self.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, products);
+        let Some(gate) = &self.gate else {
+            for (token, products) in products.chunks_exact(rows.len()).enumerate() {
+                self.put(rows.start, token, products);
             }
-            start = few.end;
-        }
-    }
-
-    fn float_rows(&self, rows: Range<usize>, activations: &Activations, scratch: &mut Vec<f32>) {
-        let columns = self.matrix.columns();
-        let mut start = rows.start;
-        while start < rows.end {
-            let few = start..rows.end.min(start + float::ROWS);
-            let weights = match self.matrix.floats(few.clone()) {
-                Some(weights) => weights,
-                None => {
-                    let weights = room(scratch, few.len() * columns);
-                    self.matrix.rows_f32(few.clone(), weights);
-                    float::Rows::F32(weights)
-                }
-            };
-            float::multiply(weights, columns, self.inputs, activations, |row, token, sum| {
-                self.put(few.start + row, token, &[sum]);
-            });
-            start = few.end;
+            return;
+        };
+        let gates = room(gates, len);
+        gate.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, gates);
+        let of_tokens =
+            products.chunks_exact_mut(rows.len()).zip(gates.chunks_exact_mut(rows.len()));
+        for (token, (products, gates)) in of_tokens.enumerate() {
+            add(gates, &gate.bias[rows.clone()]);
+            if let Some(bias) = self.bias {
+                add(products, &bias[rows.clone()]);
+            }
+            swiglu(gates, products, gate.limit, self.results(rows.start, token, rows.len()));
         }
     }
 
     /// Stores products of consecutive rows with one token.
     #[inline(always)]
     fn put(&self, row: usize, token: usize, products: &[f32]) {
-        // SAFETY: the elements belong to these rows, and a row belongs to one task.
-        let out = unsafe { self.out.slice_mut(token * self.matrix.rows() + row, products.len()) };
+        let out = self.results(row, token, products.len());
         match self.bias {
             None => out.copy_from_slice(products),
             Some(bias) => {
@@ -141,6 +114,93 @@ impl Product<'_> {
                     *out = product + bias;
                 }
             }
+        }
+    }
+
+    /// The results of consecutive rows of this task with one token.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "they belong to one task, which asks for them once")]
+    fn results(&self, row: usize, token: usize, len: usize) -> &mut [f32] {
+        // SAFETY: the elements belong to these rows, and a row belongs to one task.
+        unsafe { self.out.slice_mut(token * self.matrix.rows() + row, len) }
+    }
+}
+
+fn add(products: &mut [f32], bias: &[f32]) {
+    for (product, bias) in products.iter_mut().zip(bias) {
+        *product += bias;
+    }
+}
+
+impl Matrix<'_> {
+    /// Writes the products of some rows, whole tiles or less than one, with each of the inputs:
+    /// `out[input * rows.len() + row]`.
+    fn multiply(
+        &self,
+        rows: Range<usize>,
+        exact: bool,
+        inputs: &[u32],
+        activations: &Activations,
+        room: &mut Room,
+        out: &mut [f32],
+    ) {
+        match (Form::of(self, exact), self.kernel()) {
+            (Form::Quantized, Some(kernel)) => {
+                let (runs, stride) = (activations.runs(), activations.stride());
+                if inputs.len() >= TILE_TOKENS && rows.len() >= kernel.tile_rows() {
+                    let inputs = Inputs { runs, stride, numbers: inputs };
+                    let bytes = self.bytes(rows.clone());
+                    kernel.multiply(bytes, rows.len(), inputs, &mut room.tile, out);
+                } else {
+                    let inputs = Inputs { runs, stride, numbers: inputs };
+                    self.single_rows(rows, &kernel, inputs, out);
+                }
+            }
+            _ => self.float_rows(rows, inputs, activations, &mut room.weights, out),
+        }
+    }
+
+    fn single_rows(
+        &self,
+        rows: Range<usize>,
+        kernel: &RowKernel,
+        inputs: Inputs<'_>,
+        out: &mut [f32],
+    ) {
+        // One token reads the rows once, so they need not stay in a cache.
+        let few_rows = if inputs.numbers.len() == 1 { rows.len() } else { FEW_ROWS };
+        for first in rows.clone().step_by(few_rows) {
+            let few = first..rows.end.min(first + few_rows);
+            for (out, &input) in out.chunks_exact_mut(rows.len()).zip(inputs.numbers) {
+                let runs = &inputs.runs[input as usize * inputs.stride..][..inputs.stride];
+                let out = &mut out[first - rows.start..][..few.len()];
+                kernel.dot_rows(self.bytes(few.clone()), runs, out);
+            }
+        }
+    }
+
+    fn float_rows(
+        &self,
+        rows: Range<usize>,
+        inputs: &[u32],
+        activations: &Activations,
+        scratch: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let columns = self.columns();
+        for first in rows.clone().step_by(float::ROWS) {
+            let few = first..rows.end.min(first + float::ROWS);
+            let weights = match self.floats(few.clone()) {
+                Some(weights) => weights,
+                None => {
+                    let weights = room(scratch, few.len() * columns);
+                    self.rows_f32(few, weights);
+                    float::Rows::F32(weights)
+                }
+            };
+            float::multiply(weights, columns, inputs, activations, |row, token, sum| {
+                out[token * rows.len() + first - rows.start + row] = sum;
+            });
         }
     }
 }

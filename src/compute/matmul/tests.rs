@@ -30,8 +30,20 @@ fn check(ty: GgmlType, columns: usize, rows: usize, tokens: usize) {
         let mut first = vec![f32::NAN; rows * all.len()];
         let mut second = vec![f32::NAN; rows * some.len()];
         let products = [
-            Product { matrix, bias: Some(&bias), inputs: &all, out: SharedSlice::new(&mut first) },
-            Product { matrix, bias: None, inputs: &some, out: SharedSlice::new(&mut second) },
+            Product {
+                matrix,
+                bias: Some(&bias),
+                gate: None,
+                inputs: &all,
+                out: SharedSlice::new(&mut first),
+            },
+            Product {
+                matrix,
+                bias: None,
+                gate: None,
+                inputs: &some,
+                out: SharedSlice::new(&mut second),
+            },
         ];
         let pool = ThreadPool::new(3).unwrap();
         multiply(&pool, exact, &mut activations, &products);

@@ -48,8 +48,8 @@ impl Config {
         let activations = |columns: usize| columns + columns / 2;
         let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
         let attention = queries + 2 * keys + head_dim + activations(queries);
-        // Gate, up, what is made of them, down.
-        let visit = 2 * self.expert_width + activations(self.expert_width) + hidden;
+        // What is gated, down.
+        let visit = activations(self.expert_width) + hidden;
         // The stream, its norm, the projection.
         let stream = 2 * hidden + activations(hidden);
         attention + stream + experts + experts_used * visit

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::compute::{Activations, Product, SharedSlice, ThreadPool, multiply, swiglu};
+use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply};
 use crate::model::loader::Loader;
 
 use super::Config;
@@ -83,8 +83,7 @@ impl Routing {
 /// Buffers of the experts, by visit.
 #[derive(Default)]
 pub struct Buffers {
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    /// Gated.
     inner: Activations,
     down: Vec<f32>,
     /// `0, 1, 2, ...`: the activation rows of the down projection.
@@ -113,25 +112,22 @@ impl Experts<'_> {
         residual: &mut [f32],
     ) {
         let Config { hidden, expert_width: width, experts_used, swiglu_limit, .. } = *self.config;
-        let Buffers { gate, up, inner, down, visits } = buffers;
-        gate.resize(routing.len() * width, 0.0);
-        up.resize(routing.len() * width, 0.0);
+        let Buffers { inner, down, visits } = buffers;
         down.resize(routing.len() * hidden, 0.0);
         visits.clear();
         visits.extend(0..routing.len() as u32);
 
-        let mut products = self.products(&self.layer.gate, routing, &routing.tokens, width, gate);
-        products.extend(self.products(&self.layer.up, routing, &routing.tokens, width, up));
+        let (gate, up) = (&self.layer.gate, &self.layer.up);
+        let gates = self.loader.view(&gate.weight);
+        let out = inner.reset(routing.len(), width);
+        let products = self.products(up, routing, &routing.tokens, width, out, |rows| {
+            let matrix = gates.slice(rows.clone());
+            Some(Gate { matrix, bias: &gate.bias[rows], limit: swiglu_limit })
+        });
         multiply(self.pool, self.exact, input, &products);
         drop(products);
 
-        let rows = TASK_ELEMENTS / width + 1;
-        self.pool.for_rows(inner.reset(routing.len(), width), width, rows, |visit, out| {
-            let from = visit * width..(visit + 1) * width;
-            swiglu(&gate[from.clone()], &up[from], swiglu_limit, out);
-        });
-
-        let products = self.products(&self.layer.down, routing, visits, hidden, down);
+        let products = self.products(&self.layer.down, routing, visits, hidden, down, |_| None);
         multiply(self.pool, self.exact, inner, &products);
         drop(products);
 
@@ -146,7 +142,7 @@ impl Experts<'_> {
         });
     }
 
-    /// One product per expert that has visits, each with its run of `out`.
+    /// One product per expert that has visits, each with its run of `out` and the gate of its rows.
     fn products<'b>(
         &'b self,
         linear: &'b Linear,
@@ -154,6 +150,7 @@ impl Experts<'_> {
         inputs: &'b [u32],
         rows: usize,
         mut out: &'b mut [f32],
+        gate: impl Fn(Range<usize>) -> Option<Gate<'b>>,
     ) -> Products<'b> {
         let matrix = self.loader.view(&linear.weight);
         let mut products = Products::new();
@@ -164,6 +161,7 @@ impl Experts<'_> {
                 let range = expert * rows..(expert + 1) * rows;
                 products.push(Product {
                     matrix: matrix.slice(range.clone()),
+                    gate: gate(range.clone()),
                     bias: Some(&linear.bias[range]),
                     inputs: &inputs[visits],
                     out: SharedSlice::new(part),

@@ -119,7 +119,7 @@ impl Network {
             self.norm(pool, last, &self.weights.output_norm, &mut state.normed);
             let (inputs, out) = (&state.inputs[..rows], SharedSlice::new(logits));
             let matrix = self.loader.view(&self.weights.output);
-            let product = Product { matrix, bias: None, inputs, out };
+            let product = Product { matrix, bias: None, gate: None, inputs, out };
             multiply(pool, state.exact, &mut state.normed, &[product]);
         }
     }
@@ -200,6 +200,7 @@ impl Network {
         out: &'a mut [f32],
     ) -> Product<'a> {
         let matrix = self.loader.view(&linear.weight);
-        Product { matrix, bias: Some(&linear.bias), inputs, out: SharedSlice::new(out) }
+        let (bias, out) = (Some(linear.bias.as_slice()), SharedSlice::new(out));
+        Product { matrix, bias, gate: None, inputs, out }
     }
 }

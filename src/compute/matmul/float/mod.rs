@@ -35,7 +35,7 @@ pub fn multiply(
     columns: usize,
     inputs: &[u32],
     activations: &Activations,
-    put: impl Fn(usize, usize, f32),
+    put: impl FnMut(usize, usize, f32),
 ) {
     match rows {
         Rows::F32(rows) => best(Work { rows, columns, inputs, activations, put }),
@@ -54,7 +54,7 @@ struct Work<'a, W, P> {
 }
 
 /// Multiplies with the processor's best instructions.
-fn best<W: Weight, P: Fn(usize, usize, f32)>(work: Work<'_, W, P>) {
+fn best<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
     #[cfg(target_arch = "x86_64")]
     {
         if Avx512::available() {
@@ -73,7 +73,7 @@ fn best<W: Weight, P: Fn(usize, usize, f32)>(work: Work<'_, W, P>) {
 /// The processor must have AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn multiply_avx2<W: Weight, P: Fn(usize, usize, f32)>(work: Work<'_, W, P>) {
+unsafe fn multiply_avx2<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
     // With four rows of weights, eight vectors of sums, of sixteen registers.
     work.run::<Avx2, WIDTH, 2>();
 }
@@ -82,16 +82,17 @@ unsafe fn multiply_avx2<W: Weight, P: Fn(usize, usize, f32)>(work: Work<'_, W, P
 /// The processor must have AVX-512, and AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn multiply_avx512<W: Weight, P: Fn(usize, usize, f32)>(work: Work<'_, W, P>) {
+unsafe fn multiply_avx512<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
     // Sixteen of thirty-two registers.
     work.run::<Avx512, 16, 4>();
 }
 
-impl<W: Weight, P: Fn(usize, usize, f32)> Work<'_, W, P> {
+impl<W: Weight, P: FnMut(usize, usize, f32)> Work<'_, W, P> {
     /// Tiles of [`TILE_ROWS`] rows and `T` tokens, in vectors of `N` floats.
     #[inline(always)]
-    fn run<V: Vector<N>, const N: usize, const T: usize>(&self) {
-        let (many, rest) = self.inputs.as_chunks::<T>();
+    fn run<V: Vector<N>, const N: usize, const T: usize>(&mut self) {
+        let inputs = self.inputs;
+        let (many, rest) = inputs.as_chunks::<T>();
         for (m, &tokens) in many.iter().enumerate() {
             self.tokens::<V, N, T>(m * T, tokens);
         }
@@ -102,9 +103,12 @@ impl<W: Weight, P: Fn(usize, usize, f32)> Work<'_, W, P> {
 
     /// All rows with a few tokens, number `first` and those after it.
     #[inline(always)]
-    fn tokens<V: Vector<N>, const N: usize, const T: usize>(&self, first: usize, inputs: [u32; T]) {
-        let Self { rows, columns, activations, put, .. } = self;
-        let columns = *columns;
+    fn tokens<V: Vector<N>, const N: usize, const T: usize>(
+        &mut self,
+        first: usize,
+        inputs: [u32; T],
+    ) {
+        let Self { rows, columns, activations, ref mut put, .. } = *self;
         let mut tokens = [activations.row(inputs[0] as usize); T];
         for (token, &input) in tokens.iter_mut().zip(&inputs) {
             *token = activations.row(input as usize);
