@@ -43,6 +43,64 @@ pub trait Lanes: Copy {
     }
 }
 
+/// One or two vectors of eight lanes, each lane by itself: what each lane comes to does not depend on
+/// how many there are.
+pub trait Wide: Copy {
+    /// One vector, of the same instruction set.
+    type Lanes: Lanes;
+    /// How many there are.
+    const VECTORS: usize;
+
+    /// All zero.
+    fn zero() -> Self;
+    /// The same value in every lane.
+    fn splat(value: f32) -> Self;
+    /// Both, or the first if there is but one.
+    fn load(vectors: [&[f32; WIDTH]; 2]) -> Self;
+    /// # Panics
+    /// If there are fewer vectors in `to`.
+    fn store(self, to: &mut [[f32; WIDTH]]);
+    /// `self + a * b`, lane by lane.
+    fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self * factor`, lane by lane.
+    fn scale(self, factor: Self) -> Self;
+}
+
+impl<V: Lanes> Wide for V {
+    type Lanes = V;
+    const VECTORS: usize = 1;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Lanes::zero()
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Lanes::splat(value)
+    }
+
+    #[inline(always)]
+    fn load([first, _]: [&[f32; WIDTH]; 2]) -> Self {
+        Lanes::load(first)
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [[f32; WIDTH]]) {
+        Lanes::store(self, &mut to[0]);
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        Lanes::add_product(self, a, b)
+    }
+
+    #[inline(always)]
+    fn scale(self, factor: Self) -> Self {
+        Lanes::scale(self, factor)
+    }
+}
+
 /// Plain Rust, for any processor.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; WIDTH]);
@@ -202,8 +260,68 @@ impl Lanes for Avx2 {
     }
 }
 
+/// AVX-512: two vectors of eight lanes in one.
+///
+/// Only to be used inside functions with `#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]`.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Avx512(std::arch::x86_64::__m512);
+
+#[cfg(target_arch = "x86_64")]
+impl Wide for Avx512 {
+    type Lanes = Avx2;
+    const VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        // SAFETY: kernels instantiated with this type run only after `has_avx512`.
+        Self(unsafe { std::arch::x86_64::_mm512_setzero_ps() })
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn load([first, second]: [&[f32; WIDTH]; 2]) -> Self {
+        use std::arch::x86_64::{_mm256_loadu_ps, _mm512_castps256_ps512, _mm512_insertf32x8};
+        // SAFETY: as in `zero`; the arrays have eight elements and loads need no alignment.
+        Self(unsafe {
+            let first = _mm512_castps256_ps512(_mm256_loadu_ps(first.as_ptr()));
+            _mm512_insertf32x8::<1>(first, _mm256_loadu_ps(second.as_ptr()))
+        })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [[f32; WIDTH]]) {
+        let to: &mut [[f32; WIDTH]; 2] = to.first_chunk_mut().expect("two vectors");
+        // SAFETY: as in `zero`; the array has sixteen elements and the store needs no alignment.
+        unsafe { std::arch::x86_64::_mm512_storeu_ps(to.as_mut_ptr().cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn add_product(self, a: Self, b: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm512_fmadd_ps(a.0, b.0, self.0) })
+    }
+
+    #[inline(always)]
+    fn scale(self, factor: Self) -> Self {
+        // SAFETY: as in `zero`.
+        Self(unsafe { std::arch::x86_64::_mm512_mul_ps(self.0, factor.0) })
+    }
+}
+
 /// Whether [`Avx2`] may be used on this processor.
 #[cfg(target_arch = "x86_64")]
 pub fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Whether [`Avx512`] may be used on this processor.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx512() -> bool {
+    has_avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq")
 }

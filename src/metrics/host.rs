@@ -85,6 +85,10 @@ fn cpu_features() -> Vec<String> {
     let mut features: Vec<String> = detected!(is_x86_feature_detected:
         "sse4.1", "avx", "avx2", "fma", "f16c", "bmi2", "avxvnni", "avx512f", "avx512bw",
         "avx512vl", "avx512vnni", "avx512bf16", "avx512vbmi");
+    #[cfg(target_arch = "x86_64")]
+    if has_amx_int8() {
+        features.push("amx-int8".to_owned());
+    }
     #[cfg(target_arch = "aarch64")]
     let mut features: Vec<String> = detected!(is_aarch64_feature_detected:
         "neon", "dotprod", "i8mm", "bf16", "fp16", "sve", "sve2");
@@ -92,6 +96,15 @@ fn cpu_features() -> Vec<String> {
     let mut features: Vec<String> = Vec::new();
     features.sort();
     features
+}
+
+/// Whether the CPU multiplies tiles of bytes. The standard library's macro tells it in unstable Rust
+/// only.
+#[cfg(target_arch = "x86_64")]
+fn has_amx_int8() -> bool {
+    // Leaf 7 is there if there is AVX2.
+    const AMX_INT8: u32 = 1 << 25;
+    is_x86_feature_detected!("avx2") && std::arch::x86_64::__cpuid_count(7, 0).edx & AMX_INT8 != 0
 }
 
 #[cfg(test)]

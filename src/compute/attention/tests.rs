@@ -187,6 +187,37 @@ fn portable_kernels_agree_with_those_chosen() {
     }
 }
 
+/// A lane's number does not depend on how many lanes there are.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn longer_vectors_give_the_same_bits() {
+    use crate::compute::lanes;
+    if !lanes::has_avx512() {
+        return;
+    }
+    for (dim, group) in [(64, 8), (64, 2), (40, 5), (24, 15), (8, 3)] {
+        let (keys, values) = (numbers(TILE * dim, 40503), numbers(TILE * dim, 2654435761));
+        let queries = numbers(group * dim, 668265263);
+        for seen in [0..TILE, 3..TILE - 13, 5..6, 0..17, 7..40] {
+            let [short, long] = [false, true].map(|long| {
+                let (mut states, mut sums) =
+                    (vec![Softmax::sink(0.5); group], vec![1.0; group * dim]);
+                let heads = Heads { queries: &queries, states: &mut states, sums: &mut sums };
+                let (keys, seen) = (Keys { keys: &keys, values: &values }, seen.clone());
+                // SAFETY: `has_avx512` asks for what either needs.
+                unsafe {
+                    match long {
+                        false => tile::attend_avx2(keys, seen, 0.125, heads),
+                        true => tile::attend_avx512(keys, seen, 0.125, heads),
+                    }
+                }
+                (states, sums.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            });
+            assert_eq!(short, long, "{group} heads of {dim}, keys {seen:?}");
+        }
+    }
+}
+
 #[test]
 fn large_and_small_scores_do_not_overflow() {
     let mut case = Case::new(4, 1, 64, 700, None);

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::{PANEL, TILE};
 use crate::compute::exp::exp;
-use crate::compute::lanes::{Lanes, Portable, WIDTH};
+use crate::compute::lanes::{Lanes, Portable, WIDTH, Wide};
 
-/// Query heads taken together. With two or three vectors each, their sums are enough to keep all
-/// multipliers busy and leave registers for what is multiplied.
-const ROWS: usize = 4;
+/// Query heads taken together at most. With four of them and two or three vectors each, their sums
+/// are enough to keep all multipliers busy, and leave registers for what is multiplied if there are
+/// sixteen; with AVX-512 there are twice as many.
+const ROWS: usize = 8;
 const _: () = assert!(PANEL == WIDTH && ROWS <= WIDTH);
 
 /// The softmax of one query over some of its keys.
@@ -53,24 +54,42 @@ pub struct Heads<'a> {
 /// cut calls at fixed positions to have the same numbers every time.
 pub fn attend(keys: Keys<'_>, seen: Range<usize>, scale: f32, heads: Heads<'_>) {
     #[cfg(target_arch = "x86_64")]
-    if crate::compute::lanes::has_avx2() {
-        // SAFETY: the processor has the features that `attend_avx2` is compiled for.
-        unsafe { attend_avx2(keys, seen, scale, heads) };
-        return;
+    {
+        if crate::compute::lanes::has_avx512() {
+            // SAFETY: the processor has the features that `attend_avx512` is compiled for.
+            return unsafe { attend_avx512(keys, seen, scale, heads) };
+        }
+        if crate::compute::lanes::has_avx2() {
+            // SAFETY: as above.
+            return unsafe { attend_avx2(keys, seen, scale, heads) };
+        }
     }
     attend_with::<Portable>(keys, seen, scale, heads);
+}
+
+/// # Safety
+/// The processor must have AVX-512 F and DQ, AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+pub(super) unsafe fn attend_avx512(
+    keys: Keys<'_>,
+    seen: Range<usize>,
+    scale: f32,
+    heads: Heads<'_>,
+) {
+    attend_with::<crate::compute::lanes::Avx512>(keys, seen, scale, heads);
 }
 
 /// # Safety
 /// The processor must have AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn attend_avx2(keys: Keys<'_>, seen: Range<usize>, scale: f32, heads: Heads<'_>) {
+pub(super) unsafe fn attend_avx2(keys: Keys<'_>, seen: Range<usize>, scale: f32, heads: Heads<'_>) {
     attend_with::<crate::compute::lanes::Avx2>(keys, seen, scale, heads);
 }
 
 #[inline(always)]
-pub(super) fn attend_with<V: Lanes>(
+pub(super) fn attend_with<W: Wide>(
     keys: Keys<'_>,
     seen: Range<usize>,
     scale: f32,
@@ -78,28 +97,32 @@ pub(super) fn attend_with<V: Lanes>(
 ) {
     match heads.queries.len() / heads.states.len() {
         // Compiled for the usual dimension: a tenth faster.
-        64 => attend_heads::<V>(keys, seen, scale, heads, 64),
-        dim => attend_heads::<V>(keys, seen, scale, heads, dim),
+        64 => attend_heads::<W>(keys, seen, scale, heads, 64),
+        dim => attend_heads::<W>(keys, seen, scale, heads, dim),
     }
 }
 
 #[inline(always)]
-fn attend_heads<V: Lanes>(
+fn attend_heads<W: Wide>(
     keys: Keys<'_>,
     seen: Range<usize>,
     scale: f32,
     heads: Heads<'_>,
     dim: usize,
 ) {
-    let heads = some_heads::<V, ROWS>(keys, seen.clone(), scale, heads, dim);
+    let heads = match W::VECTORS {
+        1 => heads,
+        _ => some_heads::<W, ROWS>(keys, seen.clone(), scale, heads, dim),
+    };
+    let heads = some_heads::<W, 4>(keys, seen.clone(), scale, heads, dim);
     // Models with two query heads to a key head have only these.
-    let heads = some_heads::<V, 2>(keys, seen.clone(), scale, heads, dim);
-    some_heads::<V, 1>(keys, seen, scale, heads, dim);
+    let heads = some_heads::<W, 2>(keys, seen.clone(), scale, heads, dim);
+    some_heads::<W, 1>(keys, seen, scale, heads, dim);
 }
 
 /// Takes `R` heads at a time, and gives back those that are left.
 #[inline(always)]
-fn some_heads<'a, V: Lanes, const R: usize>(
+fn some_heads<'a, W: Wide, const R: usize>(
     keys: Keys<'_>,
     seen: Range<usize>,
     scale: f32,
@@ -111,7 +134,7 @@ fn some_heads<'a, V: Lanes, const R: usize>(
     let (sums, last_sums) = heads.sums.split_at_mut(queries.len());
     let rows = queries.chunks_exact(R * dim).zip(sums.chunks_exact_mut(R * dim));
     for (states, (queries, sums)) in states.iter_mut().zip(rows) {
-        attend_rows::<V, R>(keys, seen.clone(), scale, queries, states, sums, dim);
+        attend_rows::<W, R>(keys, seen.clone(), scale, queries, states, sums, dim);
     }
     Heads { queries: last_queries, states: last_states, sums: last_sums }
 }
@@ -120,7 +143,7 @@ fn some_heads<'a, V: Lanes, const R: usize>(
 type Scores = [[f32; PANEL]; TILE / PANEL];
 
 #[inline(always)]
-fn attend_rows<V: Lanes, const R: usize>(
+fn attend_rows<W: Wide, const R: usize>(
     keys: Keys<'_>,
     seen: Range<usize>,
     scale: f32,
@@ -129,72 +152,87 @@ fn attend_rows<V: Lanes, const R: usize>(
     sums: &mut [f32],
     dim: usize,
 ) {
-    let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r * dim..(r + 1) * dim]);
     let mut scores: [Scores; R] = [[[0.0; PANEL]; TILE / PANEL]; R];
     let panels = seen.end.div_ceil(PANEL);
     let (panel_keys, _) = keys.keys[..panels * PANEL * dim].as_chunks::<PANEL>();
-    let mut at = 0;
-    while panels - at >= 3 {
-        dots::<V, R, 3>(queries, panel_keys, at, scale, &mut scores, dim);
-        at += 3;
-    }
-    match panels - at {
-        2 => dots::<V, R, 2>(queries, panel_keys, at, scale, &mut scores, dim),
-        1 => dots::<V, R, 1>(queries, panel_keys, at, scale, &mut scores, dim),
-        _ => {}
-    }
+    all_dots::<W, R>(queries, panel_keys, panels, scale, &mut scores, dim);
     for row in &mut scores {
         let row = row.as_flattened_mut();
         row[..seen.start].fill(f32::NEG_INFINITY);
         row[seen.end..panels * PANEL].fill(f32::NEG_INFINITY);
     }
-    let rescale = weigh::<V, R>(&mut scores, panels, states);
-    let weights = scores.each_ref().map(|s| &s.as_flattened()[seen.clone()]);
+    let rescale = weigh::<W::Lanes, R>(&mut scores, panels, states);
+    let weights = Weights { scores: &scores, first: seen.start };
     let values = &keys.values[seen.start * dim..seen.end * dim];
     let mut at = 0;
-    // Not three: the compiler runs out of registers and keeps a sum in memory, at half the speed.
-    while dim - at >= 2 * WIDTH {
-        add_weighted::<V, R, 2>(weights, values, at, rescale, sums, dim);
-        at += 2 * WIDTH;
-    }
-    if at < dim {
-        add_weighted::<V, R, 1>(weights, values, at, rescale, sums, dim);
+    while let left @ 1.. = (dim - at) / WIDTH {
+        at += WIDTH * add_most::<W, R>(weights, values, at, left, rescale, sums, dim);
     }
 }
 
-/// Scores of the keys of `C` panels from number `at` on.
+/// Scores of the keys of all panels. As many at a time as there are registers for sums: with AVX-512
+/// up to eight vectors of them, of sixteen keys each; else twelve, of eight.
 #[inline(always)]
-fn dots<V: Lanes, const R: usize, const C: usize>(
-    queries: [&[f32]; R],
+fn all_dots<W: Wide, const R: usize>(
+    queries: &[f32],
+    panels: &[[f32; PANEL]],
+    count: usize,
+    scale: f32,
+    scores: &mut [Scores; R],
+    dim: usize,
+) {
+    let mut at = 0;
+    while at < count {
+        at += match (W::VECTORS, count - at) {
+            (1, 3..) => dots::<W, R, 3>(queries, panels, at, scale, scores, dim),
+            (1, 2) => dots::<W, R, 2>(queries, panels, at, scale, scores, dim),
+            (2, 8..) if R <= 2 => dots::<W, R, 4>(queries, panels, at, scale, scores, dim),
+            (2, 4..) => dots::<W, R, 2>(queries, panels, at, scale, scores, dim),
+            (2, 2..) => dots::<W, R, 1>(queries, panels, at, scale, scores, dim),
+            _ => dots::<W::Lanes, R, 1>(queries, panels, at, scale, scores, dim),
+        };
+    }
+}
+
+/// Scores of the keys of `C` vectors of panels from number `at` on; says how many panels those are.
+#[inline(always)]
+fn dots<W: Wide, const R: usize, const C: usize>(
+    queries: &[f32],
     panels: &[[f32; PANEL]],
     at: usize,
     scale: f32,
     scores: &mut [Scores; R],
     dim: usize,
-) {
-    let panels: [&[[f32; PANEL]]; C] =
-        std::array::from_fn(|c| &panels[(at + c) * dim..(at + c + 1) * dim]);
-    let queries = queries.map(|q| &q[..dim]);
-    let mut acc = [[V::zero(); C]; R];
+) -> usize {
+    let mut of_vectors: [[&[[f32; PANEL]]; 2]; C] = [[&[]; 2]; C];
+    for (c, vector) in of_vectors.iter_mut().enumerate() {
+        let first = at + c * W::VECTORS;
+        for (panel, number) in vector.iter_mut().zip([first, first + W::VECTORS - 1]) {
+            *panel = &panels[number * dim..(number + 1) * dim];
+        }
+    }
+    let queries = &queries[..R * dim];
+    let mut acc = [[W::zero(); C]; R];
     for d in 0..dim {
         // Not by `map`: its closure may be left a function, compiled without the set's instructions.
-        let mut keys = [V::zero(); C];
-        for (key, panel) in keys.iter_mut().zip(&panels) {
-            *key = V::load(&panel[d]);
+        let mut keys = [W::zero(); C];
+        for (key, [first, second]) in keys.iter_mut().zip(&of_vectors) {
+            *key = W::load([&first[d], &second[d]]);
         }
         for r in 0..R {
-            let q = V::splat(queries[r][d]);
+            let q = W::splat(queries[r * dim + d]);
             for c in 0..C {
                 acc[r][c] = acc[r][c].add_product(q, keys[c]);
             }
         }
     }
-    let scale = V::splat(scale);
+    let scale = W::splat(scale);
     for r in 0..R {
         for c in 0..C {
-            acc[r][c].scale(scale).store(&mut scores[r][at + c]);
+            acc[r][c].scale(scale).store(&mut scores[r][at + c * W::VECTORS..]);
         }
     }
+    C * W::VECTORS
 }
 
 /// Makes weights of the scores of some panels; gives the factors that earlier weights have to be
@@ -205,7 +243,7 @@ fn weigh<V: Lanes, const R: usize>(
     scores: &mut [Scores; R],
     panels: usize,
     states: &mut [Softmax; R],
-) -> [V; R] {
+) -> [f32; R] {
     let mut max = [V::splat(f32::NEG_INFINITY); R];
     for p in 0..panels {
         for r in 0..R {
@@ -235,45 +273,81 @@ fn weigh<V: Lanes, const R: usize>(
     for r in 0..R {
         states[r].sum = states[r].sum * rescale[r] + sums[r].sum();
     }
-    std::array::from_fn(|r| V::splat(rescale[r]))
+    *rescale.first_chunk().expect("at most as many rows as lanes")
+}
+
+/// Weights of keys by query, side by side: eight slices of their own were more than there are registers
+/// for addresses.
+#[derive(Clone, Copy)]
+struct Weights<'a, const R: usize> {
+    scores: &'a [Scores; R],
+    /// The first key that is seen.
+    first: usize,
+}
+
+/// [`add_weighted`] for as many vectors of the `left` ones from `at` on as there are registers for;
+/// says how many.
+#[inline(always)]
+fn add_most<W: Wide, const R: usize>(
+    weights: Weights<'_, R>,
+    values: &[f32],
+    at: usize,
+    left: usize,
+    rescale: [f32; R],
+    sums: &mut [f32],
+    dim: usize,
+) -> usize {
+    match (W::VECTORS, left) {
+        // Not three: the compiler runs out of registers and keeps a sum in memory, at half the speed.
+        (1, 2..) => add_weighted::<W, R, 2>(weights, values, at, rescale, sums, dim),
+        (2, 8..) if R <= 2 => add_weighted::<W, R, 4>(weights, values, at, rescale, sums, dim),
+        (2, 4..) => add_weighted::<W, R, 2>(weights, values, at, rescale, sums, dim),
+        (2, 2..) => add_weighted::<W, R, 1>(weights, values, at, rescale, sums, dim),
+        _ => add_weighted::<W::Lanes, R, 1>(weights, values, at, rescale, sums, dim),
+    }
 }
 
 /// `sums[r] = sums[r] * rescale[r] + Σ weights[r][k] * values[k]` in the order of `k`, for the
-/// `C * 8` elements from `at` on.
+/// elements of `C` vectors from `at` on; says how many vectors of eight those are.
 #[inline(always)]
-fn add_weighted<V: Lanes, const R: usize, const C: usize>(
-    weights: [&[f32]; R],
+fn add_weighted<W: Wide, const R: usize, const C: usize>(
+    weights: Weights<'_, R>,
     values: &[f32],
     at: usize,
-    rescale: [V; R],
+    rescale: [f32; R],
     sums: &mut [f32],
     dim: usize,
-) {
-    let mut acc = [[V::zero(); C]; R];
+) -> usize {
+    let both = |c: usize| [c * W::VECTORS, (c + 1) * W::VECTORS - 1];
+    let mut acc = [[W::zero(); C]; R];
     for r in 0..R {
         let (old, _) = sums[r * dim + at..].as_chunks::<WIDTH>();
-        for c in 0..C {
-            acc[r][c] = V::load(&old[c]).scale(rescale[r]);
+        for (c, acc) in acc[r].iter_mut().enumerate() {
+            let [first, second] = both(c);
+            *acc = W::load([&old[first], &old[second]]).scale(W::splat(rescale[r]));
         }
     }
-    let keys = values.len() / dim;
-    let weights = weights.map(|w| &w[..keys]);
-    for (k, row) in values.chunks_exact(dim).enumerate() {
+    for (row, k) in values.chunks_exact(dim).zip(weights.first..TILE) {
         let (row, _) = row[at..].as_chunks::<WIDTH>();
-        let row: [V; C] = std::array::from_fn(|c| V::load(&row[c]));
-        for r in 0..R {
-            let w = V::splat(weights[r][k]);
-            for c in 0..C {
-                acc[r][c] = acc[r][c].add_product(w, row[c]);
+        let mut vectors = [W::zero(); C];
+        for (c, vector) in vectors.iter_mut().enumerate() {
+            let [first, second] = both(c);
+            *vector = W::load([&row[first], &row[second]]);
+        }
+        for (scores, acc) in weights.scores.iter().zip(&mut acc) {
+            let w = W::splat(scores.as_flattened()[k]);
+            for (acc, vector) in acc.iter_mut().zip(vectors) {
+                *acc = acc.add_product(w, vector);
             }
         }
     }
     for r in 0..R {
         let (new, _) = sums[r * dim + at..].as_chunks_mut::<WIDTH>();
         for c in 0..C {
-            acc[r][c].store(&mut new[c]);
+            acc[r][c].store(&mut new[c * W::VECTORS..]);
         }
     }
+    C * W::VECTORS
 }
 
 /// Adds the softmaxes over other keys, and their weighted sums, to those of the same heads so far.
@@ -303,6 +377,6 @@ pub fn finish(states: &[Softmax], sums: &mut [f32]) {
 /// [`exp`] of one number.
 fn exp_one(x: f32) -> f32 {
     let mut y = [0.0; WIDTH];
-    exp(Portable::splat(x)).store(&mut y);
+    Lanes::store(exp(<Portable as Lanes>::splat(x)), &mut y);
     y[0]
 }

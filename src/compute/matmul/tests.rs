@@ -1,4 +1,5 @@
 use super::*;
+use crate::compute::swiglu;
 use crate::ggml::{self, GgmlType};
 
 fn values(n: usize, seed: u32) -> Vec<f32> {
@@ -63,6 +64,45 @@ fn check(ty: GgmlType, columns: usize, rows: usize, tokens: usize) {
                 let error = f64::from(second[i * rows + r]) - dot(t);
                 assert!(error.abs() < tolerance, "{ty} exact={exact} row {r}: {error}");
             }
+        }
+    }
+}
+
+/// A gated product is the gate of two products, whatever the types of the two.
+#[test]
+fn gated_products_are_the_gate_of_two() {
+    use GgmlType::{F16, MXFP4, Q8_0};
+    let (columns, rows) = (96, 75);
+    let pool = ThreadPool::new(2).unwrap();
+    let bytes = |ty: GgmlType, seed| {
+        let mut bytes = vec![0; columns / ty.block_size() * ty.block_bytes() * rows];
+        ggml::quantize(ty, &values(columns * rows, seed), columns, None, &mut bytes).unwrap();
+        bytes
+    };
+    let (gate_bias, bias) = (values(rows, 40503), values(rows, 2246822519));
+    for (of_gate, ty) in [(MXFP4, MXFP4), (Q8_0, MXFP4), (F16, Q8_0), (Q8_0, F16)] {
+        let (gate_bytes, bytes) = (bytes(of_gate, 2654435761), bytes(ty, 3266489917));
+        let gate = Matrix::new(of_gate, columns, rows, &gate_bytes).unwrap();
+        let matrix = Matrix::new(ty, columns, rows, &bytes).unwrap();
+        for (tokens, exact) in [(1, false), (3, false), (19, false), (19, true)] {
+            let inputs: Vec<u32> = (0..tokens as u32).rev().collect();
+            let mut activations = Activations::default();
+            activations
+                .reset(tokens, columns)
+                .copy_from_slice(&values(tokens * columns, 668265263));
+            let mut run = |matrix, bias, gate| {
+                let mut out = vec![f32::NAN; rows * tokens];
+                let to = SharedSlice::new(&mut out);
+                let product = Product { matrix, bias, gate, inputs: &inputs, out: to };
+                multiply(&pool, exact, &mut activations, &[product]);
+                out
+            };
+            let (gates, ups) = (run(gate, Some(&gate_bias), None), run(matrix, Some(&bias), None));
+            let mut expected = vec![0.0; rows * tokens];
+            swiglu(&gates, &ups, 1.0, &mut expected);
+            let gated_by = Gate { matrix: gate, bias: &gate_bias, limit: 1.0 };
+            let found = run(matrix, Some(&bias), Some(gated_by));
+            assert_eq!(found, expected, "{of_gate} {ty}, {tokens} tokens, exact {exact}");
         }
     }
 }

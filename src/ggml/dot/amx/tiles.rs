@@ -4,6 +4,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use crate::ggml::dot::vnni::Vnni;
@@ -25,7 +26,8 @@ impl Amx {
     /// tiles: it has to be asked, since they are 8 KiB more for every thread to keep. Without that the
     /// first instruction on a tile is an illegal one, whatever the processor says it has.
     pub fn detect() -> Option<Self> {
-        static GRANTED: LazyLock<bool> = LazyLock::new(|| has_byte_tiles() && ask_for_tiles());
+        static GRANTED: LazyLock<bool> =
+            LazyLock::new(|| Vnni::detect().is_some() && has_byte_tiles() && ask_for_tiles());
         Vnni::detect().filter(|_| *GRANTED).map(|vnni| Self { vnni })
     }
 
@@ -51,11 +53,12 @@ impl Amx {
                 options(nostack, preserves_flags, readonly),
             );
         }
-        Tiles(())
+        Tiles(PhantomData)
     }
 }
 
-/// Whether the processor has tiles and multiplies bytes in them.
+/// Whether the processor, which has AVX-512, has tiles and multiplies bytes in them. The standard
+/// library's macro tells it in unstable Rust only.
 fn has_byte_tiles() -> bool {
     const AMX_TILE: u32 = 1 << 24;
     const AMX_INT8: u32 = 1 << 25;
@@ -82,9 +85,9 @@ struct Config {
     rows: [u8; 16],
 }
 
-/// Tiles that are configured on this thread: 0 to 3 for sums, 4 and 5 for activations, 6 and 7 for
+/// Tiles that are configured, on this thread: 0 to 3 for sums, 4 and 5 for activations, 6 and 7 for
 /// weights.
-pub struct Tiles(());
+pub struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
     /// Sums of products of the activations of a group, 32 of each token, with the levels of twice 16
