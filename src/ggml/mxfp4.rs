@@ -153,10 +153,13 @@ impl Levels for BlockMxfp4 {
     }
 
     #[inline(always)]
-    fn halves<S: LongBytes>(set: S, run: &[Self], quad: usize) -> [S::Long; 2] {
-        let qs = |g: usize| run.get(4 * quad + g).map(|block| &block.qs);
-        let [first, last] = set.split_nibbles(set.quarters([qs(0), qs(1), qs(2), qs(3)]));
-        [set.long_lookup(&SHIFTED, first), set.long_lookup(&SHIFTED, last)]
+    fn nibbles(run: &[Self], piece: usize) -> &[u8; 16] {
+        &run[piece].qs
+    }
+
+    #[inline(always)]
+    fn levels_of<S: LongBytes>(set: S, nibbles: S::Long) -> S::Long {
+        set.long_lookup(&SHIFTED, nibbles)
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_blocks::{self, AffineBlock};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Long, LongBytes, Set};
+use super::dot::{Kind, Levels, Long, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::scales;
@@ -74,9 +74,8 @@ impl Levels for BlockQ4_1 {
     }
 
     #[inline(always)]
-    fn halves<S: LongBytes>(set: S, run: &[Self], quad: usize) -> [S::Long; 2] {
-        let qs = |g: usize| run.get(4 * quad + g).map(|block| &block.qs);
-        set.split_nibbles(set.quarters([qs(0), qs(1), qs(2), qs(3)]))
+    fn nibbles(run: &[Self], piece: usize) -> &[u8; 16] {
+        &run[piece].qs
     }
 
     #[inline(always)]

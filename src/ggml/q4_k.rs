@@ -81,6 +81,11 @@ impl Levels for BlockQ4K {
     }
 
     #[inline(always)]
+    fn nibbles(run: &[Self], piece: usize) -> &[u8; 16] {
+        &run[0].qs.as_chunks().0[piece]
+    }
+
+    #[inline(always)]
     fn pair<S: LongBytes>(set: S, run: &[Self], pair: usize) -> S::Long {
         set.long_nibbles(&run[0].qs.as_chunks().0[pair])
     }

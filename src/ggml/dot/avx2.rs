@@ -198,6 +198,7 @@ impl Set for Avx2 {
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
         };
         mul(a: __m256, b: __m256) -> F32 = _mm256_mul_ps(a, b);
+        bytes_of(x: __m256) -> Bytes = _mm256_castps_si256(x);
         pair_sub(a: [__m256i; 2], b: [__m256i; 2]) -> PairI32 =
             [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])];
         pair_to_f32(x: [__m256i; 2]) -> PairF32 =
@@ -271,14 +272,10 @@ impl Set for Avx2 {
     }
 
     #[inline(always)]
-    fn store_f32(self, x: __m256, to: &mut [f32; 8]) {
+    fn wide_store(self, x: __m256, to: &mut [f32]) {
+        let to: &mut [f32; 8] = to.first_chunk_mut().expect("eight lanes");
         // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), x) }
-    }
-
-    #[inline(always)]
-    fn wide_store(self, x: __m256, to: &mut [f32]) {
-        self.store_f32(x, to.first_chunk_mut().expect("eight lanes"));
     }
 
     #[inline(always)]

@@ -41,10 +41,17 @@ pub(in crate::ggml) trait Levels: Block {
     /// unsigned levels without sub-scales only, of which sums of eight products fit into 16 bits.
     const LONG: Option<Long> = None;
 
-    /// Of [`Long::Halves`]: the levels of the groups from `4 quad` on that a run has, the first 16 of
-    /// each, then the last 16 of each.
-    fn halves<S: LongBytes>(_: S, _: &[Self], _quad: usize) -> [S::Long; 2] {
-        unreachable!("only for types that are `Long::Halves`")
+    /// Of types that are [`LONG`](Self::LONG): bytes of two levels each, the first 16 levels of a group
+    /// in the low nibbles and the last 16 in the high ones ([`Long::Halves`]), or a half of one group and
+    /// that of the next ([`Long::Pairs`]: the first halves, the last ones, the first of the next two).
+    fn nibbles(_: &[Self], _piece: usize) -> &[u8; 16] {
+        unreachable!("only for types that are `LONG`")
+    }
+
+    /// Of types that are [`LONG`](Self::LONG): the levels that nibbles stand for.
+    #[inline(always)]
+    fn levels_of<S: LongBytes>(_: S, nibbles: S::Long) -> S::Long {
+        nibbles
     }
 
     /// Of [`Long::Pairs`]: the levels of the groups `2 pair` and `2 pair + 1`.

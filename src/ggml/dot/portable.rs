@@ -111,8 +111,8 @@ impl Set for Portable {
         *from
     }
 
-    fn store_f32(self, x: [f32; 8], to: &mut [f32; 8]) {
-        *to = x;
+    fn bytes_of(self, x: [f32; 8]) -> [u8; 32] {
+        bytemuck::cast(x.map(|x| x.to_bits().to_le()))
     }
 
     fn widen(self, halves: [u64; 2]) -> [f32; 8] {

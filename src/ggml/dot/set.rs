@@ -1,5 +1,6 @@
 //! What the products need of an instruction set.
 
+use super::unpack::{Runs, unpack_levels};
 use super::{Levels, Run};
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
@@ -99,7 +100,6 @@ pub(in crate::ggml) trait Set: Copy {
 
     fn splat(self, x: f32) -> Self::F32;
     fn load_f32(self, from: &[f32; 8]) -> Self::F32;
-    fn store_f32(self, x: Self::F32, to: &mut [f32; 8]);
     /// The half-precision floats with these bits, four to an integer, the first one lowest.
     fn widen(self, halves: [u64; 2]) -> Self::F32;
     /// The half-precision float with these bits, in all lanes.
@@ -122,6 +122,14 @@ pub(in crate::ggml) trait Set: Copy {
     /// Of each of four rows `((0+4)+(2+6)) + ((1+5)+(3+7))`.
     fn sums(self, pairs: [Self::PairF32; 2]) -> [f32; 4];
 
+    /// The bits of floats.
+    fn bytes_of(self, x: Self::F32) -> Self::Bytes;
+    /// Writes the levels of the runs of [`ROWS`](Self::ROWS) rows, four of each row side by side, each
+    /// with `shift` added to its byte: levels `4 q ..` of row `r` go to `to[q * ROWS + r]`.
+    #[inline(always)]
+    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
+        unpack_levels(self, runs, shift, to);
+    }
     /// Writes four bytes of each row at a time: bytes `4 q ..` of row `r` go to
     /// `to[q * ROWS + r]`.
     fn interleave(self, rows: [Self::Bytes; 8], to: &mut [u32]);

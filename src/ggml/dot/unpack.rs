@@ -4,8 +4,6 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::ggml::block::Block;
-
 use super::{Levels, Set, blocks_per_run};
 
 /// Where the kinds of wide vectors of a run begin in an unpacked tile.
@@ -81,7 +79,8 @@ pub(super) fn unpack<'a, S: Set, B: Levels>(
     Some(Unpacked { all, len, groups: columns * B::TYPE.block_size() / 32 })
 }
 
-/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second.
+/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second. Those of
+/// groups beyond the end of a row stay as they are.
 #[inline(always)]
 fn unpack_tile<S: Set, B: Levels>(
     set: S,
@@ -93,63 +92,89 @@ fn unpack_tile<S: Set, B: Levels>(
     let size = blocks_per_run::<B>();
     for (r, slots) in tile.chunks_exact_mut(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let range = r * size..columns.min((r + 1) * size);
-        for (half, slots) in slots.chunks_exact_mut(Slots::<B>::END * S::ROWS).enumerate() {
-            for part in 0..S::ROWS / 8 {
-                let first = half * S::ROWS + part * 8;
-                let rows = &blocks[first * columns..(first + 8) * columns];
-                unpack_run(set, rows, columns, range.clone(), shift, &mut slots[part * 8..]);
+        let halves = slots.chunks_exact_mut(Slots::<B>::END * S::ROWS);
+        for (blocks, slots) in blocks.chunks_exact(S::ROWS * columns).zip(halves) {
+            let runs = Runs { blocks, columns, range: range.clone() };
+            for row in 0..S::ROWS {
+                // The same run of the next tile, from memory while this tile is unpacked.
+                let run = runs.row(row);
+                let next = run.as_ptr().wrapping_add(rows_of_tile::<S>() * columns);
+                for line in (0..size_of_val(run)).step_by(64) {
+                    set.prefetch(next.cast::<u8>().wrapping_add(line));
+                }
+            }
+            set.unpack_levels(&runs, shift, &mut slots[LEVELS * S::ROWS..]);
+            for first in (0..S::ROWS).step_by(8) {
+                unpack_scales(set, &runs, first, &mut slots[first..]);
             }
         }
     }
 }
 
-/// Unpacks one run of eight rows into the first lanes of its slots.
-#[inline(always)]
-fn unpack_run<S: Set, B: Levels>(
-    set: S,
-    rows: &[B],
+/// One run of each row of a vector.
+pub(in crate::ggml) struct Runs<'a, B> {
+    blocks: &'a [B],
+    /// Blocks in a row.
     columns: usize,
+    /// Blocks of the run, which may end early.
     range: Range<usize>,
+}
+
+impl<'a, B: Levels> Runs<'a, B> {
+    /// The run of a row.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &'a [B] {
+        &self.blocks[row * self.columns..][self.range.start..self.range.end]
+    }
+
+    /// How many groups there are.
+    #[inline(always)]
+    pub fn groups(&self) -> usize {
+        8 * self.range.len() / blocks_per_run::<B>()
+    }
+}
+
+/// Unpacks the levels of runs, eight rows at a time.
+#[inline(always)]
+pub(super) fn unpack_levels<S: Set, B: Levels>(
+    set: S,
+    runs: &Runs<'_, B>,
     shift: u8,
-    slots: &mut [u32],
+    to: &mut [u32],
 ) {
-    let size = blocks_per_run::<B>();
-    for row in rows.chunks_exact(columns) {
-        // The same run of the next tile, from memory while this tile is unpacked.
-        let next = row[range.start..].as_ptr().wrapping_add(rows_of_tile::<S>() * columns);
-        for line in (0..range.len() * size_of::<B>()).step_by(64) {
-            set.prefetch(next.cast::<u8>().wrapping_add(line));
-        }
-    }
-    let (mut store, mut padded) = ([[B::zeroed(); 8]; 8], false);
-    if range.len() < size {
-        padded = true;
-        for (row, to) in rows.chunks_exact(columns).zip(&mut store) {
-            *to = whole(&row[range.clone()]);
-        }
-    }
-    let run = |row: usize| {
-        if padded { &store[row][..size] } else { &rows[row * columns + range.start..][..size] }
-    };
-    for g in 0..8 {
-        let mut levels = [set.spread(0, 0); 8];
-        for (row, levels) in levels.iter_mut().enumerate() {
-            *levels = B::levels(set, run(row), g);
-            if shift != 0 {
-                *levels = set.offset(*levels, shift);
+    for first in (0..S::ROWS).step_by(8) {
+        for g in 0..runs.groups() {
+            let mut levels = [set.spread(0, 0); 8];
+            for (row, levels) in levels.iter_mut().enumerate() {
+                *levels = B::levels(set, runs.row(first + row), g);
+                if shift != 0 {
+                    *levels = set.offset(*levels, shift);
+                }
             }
+            set.interleave(levels, &mut to[g * 8 * S::ROWS + first..]);
         }
-        set.interleave(levels, &mut slots[(LEVELS + g * 8) * S::ROWS..]);
+    }
+}
+
+/// Unpacks what there is beside levels of the runs of eight rows from `first` on, into the first lanes
+/// of their slots.
+#[inline(always)]
+fn unpack_scales<S: Set, B: Levels>(set: S, runs: &Runs<'_, B>, first: usize, slots: &mut [u32]) {
+    let mut by_row = [set.spread(0, 0); 8];
+    for (row, scales) in by_row.iter_mut().enumerate() {
+        *scales = set.bytes_of(B::scales(set, runs.row(first + row)));
+    }
+    set.interleave(by_row, &mut slots[SCALES * S::ROWS..]);
+    if B::MINS {
+        for (row, offsets) in by_row.iter_mut().enumerate() {
+            *offsets = set.bytes_of(B::offsets(set, runs.row(first + row)));
+        }
+        set.interleave(by_row, &mut slots[OFFSETS * S::ROWS..]);
     }
     for row in 0..8 {
-        let blocks = run(row);
+        let blocks = runs.row(first + row);
         let slots = &mut slots[row..];
         let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
-        let mut floats = [0.0; 8];
-        set.store_f32(B::scales(set, blocks), &mut floats);
-        for (g, scale) in floats.into_iter().enumerate() {
-            put(SCALES + g, scale.to_bits());
-        }
         if B::SUB_SCALES {
             let center = B::KIND.center();
             for (g, &[a, b]) in B::sub_scales(blocks).as_chunks().0.iter().enumerate() {
@@ -160,23 +185,11 @@ fn unpack_run<S: Set, B: Levels>(
             }
         }
         if B::MINS {
-            set.store_f32(B::offsets(set, blocks), &mut floats);
-            for (g, offset) in floats.into_iter().enumerate() {
-                put(OFFSETS + g, offset.to_bits());
-            }
             for (g, &[a, b]) in B::mins(blocks).as_chunks().0.iter().enumerate() {
                 put(MINS + g, pair(i16::from(a), i16::from(b)));
             }
         }
     }
-}
-
-/// A run that begins with `blocks`, fewer than it needs, and is zero beyond.
-#[inline(always)]
-fn whole<B: Block>(blocks: &[B]) -> [B; 8] {
-    let mut run = [B::zeroed(); 8];
-    run[..blocks.len()].copy_from_slice(blocks);
-    run
 }
 
 fn pair(low: i16, high: i16) -> u32 {

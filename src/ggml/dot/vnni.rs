@@ -3,8 +3,10 @@
 use std::arch::x86_64::*;
 
 mod long;
+mod nibbles;
 
 use super::avx2::{instruction, transpose};
+use super::unpack::{Runs, unpack_levels};
 use super::{
     Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, TASK_ROWS, row, rows_of_tile, tile,
 };
@@ -136,6 +138,7 @@ impl Set for Vnni {
         half_powers(exponents: u64) -> F32;
         integers(integers: [i8; 8]) -> F32;
         mul(a: __m256, b: __m256) -> F32;
+        bytes_of(x: __m256) -> Bytes;
     }
 
     instruction! {
@@ -216,8 +219,11 @@ impl Set for Vnni {
     }
 
     #[inline(always)]
-    fn store_f32(self, x: __m256, to: &mut [f32; 8]) {
-        self.avx2.store_f32(x, to);
+    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
+        match B::LONG {
+            Some(long) => self.unpack_nibbles(long, runs, shift, to),
+            None => unpack_levels(self, runs, shift, to),
+        }
     }
 
     #[inline(always)]

@@ -34,7 +34,14 @@ impl Vnni {
                     if 4 * quad >= groups {
                         break;
                     }
-                    let [first, last] = B::halves(self, run, quad);
+                    let mut bytes = [None; 4];
+                    for (i, bytes) in bytes.iter_mut().enumerate() {
+                        if 4 * quad + i < groups {
+                            *bytes = Some(B::nibbles(run, 4 * quad + i));
+                        }
+                    }
+                    let [first, last] = self.split_nibbles(self.quarters(bytes));
+                    let (first, last) = (B::levels_of(self, first), B::levels_of(self, last));
                     *sum = _mm512_dpbusd_epi32(zero, first, halves[2 * quad]);
                     *sum = _mm512_dpbusd_epi32(*sum, last, halves[2 * quad + 1]);
                 }
@@ -90,7 +97,7 @@ impl Vnni {
     }
 
     #[inline(always)]
-    fn wide_zero_i32(self) -> __m512i {
+    pub(super) fn wide_zero_i32(self) -> __m512i {
         // SAFETY: `self` proves that the processor has AVX-512.
         unsafe { _mm512_setzero_si512() }
     }
