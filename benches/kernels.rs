@@ -81,7 +81,10 @@ fn measure(ty: GgmlType) {
     // Rows that are unpacked together.
     let tile_rows = RowKernel::new(ty).map_or(64, |kernel| kernel.task_rows());
     let many_rows = MEMORY / row_bytes / tile_rows * tile_rows;
-    let mut bytes = vec![0; many_rows * row_bytes];
+    // As a file has them, at a multiple of 32 that is none of 64.
+    let mut lines = vec![[0u8; 64]; (many_rows * row_bytes).div_ceil(64) + 2];
+    let shift = 32 + lines.as_ptr().cast::<u8>().align_offset(64);
+    let bytes = &mut lines.as_flattened_mut()[shift..][..many_rows * row_bytes];
     let importance = vec![1.0; COLUMNS];
     let (first, rest) = bytes.split_at_mut(64 * row_bytes);
     ggml::quantize(ty, &few[..64 * COLUMNS], COLUMNS, Some(&importance), first)

@@ -2,6 +2,7 @@
 
 use crate::ggml::Run;
 
+use super::floats::Floats;
 use super::{SharedSlice, ThreadPool};
 
 /// Activations worth handing to a thread.
@@ -11,7 +12,8 @@ const TASK_ELEMENTS: usize = 16384;
 #[derive(Default)]
 pub struct Activations {
     columns: usize,
-    values: Vec<f32>,
+    rows: usize,
+    values: Floats,
     runs: Vec<Run>,
     quantized: bool,
 }
@@ -20,10 +22,9 @@ impl Activations {
     /// Makes room for `rows` rows of `columns` and returns them, to be filled. What was in them is
     /// unspecified; their quantized form is forgotten.
     pub fn reset(&mut self, rows: usize, columns: usize) -> &mut [f32] {
-        self.columns = columns;
+        (self.rows, self.columns) = (rows, columns);
         self.quantized = false;
-        self.values.resize(rows * columns, 0.0);
-        &mut self.values
+        self.values.room(rows * columns)
     }
 
     /// Elements in a row.
@@ -33,12 +34,12 @@ impl Activations {
 
     /// Rows.
     pub fn rows(&self) -> usize {
-        self.values.len().checked_div(self.columns).unwrap_or(0)
+        self.rows
     }
 
     /// One row in f32.
     pub fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.columns..][..self.columns]
+        &self.values.first(self.rows * self.columns)[row * self.columns..][..self.columns]
     }
 
     /// Quantizes all rows, unless that has been done.
@@ -47,9 +48,9 @@ impl Activations {
             return;
         }
         self.quantized = true;
-        let (columns, rows, stride) = (self.columns, self.rows(), self.stride());
+        let (columns, rows, stride) = (self.columns, self.rows, self.stride());
         self.runs.resize(rows * stride, Run::ZERO);
-        let (values, runs) = (&self.values, SharedSlice::new(&mut self.runs));
+        let (values, runs) = (self.values.first(rows * columns), SharedSlice::new(&mut self.runs));
         pool.for_blocks(rows, (TASK_ELEMENTS / columns.max(1)).max(1), |rows| {
             for row in rows {
                 // SAFETY: the runs belong to `row`, and a row belongs to one block.

@@ -7,6 +7,7 @@
 mod activations;
 mod attention;
 mod exp;
+mod floats;
 mod lanes;
 mod matmul;
 mod norm;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::compute::floats::Floats;
 use crate::compute::{Activations, swiglu};
 use crate::ggml::{Inputs, RowKernel, Scratch};
 
@@ -32,28 +33,19 @@ impl Form {
 #[derive(Default)]
 struct Kept {
     room: Room,
-    products: Vec<f32>,
-    gates: Vec<f32>,
+    products: Floats,
+    gates: Floats,
 }
 
 /// Room for what is unpacked of a matrix.
 #[derive(Default)]
 struct Room {
     tile: Scratch,
-    weights: Vec<f32>,
+    weights: Floats,
 }
 
 thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
-}
-
-/// Room for `len` numbers, whatever they are: it never gets shorter, as what it would grow by has to
-/// be cleared.
-fn room(kept: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if kept.len() < len {
-        kept.resize(len, 0.0);
-    }
-    &mut kept[..len]
 }
 
 impl Product<'_> {
@@ -82,7 +74,7 @@ impl Product<'_> {
         Kept { room: kept, products, gates }: &mut Kept,
     ) {
         let len = rows.len() * self.inputs.len();
-        let products = room(products, len);
+        let products = products.room(len);
         self.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, products);
         let Some(gate) = &self.gate else {
             for (token, products) in products.chunks_exact(rows.len()).enumerate() {
@@ -90,7 +82,7 @@ impl Product<'_> {
             }
             return;
         };
-        let gates = room(gates, len);
+        let gates = gates.room(len);
         gate.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, gates);
         let of_tokens =
             products.chunks_exact_mut(rows.len()).zip(gates.chunks_exact_mut(rows.len()));
@@ -184,7 +176,7 @@ impl Matrix<'_> {
         rows: Range<usize>,
         inputs: &[u32],
         activations: &Activations,
-        scratch: &mut Vec<f32>,
+        room: &mut Floats,
         out: &mut [f32],
     ) {
         let columns = self.columns();
@@ -193,7 +185,7 @@ impl Matrix<'_> {
             let weights = match self.floats(few.clone()) {
                 Some(weights) => weights,
                 None => {
-                    let weights = room(scratch, few.len() * columns);
+                    let weights = room.room(few.len() * columns);
                     self.rows_f32(few, weights);
                     float::Rows::F32(weights)
                 }
