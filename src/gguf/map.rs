@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use camino::Utf8Path;
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
@@ -75,6 +75,19 @@ impl Map {
         // The allocator may have given more.
         bytes.truncate(range.len());
         Ok(bytes)
+    }
+
+    /// Asks for pages of 2 MiB, for who reads the map over and over: the kernel reads what is not in the
+    /// page cache yet in pieces of that size, if the file system can, and maps each as one. A refusal
+    /// changes nothing but speed.
+    ///
+    /// Tokens of the 20b, whose file was dropped from the page cache before, in turns: 11.0 and 10.5 a
+    /// second without, when a twelfth of them were in such pages, 12.7 and 11.7 with it. Peak RSS after a
+    /// prompt of two tokens 9.1 and 10.0 GB.
+    pub fn prefer_huge_pages(&self) {
+        if let Some(map) = &self.map {
+            let _ = map.advise(Advice::HugePage);
+        }
     }
 
     /// Gives the pages of `range` back to the kernel; the next access maps them again, as it does

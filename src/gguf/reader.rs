@@ -131,6 +131,10 @@ impl TensorSource for File {
         Some(self.data(tensor))
     }
 
+    fn will_compute(&self) {
+        self.map.prefer_huge_pages();
+    }
+
     fn release(&self, tensor: usize, rows: Range<usize>) {
         self.map.release(self.row_range(tensor, rows));
     }

@@ -77,6 +77,9 @@ pub trait TensorSource: Send + Sync {
     /// The whole tensor's bytes in place, where they are stored as [`TensorInfo::ggml_type`] says.
     fn bytes(&self, tensor: usize) -> Option<&[u8]>;
 
+    /// Hint that tensors will be read in place, over and over.
+    fn will_compute(&self) {}
+
     /// Hint that rows of the tensor will not be read again soon: a mapped file's pages are let go.
     fn release(&self, _tensor: usize, _rows: Range<usize>) {}
 

@@ -62,6 +62,7 @@ impl Model {
         options: &ModelOptions,
     ) -> Result<Model, ModelError> {
         let pool = ThreadPool::new(options.threads)?;
+        source.will_compute();
         let network = match source.metadata().str("general.architecture") {
             Some(gpt_oss::ARCHITECTURE) => Network::GptOss(gpt_oss::Network::load(source)?),
             found => return Err(ModelError::Architecture { found: found.map(str::to_owned) }),
