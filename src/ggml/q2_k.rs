@@ -96,28 +96,20 @@ impl Block for BlockQ2K {
 }
 
 impl Levels for BlockQ2K {
-    const KIND: Kind = Kind::Unsigned { max: 3, center: 0 };
-    const SUB_SCALES: bool = true;
+    // Levels times sub-scales, as both are small.
+    const KIND: Kind = Kind::Unsigned { max: 3 * 15, center: 0 };
     const MINS: bool = true;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
         let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
-        set.field(qs, group as u32 % 4 * 2, 3)
+        let levels = set.field(qs, group as u32 % 4 * 2, 3);
+        set.scale_halves(levels, &run[0].scales, 2 * group)
     }
 
     #[inline(always)]
     fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
         set.splat_half(run[0].d.bits())
-    }
-
-    #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
-        let mut scales = [0; 16];
-        for (scale, packed) in scales.iter_mut().zip(run[0].scales) {
-            *scale = (packed & 15) as i8;
-        }
-        scales
     }
 
     #[inline(always)]

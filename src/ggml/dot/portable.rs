@@ -65,6 +65,10 @@ impl Set for Portable {
         each(|i| table[usize::from(bytes[i] & 15)] as u8)
     }
 
+    fn scale_halves(self, bytes: [u8; 32], scales: &[u8; 16], first: usize) -> [u8; 32] {
+        each(|i| bytes[i] * (scales[first + i / 16] & 15))
+    }
+
     fn spread(self, bits: u32, value: u8) -> [u8; 32] {
         each(|i| if bits >> i & 1 == 1 { value } else { 0 })
     }

@@ -76,6 +76,9 @@ pub(in crate::ggml) trait Set: Copy {
     fn or_above(self, a: Self::Bytes, b: Self::Bytes, shift: u32) -> Self::Bytes;
     /// The entry of the table at each byte, all from 0 to 15.
     fn lookup(self, table: &[i8; 16], bytes: Self::Bytes) -> Self::Bytes;
+    /// The lower 16 bytes times the low nibble of `scales[first]`, the upper ones times that of
+    /// `scales[first + 1]`, where all products are bytes. `first` is at most 14.
+    fn scale_halves(self, bytes: Self::Bytes, scales: &[u8; 16], first: usize) -> Self::Bytes;
     /// `value` in byte `j` where bit `j` is set, 0 elsewhere.
     fn spread(self, bits: u32, value: u8) -> Self::Bytes;
     /// The two's complement of each byte where that of `minus` is 255, the byte where it is 0.

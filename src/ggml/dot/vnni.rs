@@ -126,6 +126,7 @@ impl Set for Vnni {
         field(bytes: __m256i, shift: u32, mask: u8) -> Bytes;
         or_above(a: __m256i, b: __m256i, shift: u32) -> Bytes;
         lookup(table: &[i8; 16], bytes: __m256i) -> Bytes;
+        scale_halves(bytes: __m256i, scales: &[u8; 16], first: usize) -> Bytes;
         negate(bytes: __m256i, minus: __m256i) -> Bytes;
         offset(bytes: __m256i, by: u8) -> Bytes;
         words(integers: [i8; 16]) -> Bytes;
