@@ -54,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         args.logits.map(|path| Stored::open(path, args.context, vocab, &tokens)).transpose()?;
 
     let (mut own, mut other) = (Divergence::default(), Divergence::default());
+    let mut more = Vec::new();
     let mut sessions = [exact.session(args.context)?, default.session(args.context)?];
     let (mut p, mut q) = (vec![0.0; vocab], vec![0.0; vocab]);
     for window in tokens.chunks_exact(args.context) {
@@ -67,14 +68,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (exact, default) in exact.zip(default) {
             log_softmax(exact, &mut p);
             log_softmax(default, &mut q);
-            own.add(TokenDivergence::of(&p, &q));
+            let ours = TokenDivergence::of(&p, &q);
+            own.add(ours);
             if let Some(stored) = &mut theirs {
                 stored.row(&mut q)?;
-                other.add(TokenDivergence::of(&p, &q));
+                let theirs = TokenDivergence::of(&p, &q);
+                other.add(theirs);
+                more.push(ours.kl - theirs.kl);
             }
         }
     }
-    let answer = json!({"default": own.summary(), "logits": other.summary()});
+    // How much further off the default mode is, token by token, and the mean's standard error.
+    let n = more.len().max(1) as f64;
+    let mean = more.iter().sum::<f64>() / n;
+    let variance = more.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let more = json!({"mean": mean, "standard_error": (variance / n).sqrt()});
+    let answer = json!({"default": own.summary(), "logits": other.summary(), "more": more});
     println!("{answer:#}");
     Ok(())
 }

@@ -60,7 +60,8 @@ impl Divergence {
 /// Two distributions of one token compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenDivergence {
-    kl: f64,
+    /// KL divergence, in nats.
+    pub kl: f64,
     same_top: bool,
 }
 
