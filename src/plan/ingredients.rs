@@ -207,6 +207,9 @@ impl List<'_> {
 
     fn report(&mut self) {
         let job = self.job;
+        // For what it warned of.
+        self.inputs
+            .extend(job.convert.gguf.as_ref().map(|_| Input::ResultOrFailure(Task::Convert)));
         for (f, format) in job.formats.iter().enumerate() {
             if format.baseline {
                 self.parameter("format.baseline", &format.spec.name);
@@ -225,8 +228,11 @@ impl List<'_> {
             self.inputs.extend(tasks.into_iter().map(Input::ResultOrFailure));
         }
         for reference in self.references() {
-            let task = Task::Bench(Target::Reference(reference));
-            self.inputs.push(Input::ResultOrFailure(task));
+            let target = Target::Reference(reference);
+            if format_of(job, target).is_some() {
+                self.inputs.push(Input::ResultOrFailure(Task::Quantize(target)));
+            }
+            self.inputs.push(Input::ResultOrFailure(Task::Bench(target)));
         }
         for missing in &self.files.missing_references {
             self.parameter(format!("reference.{}", missing.name), "missing");

@@ -10,7 +10,7 @@ use super::ingredients::greedy_tokens;
 use super::{FileFact, Plan, StepState, names};
 use crate::manifest::{Reference, ReferenceOrigin};
 use crate::steps::{
-    BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,
+    self, BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,
     PublishSpec, QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference,
     ReportSpec, StepError, StepSpec, VerifySpec,
 };
@@ -173,7 +173,18 @@ impl Plan {
             bench_json: job.bench.out.clone(),
             dir: job.report.dir.clone(),
             missing_references: self.missing_references().to_vec(),
+            warnings: self.warnings(),
         })
+    }
+
+    /// Step to what it warned of, for those that have ended well.
+    fn warnings(&self) -> BTreeMap<String, Vec<String>> {
+        let done = self.graph.nodes().zip(&self.states).filter_map(|(node, state)| {
+            let (StepState::Fresh(done) | StepState::Done(done)) = state else { return None };
+            let warnings = steps::warnings(&done.result);
+            (!warnings.is_empty()).then(|| (node.id.clone(), warnings))
+        });
+        done.collect()
     }
 
     /// The command that runs this job, as it is typed in the workspace.

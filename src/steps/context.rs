@@ -62,6 +62,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same, with events going to `events`.
+    pub fn with_events<'b>(&'b self, events: &'b dyn EventSink) -> Context<'b> {
+        Context {
+            events,
+            cancelled: self.cancelled,
+            threads: self.threads,
+            journals: self.journals.clone(),
+        }
+    }
+
     /// The same, with journals in `directory`.
     pub fn with_journals(&self, directory: Utf8PathBuf) -> Context<'_> {
         Context {

@@ -3,17 +3,24 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::warnings::Collector;
 use super::{
     Context, ErrorClass, StepError, StepSpec, bench, compare, convert, evaluate, load_check,
     publish, quantize, report, verify,
 };
 
-/// Does one step and returns its kind's result as JSON.
+/// Does one step and returns its kind's result as JSON, with what the step warned of.
 ///
 /// # Errors
 /// The step's own; [`ErrorClass::Interrupted`] when the context says stop.
 pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     ctx.check_cancelled()?;
+    let collector = Collector::new(ctx.events);
+    let result = dispatch(spec, &ctx.with_events(&collector))?;
+    Ok(collector.add_to(result))
+}
+
+fn dispatch(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
     match spec {
         StepSpec::Verify(spec) => json(&verify::run(spec, ctx)?),
         StepSpec::Convert(spec) => json(&convert::run(spec, ctx)?),

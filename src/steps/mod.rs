@@ -23,6 +23,7 @@ mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
+mod warnings;
 mod write_model;
 
 pub use bench::pair::{BenchPairResult, PairComparison};
@@ -38,3 +39,4 @@ pub use model_source::{open_checkpoint, open_source};
 pub use output::{Output, free_bytes, partial_path, write_atomic};
 pub use report::{BenchDocument, ReportResult};
 pub use spec::*;
+pub use warnings::warnings;

@@ -271,6 +271,9 @@ pub struct ReportSpec {
     pub dir: Utf8PathBuf,
     /// References that are not required and not there: name and path.
     pub missing_references: Vec<ReferenceFile>,
+    /// Step name to what it warned of, for all steps of the job that did.
+    #[serde(default)]
+    pub warnings: BTreeMap<String, Vec<String>>,
 }
 
 /// One candidate in the report: the results of its steps as they came.

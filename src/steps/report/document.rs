@@ -36,6 +36,9 @@ pub struct BenchDocument {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, String>")]
     pub missing_references: BTreeMap<String, Utf8PathBuf>,
+    /// Step to what it warned of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<String, Vec<String>>,
     /// Each candidate against each reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comparisons: Vec<Comparison>,
@@ -137,6 +140,7 @@ impl BenchDocument {
             results,
             references: Vec::new(),
             missing_references: BTreeMap::new(),
+            warnings: BTreeMap::new(),
             comparisons: Vec::new(),
             recommendation: None,
         }
@@ -168,6 +172,7 @@ impl BenchDocument {
             results: input.candidates.iter().map(FileResult::of_candidate).collect(),
             references: references.collect(),
             missing_references: input.missing_references.clone(),
+            warnings: input.spec.warnings.clone(),
             comparisons: input.candidates.iter().flat_map(|c| comparisons(c, input)).collect(),
             recommendation: Some(recommendation.clone()),
         }

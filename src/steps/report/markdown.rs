@@ -24,6 +24,7 @@ pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> 
     text.push_str(&candidates(document, input.quality_reference.as_deref()));
     text.push_str(&measured_how(document));
     text.push_str(&problems(document));
+    text.push_str(&warnings(document));
     text.push_str(&load_checks(input));
     if !document.comparisons.is_empty() {
         text.push_str("## Against the references\n\n");
@@ -189,6 +190,26 @@ fn problems(document: &BenchDocument) -> String {
         ));
     }
     if text.is_empty() { text } else { format!("## Failed or missing\n\n{text}\n") }
+}
+
+/// What the steps warned of; one line for a warning that several steps gave.
+fn warnings(document: &BenchDocument) -> String {
+    let mut steps_of: Vec<(&str, Vec<String>)> = Vec::new();
+    for (step, warnings) in &document.warnings {
+        for warning in warnings {
+            match steps_of.iter_mut().find(|(w, _)| w == warning) {
+                Some((_, steps)) => steps.push(format!("`{step}`")),
+                None => steps_of.push((warning, vec![format!("`{step}`")])),
+            }
+        }
+    }
+    if steps_of.is_empty() {
+        return String::new();
+    }
+    let lines = steps_of
+        .iter()
+        .map(|(warning, steps)| format!("- {}: {}\n", steps.join(", "), one_line(warning)));
+    format!("## Warnings\n\n{}\n", lines.collect::<String>())
 }
 
 /// Verdict and reason of every load check that ran.

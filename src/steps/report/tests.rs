@@ -161,6 +161,10 @@ fn spec(dir: &Utf8Path) -> ReportSpec {
             name: "quality".to_owned(),
             gguf: "models/absent.gguf".into(),
         }],
+        warnings: BTreeMap::from([
+            ("convert".to_owned(), vec!["no chat template".to_owned()]),
+            ("quantize:q4_K-fast".to_owned(), vec!["no chat template".to_owned()]),
+        ]),
     }
 }
 
