@@ -20,6 +20,7 @@ mod inspect;
 mod job;
 mod log;
 mod model_args;
+mod path_arg;
 mod plan;
 mod quantize;
 mod report;
@@ -32,7 +33,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 pub use error::CliError;
@@ -88,7 +89,9 @@ enum Command {
 
 /// Runs the command line of this process and answers with its exit code.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse_from(with_run(std::env::args_os().collect()));
+    let words = with_run(std::env::args_os().collect());
+    let matches = path_arg::checked(Cli::command()).get_matches_from(words);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     log_to_stderr(cli.globals);
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &cli.globals),

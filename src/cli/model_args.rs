@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{CliError, output};
+use super::{CliError, output, path_arg};
 use crate::model::KvCacheType;
 use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource, WriteResult};
 
@@ -76,7 +76,7 @@ fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
     if text == "o200k_harmony" {
         return Ok(TokenizerSource::O200kHarmony);
     }
-    let directory = Utf8PathBuf::from(text);
+    let directory = path_arg::path(text)?;
     if directory.join("tokenizer.json").is_file() {
         Ok(TokenizerSource::Directory(directory))
     } else {

@@ -6,6 +6,7 @@ mod files;
 mod job;
 mod keys;
 pub mod lock;
+mod path_text;
 mod raw;
 mod resolve;
 mod template;
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 
 pub use diagnostic::{Invalid, ManifestError, Problem};
 pub use job::*;
+pub use path_text::{NotAPath, check as check_path};
 
 use diagnostic::Problems;
 

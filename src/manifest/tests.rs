@@ -215,6 +215,98 @@ fn nothing_is_written_over_an_input_or_written_twice() {
     }
 }
 
+/// A manifest in which `path` stands under one of the keys that take one.
+fn with_path(key: &str, path: &str) -> String {
+    let text = least(
+        "[convert]\ngguf = \"x.gguf\"\n[bench]\nout = \"b.json\"\n\
+         [evaluate]\ncorpus = [\"c.txt\"]\n[report]\ndir = \"r\"\n\
+         [publish]\nto = \"p\"\nsha256_list = \"l.txt\"\n\
+         [[reference]]\nname = \"given\"\ngguf = \"given.gguf\"\n\
+         [[reference]]\nname = \"made\"\nformat = \"q8_0\"\ngguf = \"made.gguf\"\n",
+    );
+    let text = text
+        .replace("[input]\n", "[input]\ntokenizer = \"t\"\n")
+        .replace("[quantize]\n", "[quantize]\nimatrix = \"i.gguf\"\n")
+        .replace("schema = 1\n", "schema = 1\nworkspace = \".\"\n");
+    let old = match key {
+        "workspace" => "workspace = \".\"",
+        "input.checkpoint" => "\"models/small\"",
+        "input.tokenizer" => "\"t\"",
+        "convert.gguf" => "\"x.gguf\"",
+        "quantize.gguf" => "\"out/{name}-{format}.{timestamp}.gguf\"",
+        "quantize.imatrix" => "\"i.gguf\"",
+        "bench.out" => "\"b.json\"",
+        "evaluate.corpus" => "\"c.txt\"",
+        "report.dir" => "\"r\"",
+        "publish.to" => "\"p\"",
+        "publish.sha256_list" => "\"l.txt\"",
+        "reference.gguf" => "\"given.gguf\"",
+        "reference.gguf of a made one" => "\"made.gguf\"",
+        other => panic!("{other}"),
+    };
+    let new =
+        if key == "workspace" { format!("workspace = {path:?}") } else { format!("{path:?}") };
+    assert_eq!(text.matches(old).count(), 1, "{key}");
+    text.replace(old, &new)
+}
+
+#[test]
+fn no_key_takes_a_url_or_what_only_a_shell_knows_for_a_path() {
+    let keys = [
+        "workspace",
+        "input.checkpoint",
+        "input.tokenizer",
+        "convert.gguf",
+        "quantize.gguf",
+        "quantize.imatrix",
+        "bench.out",
+        "evaluate.corpus",
+        "report.dir",
+        "publish.to",
+        "publish.sha256_list",
+        "reference.gguf",
+        "reference.gguf of a made one",
+    ];
+    for key in keys {
+        for (path, what) in [
+            ("s3://bucket/x", "is a URL"),
+            ("hf://me/x", "is a URL"),
+            ("~/x", "begins with `~`"),
+            ("$HOME/x", "holds a variable"),
+            ("${HOME}/x", "holds a variable"),
+            ("me@host:x", "another machine"),
+            ("a\tb", "control character"),
+        ] {
+            let found = messages(&with_path(key, path));
+            assert!(found.len() == 1 && found[0].contains(what), "{key}, {path}: {found:?}");
+        }
+    }
+    // The odd name of a file is one.
+    assert!(parsed(&with_path("publish.to", "./~x/$HOME")).is_ok());
+}
+
+#[test]
+fn a_url_to_publish_to_shows_its_line_and_what_to_do() {
+    insta::assert_snapshot!(report(&least("[publish]\nto = \"s3://bucket/models\"\n")));
+}
+
+#[test]
+fn what_is_a_file_is_no_directory_and_the_other_way_round() {
+    // Relative to jobs/, where the manifest of these tests stands.
+    for (key, path) in [
+        ("publish.to", "../README.md"),
+        ("report.dir", "../README.md/reports"),
+        ("bench.out", "../README.md/bench.json"),
+        ("quantize.gguf", "../README.md/{format}.gguf"),
+        ("publish.sha256_list", "../README.md/list.txt"),
+    ] {
+        let found = messages(&with_path(key, path));
+        assert!(found.len() == 1 && found[0].contains("is a file, not a directory"), "{found:?}");
+    }
+    let found = messages(&with_path("bench.out", "../src"));
+    assert!(found[0].ends_with("/src is a directory"), "{found:?}");
+}
+
 #[test]
 fn references_are_named_once_and_not_like_the_model_itself() {
     let reference = |name: &str, more: &str| {

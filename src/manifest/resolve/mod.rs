@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diagnostic::{Problems, did_you_mean};
 use super::files::{Files, normal};
-use super::{job, raw, template};
+use super::{job, path_text, raw, template};
 use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, TokenizerSource};
 
@@ -21,7 +21,10 @@ pub fn resolve(manifest: raw::Manifest, path: &Utf8Path, problems: &mut Problems
     let home = path.parent().unwrap_or(Utf8Path::new("/"));
     let workspace = manifest.workspace.as_ref().map_or(".", |w| w.get_ref().as_str());
     let workspace = normal(&home.join(workspace));
-    if let Some(key) = manifest.workspace.as_ref().filter(|_| !workspace.is_dir()) {
+    if let Some(key) = &manifest.workspace
+        && path_text::check_spanned(key, problems)
+        && !workspace.is_dir()
+    {
         let message = format!("the workspace {workspace} is not a directory");
         let help = "it is relative to the manifest's own directory".to_owned();
         problems.add(key.span(), message, "not there", Some(help));

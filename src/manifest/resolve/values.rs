@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
 use super::Resolver;
 use crate::manifest::diagnostic::did_you_mean;
 use crate::manifest::files::normal;
-use crate::manifest::template;
+use crate::manifest::{path_text, template};
 
 impl Resolver<'_> {
     pub(super) fn timeout(&mut self, text: &Spanned<String>) -> Duration {
@@ -66,23 +66,36 @@ impl Resolver<'_> {
 
     /// An absolute path without dots.
     pub(super) fn path(&mut self, text: &Spanned<String>) -> Utf8PathBuf {
-        if text.get_ref().is_empty() {
-            self.problems.add(text.span(), "an empty path", "expected a path", None);
-        }
+        path_text::check_spanned(text, self.problems);
         normal(&self.workspace.join(text.get_ref()))
+    }
+
+    /// Adds a problem if files cannot be written into `directory`, which `text` names, because it,
+    /// or what stands where one of the directories above it belongs, is a file.
+    fn refuse_file_as_directory(&mut self, directory: &Utf8Path, text: &Spanned<String>) {
+        let there = directory.ancestors().find(|path| path.exists());
+        if let Some(file) = there.filter(|path| !path.is_dir()) {
+            let message = format!("{file} is a file, not a directory");
+            let help = "name another directory, or move the file away".to_owned();
+            self.problems.add(text.span(), message, "nothing can be written there", Some(help));
+        }
     }
 
     /// The absolute path of a file that the job writes, with `{name}` filled in.
     pub(super) fn output(&mut self, text: &Spanned<String>, key: impl Into<String>) -> Utf8PathBuf {
         let path = Utf8PathBuf::from(self.template(text, &["name"]));
+        if path.is_dir() {
+            let message = format!("{path} is a directory");
+            self.problems.add(text.span(), message, "expected a file", None);
+        }
         self.files.output(&path, key, text.span());
         path
     }
 
     /// The absolute path of a directory that the job writes into.
     pub(super) fn directory(&mut self, text: &Spanned<String>, key: &str) -> Utf8PathBuf {
-        template::check(text, &["name"], self.problems);
-        let path = Utf8PathBuf::from(self.filled(text));
+        let path = Utf8PathBuf::from(self.filled(text, &["name"]));
+        self.refuse_file_as_directory(&path, text);
         self.files.directory(&path, key, text.span());
         path
     }
@@ -90,15 +103,22 @@ impl Resolver<'_> {
     /// The absolute path of a file with `{name}` filled in and the other `allowed` placeholders
     /// left.
     pub(super) fn template(&mut self, text: &Spanned<String>, allowed: &[&str]) -> String {
-        template::check(text, allowed, self.problems);
         if text.get_ref().ends_with('/') {
             let message = format!("{:?} is a directory", text.get_ref());
             self.problems.add(text.span(), message, "expected a file", None);
         }
-        self.filled(text)
+        let path = self.filled(text, allowed);
+        if let Some(directory) = Utf8Path::new(&path).parent() {
+            self.refuse_file_as_directory(directory, text);
+        }
+        path
     }
 
-    fn filled(&mut self, text: &Spanned<String>) -> String {
+    fn filled(&mut self, text: &Spanned<String>, allowed: &[&str]) -> String {
+        // The braces of a shell's variable are no placeholder's.
+        if path_text::check(text.get_ref()).is_ok() {
+            template::check(text, allowed, self.problems);
+        }
         template::fill(self.path(text).as_str(), &[("name", &self.name)])
     }
 }
