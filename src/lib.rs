@@ -11,12 +11,13 @@
 //! | 4 | [`manifest`], [`steps`] |
 //! | 3 | [`model`], [`checkpoint`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
-//! | 1 | [`ggml`], [`compute`], [`metrics`] |
+//! | 1 | [`ggml`], [`compute`], [`metrics`], [`files`] |
 
 pub mod checkpoint;
 pub mod cli;
 pub mod compute;
 pub mod exec;
+pub mod files;
 pub mod ggml;
 pub mod gguf;
 pub mod manifest;

@@ -7,17 +7,16 @@ mod cursor;
 mod error;
 mod header;
 mod imatrix;
-mod map;
 mod metadata;
 mod reader;
 mod source;
 mod values;
 mod writer;
 
+pub use crate::files::{Map, open_regular};
 pub use error::Error;
 pub use header::MAX_NAME;
 pub use imatrix::{Imatrix, Importance};
-pub use map::{Map, open_regular};
 pub use metadata::{Array, DEFAULT_ALIGNMENT, Metadata, Value};
 pub use reader::File;
 pub use source::{SourceError, TensorInfo, TensorSource};

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Map;
 use super::header::Header;
-use super::map::Map;
 use super::{Error, Metadata, SourceError, TensorInfo, TensorSource};
 
 /// An open GGUF file, memory-mapped.

@@ -74,7 +74,8 @@ pub fn read(path: &Utf8Path) -> Result<BTreeMap<String, String>, ManifestError> 
 pub fn write(path: &Utf8Path, sha256: &BTreeMap<String, String>) -> Result<(), StepError> {
     let body = toml::to_string(&Written { schema: 1, sha256 })
         .map_err(|e| StepError::from_error(crate::steps::ErrorClass::Step, &e))?;
-    write_atomic(path, format!("{HEADER}\n{body}").as_bytes(), true).map(drop)
+    write_atomic(path, format!("{HEADER}\n{body}").as_bytes(), true)?;
+    Ok(())
 }
 
 #[cfg(test)]

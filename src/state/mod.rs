@@ -7,7 +7,6 @@ mod error;
 mod lock;
 mod runs;
 mod schema;
-mod stamp;
 mod upkeep;
 
 #[cfg(test)]
@@ -17,11 +16,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
+pub use crate::files::{Stamp, now_ms};
 pub use actions::{Action, Ingredient, Pending};
 pub use error::StateError;
 pub use lock::{Attempt, Lock, is_busy, lock_workspace};
 pub use runs::{Outcome, Run, RunOutcome, Status};
-pub use stamp::{Stamp, now_ms};
 pub use upkeep::{Holdings, Removed, Unfinished};
 
 /// Where a workspace keeps its state.

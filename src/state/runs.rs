@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use rusqlite::{OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
-use super::stamp::now_ms;
 use super::{State, StateError};
+use crate::files::now_ms;
 
 /// One run of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// What kind of failure it is; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +72,16 @@ impl StepError {
             ErrorClass::Interrupted,
             "interrupted; the same command goes on where this one was, as far as it can",
         )
+    }
+}
+
+impl From<files::Error> for StepError {
+    fn from(error: files::Error) -> Self {
+        let class = match error {
+            files::Error::Name(_) => ErrorClass::Usage,
+            files::Error::Refused(_) => ErrorClass::Host,
+        };
+        Self::from_error(class, &error)
     }
 }
 

@@ -10,8 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::hash::HashWriter;
-use super::output::Prefix;
+use crate::files::{HashWriter, Prefix};
 use crate::gguf::Layout;
 
 /// Version of the journal's own format.

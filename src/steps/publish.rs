@@ -8,9 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::context::from_here;
-use super::output::{self, Output};
 use super::{Context, ErrorClass, FileDigest, Level, PublishResult, PublishSpec, StepError, Unit};
-use crate::gguf::open_regular;
+use crate::files::{Output, open_regular, write_atomic};
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 << 20;
@@ -34,7 +33,7 @@ pub fn run(spec: &PublishSpec, ctx: &Context<'_>) -> Result<PublishResult, StepE
     let sha256_list = match &spec.sha256_list {
         Some(path) => {
             let list = sha256_lines(&published)?;
-            Some(output::write_atomic(path, list.as_bytes(), true)?)
+            Some(write_atomic(path, list.as_bytes(), true)?)
         }
         None => None,
     };
@@ -120,7 +119,7 @@ fn publish(
 
 fn copy(file: &FileDigest, place: &Utf8Path, progress: &mut Progress<'_>) -> Result<(), StepError> {
     let mut output = Output::create(place, file.bytes, false)?;
-    each_chunk(&file.path, progress, |chunk| output.write(chunk))?;
+    each_chunk(&file.path, progress, |chunk| Ok(output.write(chunk)?))?;
     let found = output.sha256();
     if found != file.sha256 {
         return Err(StepError::new(

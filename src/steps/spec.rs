@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::files::FileDigest;
 use crate::ggml::GgmlType;
 use crate::model::KvCacheType;
 
@@ -26,15 +27,6 @@ pub enum StepSpec {
     Compare(CompareSpec),
     Report(ReportSpec),
     Publish(PublishSpec),
-}
-
-/// A file with its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileDigest {
-    pub path: Utf8PathBuf,
-    pub bytes: u64,
-    /// Lower-case hexadecimal SHA-256 of the whole file.
-    pub sha256: String,
 }
 
 /// Hash the checkpoint's files and hold them against what is expected.

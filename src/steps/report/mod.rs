@@ -74,5 +74,5 @@ fn write_json(spec: &ReportSpec, document: &BenchDocument) -> Result<Vec<FileDig
     if copy != spec.bench_json {
         places.push(&copy);
     }
-    places.into_iter().map(|place| write_atomic(place, text.as_bytes(), true)).collect()
+    places.into_iter().map(|place| Ok(write_atomic(place, text.as_bytes(), true)?)).collect()
 }

@@ -3,9 +3,9 @@
 
 use std::sync::mpsc::Receiver;
 
+use crate::files::Flusher;
 use crate::gguf::Layout;
 use crate::steps::journal::{Entry, Journal};
-use crate::steps::output::Flusher;
 use crate::steps::{Context, Level, StepError};
 
 /// What a keeper is told.

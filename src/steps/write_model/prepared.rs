@@ -5,9 +5,9 @@ use std::fs::File;
 use sha2::Sha256;
 
 use super::{ModelFile, program, totals};
+use crate::files::{Output, Prefix};
 use crate::gguf::{Layout, TensorInfo};
 use crate::steps::journal::{Entry, Journal};
-use crate::steps::output::{Output, Prefix};
 use crate::steps::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
 
 /// A file whose place is taken and whose header is written.

@@ -9,8 +9,8 @@ use std::{panic, thread};
 use super::behind::Behind;
 use super::keeper::Note;
 use super::rows::Made;
+use crate::files::Output;
 use crate::gguf::Layout;
-use crate::steps::output::Output;
 use crate::steps::{Context, ErrorClass, StepError, Unit};
 
 /// A part by its number, or why there is none: an error, or the panic of its maker.

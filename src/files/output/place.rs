@@ -6,8 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::host;
-use crate::steps::{ErrorClass, StepError};
+use crate::files::Error;
 
 /// `NAME.partial` beside `path`.
 pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
@@ -17,10 +16,11 @@ pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
 /// Bytes that may still be written to the file system of `directory`.
 ///
 /// # Errors
-/// [`ErrorClass::Host`] if the file system does not say.
-pub fn free_bytes(directory: &Utf8Path) -> Result<u64, StepError> {
-    let stat = rustix::fs::statvfs(directory.as_std_path())
-        .map_err(|e| host(format!("cannot ask for the free disk space of {directory}: {e}")))?;
+/// [`Error::Refused`] if the file system does not say.
+pub fn free_bytes(directory: &Utf8Path) -> Result<u64, Error> {
+    let stat = rustix::fs::statvfs(directory.as_std_path()).map_err(|e| {
+        Error::Refused(format!("cannot ask for the free disk space of {directory}: {e}"))
+    })?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
@@ -35,8 +35,8 @@ pub fn directory_of(path: &Utf8Path) -> &Utf8Path {
 /// Opens or creates `partial` and locks it. The lock goes with the process, however it ends.
 ///
 /// # Errors
-/// [`ErrorClass::Host`] if it cannot be opened or another process holds the lock.
-pub fn open_locked(partial: &Utf8Path) -> Result<File, StepError> {
+/// [`Error::Refused`] if it cannot be opened or another process holds the lock.
+pub fn open_locked(partial: &Utf8Path) -> Result<File, Error> {
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -44,20 +44,21 @@ pub fn open_locked(partial: &Utf8Path) -> Result<File, StepError> {
             .create(true)
             .truncate(false)
             .open(partial)
-            .map_err(|e| host(format!("cannot write {partial}: {e}")))?;
+            .map_err(|e| Error::Refused(format!("cannot write {partial}: {e}")))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(host(format!(
+                return Err(Error::Refused(format!(
                     "another process is writing {partial}; wait for it or stop it"
                 )));
             }
             Err(TryLockError::Error(e)) => {
-                return Err(host(format!("cannot lock {partial}: {e}")));
+                return Err(Error::Refused(format!("cannot lock {partial}: {e}")));
             }
         }
         // Its last owner may have renamed or removed it between the opening and the lock.
-        let ours = file.metadata().map_err(|e| host(format!("cannot read {partial}: {e}")))?;
+        let ours =
+            file.metadata().map_err(|e| Error::Refused(format!("cannot read {partial}: {e}")))?;
         if fs::metadata(partial).is_ok_and(|m| (m.dev(), m.ino()) == (ours.dev(), ours.ino())) {
             return Ok(file);
         }
@@ -67,30 +68,23 @@ pub fn open_locked(partial: &Utf8Path) -> Result<File, StepError> {
 /// Refuses a `path` that holds what is not to be replaced.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`] if it is anything but a regular file, or one and `replace` is false.
-pub fn refuse_existing(path: &Utf8Path, replace: bool) -> Result<(), StepError> {
+/// [`Error::Name`] if it is anything but a regular file, or one and `replace` is false.
+pub fn refuse_existing(path: &Utf8Path, replace: bool) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
-        Ok(m) if m.is_dir() => Err(StepError::new(
-            ErrorClass::Usage,
-            format!("{path} is a directory; expected the name of a file to write"),
-        )),
+        Ok(m) if m.is_dir() => {
+            Err(Error::Name(format!("{path} is a directory; expected the name of a file to write")))
+        }
         // A rename would put a file in the place of the device, the pipe or the link itself.
-        Ok(m) if !m.is_file() => Err(StepError::new(
-            ErrorClass::Usage,
-            format!(
-                "{path} is {}; expected a regular file or a new name, so it is left as it is",
-                if m.is_symlink() { "a symbolic link" } else { "a device, a pipe or a socket" }
-            ),
-        )),
+        Ok(m) if !m.is_file() => Err(Error::Name(format!(
+            "{path} is {}; expected a regular file or a new name, so it is left as it is",
+            if m.is_symlink() { "a symbolic link" } else { "a device, a pipe or a socket" }
+        ))),
         Ok(_) if !replace => Err(exists(path)),
         _ => Ok(()),
     }
 }
 
 /// What to say of a `path` that is taken.
-pub fn exists(path: &Utf8Path) -> StepError {
-    StepError::new(
-        ErrorClass::Usage,
-        format!("{path} exists already; --force replaces it, or choose another name"),
-    )
+pub fn exists(path: &Utf8Path) -> Error {
+    Error::Name(format!("{path} exists already; --force replaces it, or choose another name"))
 }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::{ErrorClass, FileDigest, StepError};
+use super::{Error, FileDigest};
 use blocks::Blocks;
 use place::{directory_of, exists, open_locked, refuse_existing};
 pub use place::{free_bytes, partial_path};
@@ -45,9 +45,9 @@ impl Output {
     /// space of the file system.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if `path` exists and `replace` is false; [`ErrorClass::Host`] if it
+    /// [`Error::Name`] if `path` exists and `replace` is false; [`Error::Refused`] if it
     /// cannot be written, the disk is too full or another process is writing it.
-    pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, StepError> {
+    pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, Error> {
         Self::resume(path, expected_bytes, replace, |_| Prefix::default())
     }
 
@@ -61,11 +61,11 @@ impl Output {
         expected_bytes: u64,
         replace: bool,
         vouched: impl FnOnce(&File) -> Prefix,
-    ) -> Result<Self, StepError> {
+    ) -> Result<Self, Error> {
         refuse_existing(path, replace)?;
         let directory = directory_of(path);
         fs::create_dir_all(directory)
-            .map_err(|e| host(format!("cannot create the directory {directory}: {e}")))?;
+            .map_err(|e| Error::Refused(format!("cannot create the directory {directory}: {e}")))?;
         let partial = partial_path(path);
         let file = open_locked(&partial)?;
         let Prefix { bytes, hasher } = vouched(&file);
@@ -80,12 +80,12 @@ impl Output {
         Ok(output)
     }
 
-    fn check_free_space(&self, expected_bytes: u64) -> Result<(), StepError> {
+    fn check_free_space(&self, expected_bytes: u64) -> Result<(), Error> {
         let directory = directory_of(&self.path);
         let available = free_bytes(directory)?;
         let needed = expected_bytes.saturating_sub(self.written());
         if needed > available {
-            return Err(host(format!(
+            return Err(Error::Refused(format!(
                 "not enough free disk space in {directory} for {}: {needed} bytes are needed, \
                  {available} are available; free some or choose another place",
                 self.path
@@ -97,8 +97,8 @@ impl Output {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if the disk is full or another write fails.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StepError> {
+    /// [`Error::Refused`] if the disk is full or another write fails.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
         self.append(bytes)
     }
@@ -107,7 +107,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StepError> {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.blocks.append(bytes).map_err(|e| write_error(&self.partial, self.blocks.in_file(), &e))
     }
 
@@ -120,8 +120,8 @@ impl Output {
     /// Flushes the file, for another thread than the one that writes it.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if there are no more file descriptors.
-    pub fn flusher(&self) -> Result<Flusher, StepError> {
+    /// [`Error::Refused`] if there are no more file descriptors.
+    pub fn flusher(&self) -> Result<Flusher, Error> {
         let (partial, bytes) = (self.partial.clone(), self.blocks.in_file());
         let file = self.blocks.file().try_clone().map_err(|e| write_error(&partial, bytes, &e))?;
         Ok(Flusher { file, partial })
@@ -142,7 +142,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub fn drain(&mut self) -> Result<(), StepError> {
+    pub fn drain(&mut self) -> Result<(), Error> {
         self.blocks.drain().map_err(|e| write_error(&self.partial, self.blocks.in_file(), &e))
     }
 
@@ -159,9 +159,9 @@ impl Output {
     /// Makes the file durable and gives it its final name.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if the name has been taken since; [`ErrorClass::Host`] if the file
+    /// [`Error::Name`] if the name has been taken since; [`Error::Refused`] if the file
     /// cannot be flushed or renamed.
-    pub fn finish(mut self) -> Result<FileDigest, StepError> {
+    pub fn finish(mut self) -> Result<FileDigest, Error> {
         let hasher = self.take_hasher();
         self.finish_hashed(hasher)
     }
@@ -170,7 +170,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::finish`].
-    pub fn finish_hashed(mut self, hasher: Sha256) -> Result<FileDigest, StepError> {
+    pub fn finish_hashed(mut self, hasher: Sha256) -> Result<FileDigest, Error> {
         self.drain()?;
         let bytes = self.written();
         self.blocks.file().sync_all().map_err(|e| write_error(&self.partial, bytes, &e))?;
@@ -179,12 +179,12 @@ impl Output {
         let directory = directory_of(&self.path);
         File::open(directory)
             .and_then(|d| d.sync_all())
-            .map_err(|e| host(format!("cannot flush the directory {directory}: {e}")))?;
+            .map_err(|e| Error::Refused(format!("cannot flush the directory {directory}: {e}")))?;
         let sha256 = hex::encode(hasher.finalize());
         Ok(FileDigest { path: self.path.clone(), bytes, sha256 })
     }
 
-    fn rename(&self) -> Result<(), StepError> {
+    fn rename(&self) -> Result<(), Error> {
         let (from, to) = (self.partial.as_std_path(), self.path.as_std_path());
         if !self.replace {
             match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -198,8 +198,8 @@ impl Output {
         fs::rename(from, to).map_err(|e| self.rename_error(e))
     }
 
-    fn rename_error(&self, error: io::Error) -> StepError {
-        host(format!("cannot rename {} to {}: {error}", self.partial, self.path))
+    fn rename_error(&self, error: io::Error) -> Error {
+        Error::Refused(format!("cannot rename {} to {}: {error}", self.partial, self.path))
     }
 }
 
@@ -225,11 +225,11 @@ impl Flusher {
     /// Waits until what is in the file is on the disk.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if the disk reports an error.
-    pub fn sync(&self) -> Result<(), StepError> {
+    /// [`Error::Refused`] if the disk reports an error.
+    pub fn sync(&self) -> Result<(), Error> {
         self.file
             .sync_data()
-            .map_err(|e| host(format!("cannot flush {} to the disk: {e}", self.partial)))
+            .map_err(|e| Error::Refused(format!("cannot flush {} to the disk: {e}", self.partial)))
     }
 }
 
@@ -237,25 +237,21 @@ impl Flusher {
 ///
 /// # Errors
 /// As [`Output::create`].
-pub fn write_atomic(path: &Utf8Path, bytes: &[u8], replace: bool) -> Result<FileDigest, StepError> {
+pub fn write_atomic(path: &Utf8Path, bytes: &[u8], replace: bool) -> Result<FileDigest, Error> {
     let mut output = Output::create(path, bytes.len() as u64, replace)?;
     output.write(bytes)?;
     output.finish()
 }
 
 /// What to say of a write to `partial` that failed beyond `bytes` bytes.
-fn write_error(partial: &Utf8Path, bytes: u64, error: &io::Error) -> StepError {
+fn write_error(partial: &Utf8Path, bytes: u64, error: &io::Error) -> Error {
     let what = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk is full; free some space and run again"
         }
         _ => "the file system refuses",
     };
-    host(format!("cannot write {partial} beyond byte {bytes}: {what}: {error}"))
-}
-
-fn host(message: String) -> StepError {
-    StepError::new(ErrorClass::Host, message)
+    Error::Refused(format!("cannot write {partial} beyond byte {bytes}: {what}: {error}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,14 @@
+//! Files: whether one is still the same, its bytes in memory, its digest, and new ones that appear
+//! whole or not at all. Knows nothing of what stands in them.
+
+mod digest;
+mod error;
+mod map;
+mod output;
+mod stamp;
+
+pub use digest::{FileDigest, HashWriter};
+pub use error::Error;
+pub use map::{Map, open_regular};
+pub use output::{Flusher, Output, Prefix, free_bytes, partial_path, write_atomic};
+pub use stamp::{Stamp, now_ms, now_ns};
