@@ -3,6 +3,7 @@
 //! llama-quantize writes.
 
 mod chosen;
+mod facts;
 mod importance;
 mod rules;
 
@@ -145,3 +146,6 @@ pub fn plan_source(
         problem: chosen.problem,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,15 @@
 //! The mixes themselves: type by role, layer and shape. Follows `llama_tensor_get_type_impl` of
 //! llama.cpp.
 
-use super::role::Role;
+use super::role::{GLM5, Role};
 use super::{Model, PolicyError, Tensor, layer};
 use crate::ggml::{GgmlType, Mix};
 
 /// Chooses for one tensor after the other, in the order of layers.
-pub(super) struct Chooser {
+pub(super) struct Chooser<'a> {
     mix: Mix,
     has_importance: bool,
-    model: Model,
+    model: Model<'a>,
     /// Tensors with the role of an attention's values, in all.
     attention_v: usize,
     /// How many of them have been seen.
@@ -20,8 +20,13 @@ pub(super) struct Chooser {
     tied: bool,
 }
 
-impl Chooser {
-    pub(super) fn new(mix: Mix, has_importance: bool, model: &Model, tensors: &[Tensor]) -> Self {
+impl<'a> Chooser<'a> {
+    pub(super) fn new(
+        mix: Mix,
+        has_importance: bool,
+        model: &Model<'a>,
+        tensors: &[Tensor],
+    ) -> Self {
         let roles = || tensors.iter().map(|t| Role::of(t.name));
         Self {
             mix,
@@ -34,9 +39,12 @@ impl Chooser {
         }
     }
 
-    /// Query heads for each key and value head.
-    fn heads_per_kv_head(&self) -> usize {
-        self.model.heads.checked_div(self.model.kv_heads).unwrap_or(0)
+    pub(super) fn architecture(&self) -> &'a str {
+        self.model.architecture
+    }
+
+    fn is_falcon(&self) -> bool {
+        self.model.architecture == "falcon"
     }
 
     /// Whether a tensor of this role is the output projection.
@@ -52,6 +60,10 @@ impl Chooser {
         if matches!(base, T::F32 | T::F16 | T::BF16) {
             return Ok(base);
         }
+        let eight_bits = ["attn_q_a", "attn_q_b", "nextn.eh_proj"];
+        if self.model.architecture == GLM5 && eight_bits.iter().any(|p| tensor.name.contains(p)) {
+            return Ok(T::Q8_0);
+        }
         let role = Role::of(tensor.name);
         if self.is_output(role) {
             return Ok(self.output(tensor));
@@ -59,7 +71,9 @@ impl Chooser {
         Ok(match mix {
             M::MXFP4_MOE => {
                 let is_3d = tensor.shape.get(2).is_some_and(|&n| n > 1);
-                if is_3d { T::MXFP4 } else { T::Q8_0 }
+                // Its attention has tensors of three dimensions that are no experts.
+                let may_be_expert = self.model.architecture != "bailingmoe3" || role.is_ffn();
+                if is_3d && may_be_expert { T::MXFP4 } else { T::Q8_0 }
             }
             _ if role == Role::TokenEmbedding => self.token_embedding(),
             M::IQ2_XXS | M::IQ2_XS | M::IQ1_S | M::IQ2_S | M::IQ2_M | M::IQ1_M => {
@@ -109,6 +123,7 @@ impl Chooser {
         let base = self.mix.base();
         match self.mix {
             M::MXFP4_MOE => T::Q8_0,
+            _ if self.is_falcon() => T::Q8_0,
             _ if !tensor.shape[0].is_multiple_of(base.block_size() as u64) => T::Q8_0,
             M::IQ2_XXS | M::IQ2_XS | M::IQ3_XXS | M::IQ1_S | M::IQ2_S | M::IQ2_M | M::IQ1_M => {
                 T::Q5_K
@@ -136,7 +151,7 @@ impl Chooser {
         let raised = if small { T::IQ3_S } else { T::Q2_K };
         match role {
             _ if role.is_attention_v() => {
-                let shared = self.heads_per_kv_head() >= 4 || self.model.experts >= 4;
+                let shared = self.model.heads_per_kv_head() >= 4 || self.model.experts >= 4;
                 if shared { T::Q4_K } else { raised }
             }
             Role::AttentionK if eight_experts => T::Q4_K,
@@ -161,8 +176,8 @@ impl Chooser {
         if self.model.experts == 8 {
             return T::Q8_0;
         }
-        let shared = self.heads_per_kv_head() >= 4;
-        match self.mix {
+        let shared = self.model.heads_per_kv_head() >= 4;
+        let chosen = match self.mix {
             M::Q2_K if shared => T::Q4_K,
             M::Q2_K => T::Q3_K,
             M::Q2_K_S | M::IQ3_XXS | M::IQ3_XS | M::IQ3_S if shared => T::Q4_K,
@@ -175,6 +190,10 @@ impl Chooser {
             M::Q4_K_M | M::Q5_K_M if use_more_bits(index, self.attention_v) => T::Q6_K,
             M::Q4_K_S if index < 4 => T::Q5_K,
             _ => self.mix.base(),
+        };
+        match chosen {
+            T::Q3_K | T::Q4_K if self.model.is_70b() => T::Q5_K,
+            other => other,
         }
     }
 
@@ -182,6 +201,9 @@ impl Chooser {
         use GgmlType as T;
         use Mix as M;
         let base = self.mix.base();
+        if self.is_falcon() {
+            return if self.mix == M::Q3_K_L { T::Q4_K } else { base };
+        }
         if self.model.experts == 8 {
             return match self.mix {
                 M::Q2_K | M::IQ3_XS | M::IQ3_XXS | M::Q3_K_S | M::Q3_K_M | M::IQ4_NL => T::Q5_K,
@@ -215,12 +237,22 @@ impl Chooser {
                 }
             }
             M::Q3_K_M if layer < layers / 16 => T::Q5_K,
+            M::Q3_K_M if self.is_falcon() && !more_bits => T::Q3_K,
             M::Q3_K_M => T::Q4_K,
             M::IQ3_M if early || self.model.experts == 8 && more_bits => T::Q4_K,
+            M::Q3_K_L if self.is_falcon() => T::Q4_K,
             M::Q3_K_L => T::Q5_K,
+            M::Q4_K_M if self.is_falcon() && layer >= layers / 16 => {
+                if more_bits {
+                    T::Q5_K
+                } else {
+                    T::Q4_K
+                }
+            }
+            M::Q4_K_M if self.is_falcon() => T::Q6_K,
             M::Q4_K_M | M::Q5_K_M if more_bits => T::Q6_K,
             M::IQ4_NL | M::IQ4_XS if early && !self.has_importance => T::Q5_K,
-            M::Q4_K_S if early => T::Q5_K,
+            M::Q4_K_S if early && !self.is_falcon() => T::Q5_K,
             M::Q4_0 if early && self.has_importance => T::Q4_1,
             M::Q5_0 if early && self.has_importance => T::Q5_1,
             _ => self.mix.base(),

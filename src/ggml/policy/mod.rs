@@ -1,14 +1,14 @@
 //! Which type each tensor of a file gets: the mix's choice, rules of the user, native MXFP4, and
 //! the fall-backs for rows that a block size does not divide.
 //!
-//! Makes the choices of llama.cpp's `src/llama-quant.cpp`, build b11434, for architectures to
-//! which that file gives no rules of their own (it does to Falcon, the 70B Llama, GLM-5 and
-//! Bailing 3). Three differences, all on purpose: rules also count when the mix is one of floats,
-//! where `llama-quantize` passes over `--tensor-type` in silence; MXFP4 can be kept without a rule;
-//! and a type asked for the output or the token embedding falls back as any other does where its
-//! block size does not divide the columns, where `llama-quantize` aborts.
+//! Makes the choices of llama.cpp's `src/llama-quant.cpp`, build b11434, for every architecture.
+//! Three differences, all on purpose: rules also count when the mix is one of floats, where
+//! `llama-quantize` passes over `--tensor-type` in silence; MXFP4 can be kept without a rule; and a
+//! type asked for the output or the token embedding falls back as any other does where its block
+//! size does not divide the columns, where `llama-quantize` aborts.
 
 mod mixes;
+mod model;
 mod role;
 
 use std::cmp::Ordering;
@@ -18,6 +18,7 @@ use regex::Regex;
 
 use super::{GgmlType, Mix};
 use mixes::Chooser;
+pub use model::Model;
 use role::Role;
 
 /// What the choice depends on, of one tensor.
@@ -29,18 +30,6 @@ pub struct Tensor<'a> {
     pub ty: GgmlType,
     /// Dimensions, fastest first.
     pub shape: &'a [u64],
-}
-
-/// What the choice depends on, of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Model {
-    pub layers: usize,
-    /// Zero or one where the model is no mixture of experts.
-    pub experts: usize,
-    /// Query heads of the first layer.
-    pub heads: usize,
-    /// Key and value heads of the first layer.
-    pub kv_heads: usize,
 }
 
 /// An override: tensors in whose name the pattern is found get this type.
@@ -183,7 +172,7 @@ impl Policy<'_> {
     fn choose_one(&self, chooser: &mut Chooser, tensor: &Tensor) -> Result<Choice, PolicyError> {
         let kept =
             |reason| Choice { ty: tensor.ty, reason, fallback: None, needs_importance: false };
-        if let Some(what) = role::never_quantized(tensor.name, tensor.shape) {
+        if let Some(what) = role::never_quantized(chooser.architecture(), tensor) {
             return Ok(kept(Reason::Never(what)));
         }
         let role = Role::of(tensor.name);

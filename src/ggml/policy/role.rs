@@ -1,5 +1,10 @@
 //! What a tensor is, told from its name.
 
+use super::Tensor;
+
+/// The architecture that has the most tensors which are not quantized, or not as others are.
+pub(super) const GLM5: &str = "glm5-next";
+
 /// The token embedding that some models have for each layer beside the one at their front.
 pub(super) const PER_LAYER_EMBEDDING: &str = "per_layer_token_embd.weight";
 
@@ -48,10 +53,15 @@ impl Role {
     pub(super) fn is_attention_v(self) -> bool {
         matches!(self, Role::AttentionV | Role::AttentionQkv | Role::AttentionKvB)
     }
+
+    /// Whether it is a projection of a feed-forward network, of experts or not.
+    pub(super) fn is_ffn(self) -> bool {
+        matches!(self, Role::FfnUp | Role::FfnGate | Role::FfnDown)
+    }
 }
 
-/// Why this tensor is never quantized, in words; `None` where it may be.
-pub(super) fn never_quantized(name: &str, shape: &[u64]) -> Option<&'static str> {
+/// Why this tensor of a model of `architecture` is never quantized, in words; `None` where it may be.
+pub(super) fn never_quantized(architecture: &str, tensor: &Tensor) -> Option<&'static str> {
     /// Parts of names and what they stand for, in the reference's order.
     const NEVER: [(&str, &str); 37] = [
         ("_norm.weight", "a norm"),
@@ -92,8 +102,29 @@ pub(super) fn never_quantized(name: &str, shape: &[u64]) -> Option<&'static str>
         ("position_embd.weight", "a position embedding"),
         ("token_types.weight", "a token type embedding"),
     ];
+    /// The same, of [`GLM5`] alone.
+    const NEVER_IN_GLM5: [&str; 14] = [
+        "hc_",
+        "indexer.attn_q_b",
+        "indexer.attn_k",
+        "indexer.proj",
+        "indexer_compressor_gate",
+        "indexer_compressor_ape",
+        "ssm_f_a.weight",
+        "ssm_f_b.weight",
+        "ssm_g_a.weight",
+        "ssm_g_b.weight",
+        "ssm_beta.weight",
+        "attn_kv_a_mqa.weight",
+        "attn_k_b.weight",
+        "attn_v_b.weight",
+    ];
+    let Tensor { name, shape, .. } = *tensor;
     if let Some((_, what)) = NEVER.iter().find(|(part, _)| name.contains(part)) {
         return Some(what);
+    }
+    if architecture == GLM5 && NEVER_IN_GLM5.iter().any(|part| name.contains(part)) {
+        return Some("a tensor that GLM-5 keeps");
     }
     if name.ends_with(".bias") {
         return Some("a bias");

@@ -4,8 +4,6 @@ use serde::Deserialize;
 
 use super::*;
 
-mod snapshot;
-
 /// Tensors by name, of each format.
 type Formats<T> = BTreeMap<String, BTreeMap<String, T>>;
 
@@ -22,7 +20,8 @@ fn oracle() -> Oracle {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-const NANO: Model = Model { layers: 4, experts: 12, heads: 4, kv_heads: 2 };
+const NANO: Model =
+    Model { architecture: "gpt-oss", layers: 4, predicting_layers: 0, experts: 12, heads: 4, kv_heads: 2 };
 
 /// Holds the choices for every format against what `llama-quantize` wrote from the f32 file.
 fn agrees(
@@ -69,7 +68,7 @@ fn an_importance_matrix_gives_the_types_of_llama_quantize() {
 
 /// One choice for one tensor of a 24-layer model with 32 experts.
 fn one(policy: Policy, name: &str, ty: GgmlType, shape: &[u64]) -> Choice {
-    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8 };
+    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8, ..Model::default() };
     let output = Tensor { name: "output.weight", ty: GgmlType::BF16, shape: &[2880, 201088] };
     policy.choose(&model, &[Tensor { name, ty, shape }, output]).unwrap()[0]
 }
@@ -141,7 +140,7 @@ fn the_order_of_tensors_does_not_matter() {
     let shape = [4096, 512];
     let mut tensors: Vec<Tensor> =
         names.iter().map(|name| Tensor { name, ty: GgmlType::F32, shape: &shape }).collect();
-    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8 };
+    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8, ..Model::default() };
     let ordered = plain(Mix::Q4_K_M).choose(&model, &tensors).unwrap();
     tensors.reverse();
     let mut reversed = plain(Mix::Q4_K_M).choose(&model, &tensors).unwrap();
@@ -205,7 +204,7 @@ fn what_is_asked_of_embedding_and_output_wins_over_rules_and_pure() {
 
 #[test]
 fn an_embedding_that_is_the_output_too_gets_the_output_type() {
-    let model = Model { layers: 1, experts: 0, heads: 4, kv_heads: 2 };
+    let model = Model { layers: 1, experts: 0, heads: 4, kv_heads: 2, ..Model::default() };
     let tensor = Tensor { name: "token_embd.weight", ty: GgmlType::F32, shape: &[4096, 512] };
     let policy = Policy { output: Some(GgmlType::Q5_1), ..plain(Mix::Q4_K_M) };
     let choice = policy.choose(&model, &[tensor]).unwrap()[0];
@@ -217,7 +216,7 @@ fn an_embedding_that_is_the_output_too_gets_the_output_type() {
 
 #[test]
 fn an_expert_without_a_layer_is_refused() {
-    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8 };
+    let model = Model { layers: 24, experts: 32, heads: 64, kv_heads: 8, ..Model::default() };
     for name in ["blk.24.ffn_down_exps.weight", "ffn_down_exps.weight"] {
         let tensors = [Tensor { name, ty: GgmlType::F32, shape: &[2880, 2880, 32] }];
         let error = plain(Mix::Q4_K_M).choose(&model, &tensors).unwrap_err();

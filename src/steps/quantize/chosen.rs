@@ -2,7 +2,7 @@
 //! say so. Knows nothing of writing.
 
 use super::importance::{self, Importance};
-use super::rules;
+use super::{facts, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::Mix;
 use crate::ggml::policy::{self, Policy};
@@ -52,7 +52,7 @@ impl Chosen {
             .map(|t| policy::Tensor { name: &t.name, ty: t.ggml_type, shape: &t.shape })
             .collect();
         let choices = policy
-            .choose(&facts(source.metadata()), &tensors)
+            .choose(&facts::of(source.metadata()), &tensors)
             .map_err(|e| usage(format!("format {}: {e}", format.name)))?;
         rules::all_match(&rules, &tensors).map_err(usage)?;
         let importance: Vec<Importance> = infos
@@ -100,28 +100,6 @@ impl Chosen {
     }
 }
 
-/// What the mixes ask about a model.
-fn facts(metadata: &Metadata) -> policy::Model {
-    // More than any model has, and few enough that no share of it overflows.
-    const MOST: u32 = u32::MAX / 16;
-    let architecture = metadata.str("general.architecture").unwrap_or_default();
-    let number = |key: &str| {
-        let value = metadata.u64(&format!("{architecture}.{key}")).unwrap_or(0);
-        value.min(u64::from(MOST)) as usize
-    };
-    let heads = number("attention.head_count");
-    let kv_heads = match number("attention.head_count_kv") {
-        0 => heads,
-        n => n,
-    };
-    policy::Model {
-        layers: number("block_count"),
-        experts: number("expert_count"),
-        heads,
-        kv_heads,
-    }
-}
-
 /// The metadata of the quantized file. As llama-quantize does it: what is set moves to the end,
 /// and what says that a file is one of several goes.
 fn metadata(source: &Metadata, mix: Mix) -> Metadata {
@@ -157,28 +135,5 @@ fn warn_about_losses(source: &dyn TensorSource, targets: &[Target], ctx: &Contex
                 info.name, info.ggml_type, target.ggml_type
             ),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ggml::GgmlType;
-
-    #[test]
-    fn a_file_that_claims_endless_layers_is_no_panic() {
-        let mut metadata = Metadata::default();
-        metadata.set("general.architecture", Value::String("gpt-oss".into()));
-        metadata.set("gpt-oss.block_count", Value::U64(u64::MAX));
-        let model = facts(&metadata);
-        let names = ["blk.3.ffn_down.weight", "blk.3.ffn_up.weight", "blk.3.attn_v.weight"];
-        let tensors =
-            names.map(|name| policy::Tensor { name, ty: GgmlType::F16, shape: &[256, 256] });
-        for &mix in Mix::ALL {
-            // A mix may be refused; it is the arithmetic that counts.
-            let _ = Policy::of(mix).choose(&model, &tensors);
-        }
-        // Nothing that is taken of the layers overflows, on 32 bits neither.
-        assert!(u32::try_from(model.layers).is_ok_and(|n| n.checked_mul(7).is_some()));
     }
 }
