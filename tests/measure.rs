@@ -12,7 +12,7 @@ use qrun::ggml;
 use qrun::gguf::{File, TensorSource};
 use qrun::steps::{
     BenchSpec, CompareResult, CompareSpec, Context, ConvertDtype, ConvertSpec, ErrorClass, Event,
-    EventSink, FormatSpec, NativeMxfp4, QuantizeSource, QuantizeSpec, ReferenceFile,
+    EventSink, FormatSpec, NativeMxfp4, OnFallback, QuantizeSource, QuantizeSpec, ReferenceFile,
     TokenizerSource, bench, compare, convert, quantize,
 };
 use serde_json::Value;
@@ -53,6 +53,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         source: QuantizeSource::Gguf(f32.clone()),
         format,
         native_mxfp4: NativeMxfp4::Requantize,
+        fallback: OnFallback::Warn,
         out: q4.clone(),
         force: false,
     };

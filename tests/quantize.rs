@@ -12,8 +12,8 @@ use qrun::ggml::{GgmlType, Mix};
 use qrun::gguf::{File, Imatrix, TensorSource, Value};
 use qrun::steps::{
     Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, ImatrixFile, Level,
-    NativeMxfp4, QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource, WriteResult,
-    convert, quantize,
+    NativeMxfp4, OnFallback, QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource,
+    WriteResult, convert, quantize,
 };
 use sha2::{Digest, Sha256};
 
@@ -75,6 +75,7 @@ impl Place {
                 ..FormatSpec::default()
             },
             native_mxfp4,
+            fallback: OnFallback::Warn,
             out: self.directory.join("quantized.gguf"),
             force: true,
         }

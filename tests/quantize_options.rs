@@ -91,9 +91,10 @@ fn a_format_that_needs_importance_says_so_of_every_tensor() {
     ];
     place.fails(&["--format", "q2_K_S"], 2, &needs);
 
+    // Types and sizes can be had all the same.
     let dry = place.quantize(&["--format", "q2_K_S", "--dry-run"]);
-    assert_eq!(dry.code, 2);
-    assert!(dry.err.contains(needs[0]), "{}", dry.err);
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(dry.out.contains(&format!("\nwarning: {}", needs[0])), "{}", dry.out);
     let lines = dry.out.lines().filter(|l| l.ends_with("q2_K_S mix; needs importance"));
     assert_eq!(lines.count(), 4, "{}", dry.out);
     assert!(dry.out.contains("\n\nwould write "), "{}", dry.out);
@@ -103,13 +104,16 @@ fn a_format_that_needs_importance_says_so_of_every_tensor() {
         let tensors = plan["tensors"].as_array().unwrap().iter();
         tensors.filter(|t| t[key] == true).count()
     };
-    assert_eq!((dry.code, lacking(&plan, "lacks_importance")), (2, 4));
-    assert!(plan["problem"].as_str().unwrap().starts_with(needs[0]), "{plan}");
+    assert_eq!((dry.code, lacking(&plan, "lacks_importance")), (0, 4));
+    assert!(plan["needs_imatrix"].as_str().unwrap().starts_with(needs[0]), "{plan}");
 
     let with = ["--format", "q2_K_S", "--imatrix", "nano.imatrix.gguf"];
     let dry = place.quantize(&[&with[..], &["--dry-run", "--json"]].concat());
     let plan: Value = serde_json::from_str(&dry.out).unwrap();
-    assert_eq!((dry.code, &plan["problem"]), (0, &Value::Null));
+    assert_eq!(
+        (dry.code, &plan["problem"], &plan["needs_imatrix"]),
+        (0, &Value::Null, &Value::Null)
+    );
     assert_eq!((lacking(&plan, "lacks_importance"), lacking(&plan, "uses_importance")), (0, 28));
     let dry = place.quantize(&[&with[..], &["--dry-run"]].concat());
     let weighed = dry.out.lines().filter(|line| line.ends_with("; weighed by importance"));
@@ -185,6 +189,35 @@ fn a_matrix_that_is_missing_or_damaged_is_a_bad_input() {
     let ran = place.quantize(&["--format", "q4_0", "--imatrix", "out.gguf", "--force"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("is the input out.gguf itself"), "{}", ran.err);
+}
+
+#[test]
+fn a_fall_back_is_told_or_refused() {
+    let place = Place::new();
+    // llama-quantize says of this format: 25 of 79 tensor(s) required fallback quantization.
+    let mixed = "25 of 79 tensors fall back to another type, such as blk.0.ffn_down_exps.weight: rows of \
+                 192 are no multiple of 256, q5_0 instead of q4_K";
+    let ran = place.quantize(&["--format", "q4_K_M", "--force"]);
+    assert!(ran.code == 0 && ran.err.contains(mixed), "{}", ran.err);
+    assert_eq!(ran.err.matches("fall back").count(), 1, "{}", ran.err);
+
+    let asked = ["--format", "q4_K_M", "--tensor-type", "attn_q\\.weight=q6_K", "--force"];
+    let named = "the tensor rule \"attn_q\\\\.weight\" is not obeyed for 4 of them, \
+                 blk.0.attn_q.weight: rows of 192 are no multiple of 256, q8_0 instead of q6_K";
+    for (rest, code) in [(&[][..], 0), (&["--dry-run"], 0), (&["--fallback", "refuse"], 2)] {
+        let ran = place.quantize(&[&asked[..], rest].concat());
+        assert_eq!(ran.code, code, "{rest:?}: {}", ran.err);
+        let said = ran.out + &ran.err;
+        assert!(said.contains(mixed) && said.contains(named), "{rest:?}: {said}");
+    }
+    let wish =
+        ["--format", "q8_0", "--output-tensor-type", "q4_K", "--fallback", "refuse", "--dry-run"];
+    let ran = place.quantize(&wish);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("1 of 79 tensors fall back"), "{}", ran.err);
+    assert!(ran.err.contains("the output tensor type is not obeyed for 1 of them"), "{}", ran.err);
+    let none = place.quantize(&["--format", "q8_0", "--fallback", "refuse", "--force"]);
+    assert!(none.code == 0 && !none.err.contains("fall back"), "{}", none.err);
 }
 
 /// One case of `oracle/options.json`.

@@ -314,6 +314,13 @@ fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
     let said = workspace.fails(2, &["job.toml"]);
     assert!(said.contains("quantize:small") && said.contains("matches none"), "{said}");
 
+    workspace.manifest(|text| {
+        let text = text.replace("base = \"q4_0\"", "base = \"q4_K_M\"");
+        text.replace("[quantize]", "[quantize]\nfallback = \"refuse\"")
+    });
+    let said = workspace.fails(2, &["job.toml"]);
+    assert!(said.contains("quantize:") && said.contains("tensors fall back"), "{said}");
+
     // An importance matrix that a format needs, is not there, and is none.
     let low = |text: String| text.replace("base = \"q4_0\"", "base = \"q2_K_S\"");
     workspace.manifest(|text| {

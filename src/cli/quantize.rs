@@ -12,7 +12,7 @@ use super::model_args::{CheckpointArgs, beside, print_written};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
-use crate::steps::{FormatSpec, ImatrixFile, NativeMxfp4, QuantizeSpec, TensorRule};
+use crate::steps::{FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, QuantizeSpec, TensorRule};
 
 /// Write a model in another format, or in several in one pass
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,10 @@ pub struct Args {
     /// What to do with tensors that are MXFP4 already: keep or requantize
     #[arg(long, value_name = "CHOICE", default_value = "keep", value_parser = native_mxfp4)]
     native_mxfp4: NativeMxfp4,
+    /// What to do where rows are too short for the type asked for: warn, and take one that fits, or
+    /// refuse
+    #[arg(long, value_name = "CHOICE", default_value = "warn", value_parser = on_fallback)]
+    fallback: OnFallback,
     /// Give tensors whose name matches REGEX this type; the first match wins
     #[arg(long = "tensor-type", value_name = "REGEX=TYPE", value_parser = tensor_rule)]
     tensor_types: Vec<TensorRule>,
@@ -49,7 +53,8 @@ pub struct Args {
     /// Importance matrix of llama-imatrix, in either of its formats
     #[arg(long, value_name = "FILE")]
     imatrix: Option<Utf8PathBuf>,
-    /// Show each tensor's type, size and why, and write nothing; exit code as if it were done
+    /// Show each tensor's type, size and why, and write nothing; exit code as if it were done with
+    /// an importance matrix, if it needs one
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -108,6 +113,7 @@ impl Args {
                         .map(|path| ImatrixFile { path: path.clone(), name: path.to_string() }),
                 },
                 native_mxfp4: self.native_mxfp4,
+                fallback: self.fallback,
                 out,
                 force: self.force,
             });
@@ -153,7 +159,8 @@ fn describe(plan: &QuantizePlan) -> String {
     if let Some(bytes) = table.column_mut(4) {
         bytes.set_cell_alignment(CellAlignment::Right);
     }
-    let warnings: String = plan.warnings.iter().map(|w| format!("\nwarning: {w}")).collect();
+    let warnings = plan.warnings.iter().chain(&plan.needs_imatrix);
+    let warnings: String = warnings.map(|w| format!("\nwarning: {w}")).collect();
     format!(
         "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{warnings}",
         table.trim_fmt(),
@@ -175,6 +182,14 @@ fn native_mxfp4(text: &str) -> Result<NativeMxfp4, String> {
         "keep" => Ok(NativeMxfp4::Keep),
         "requantize" => Ok(NativeMxfp4::Requantize),
         _ => Err("expected keep or requantize".to_owned()),
+    }
+}
+
+fn on_fallback(text: &str) -> Result<OnFallback, String> {
+    match text {
+        "warn" => Ok(OnFallback::Warn),
+        "refuse" => Ok(OnFallback::Refuse),
+        _ => Err("expected warn or refuse".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, TokenizerSource};
+use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TokenizerSource};
 
 /// A job, resolved from its manifest.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ pub struct Convert {
 #[derive(Clone, Debug)]
 pub struct Quantize {
     pub native_mxfp4: NativeMxfp4,
+    pub fallback: OnFallback,
     /// Path with `{format}` and `{timestamp}` still in it; absolute.
     pub gguf: String,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::steps::evaluate::MIN_CONTEXT;
-use crate::steps::{ConvertDtype, NativeMxfp4};
+use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback};
 
 /// A job of qrun: from a published checkpoint to quantized GGUF files. Paths are relative to
 /// `workspace`.
@@ -110,6 +110,12 @@ pub struct Quantize {
     #[serde(default = "keep")]
     #[schemars(with = "NativeMxfp4")]
     pub native_mxfp4: Spanned<String>,
+    /// What happens where the rows of a tensor are no multiple of the block size of the type that it
+    /// should get: `warn` takes the type that llama-quantize takes then and says so, `refuse` writes
+    /// nothing.
+    #[serde(default = "warn")]
+    #[schemars(with = "OnFallback")]
+    pub fallback: Spanned<String>,
     /// Path of each candidate, with `{name}`, `{format}` and `{timestamp}` in it. The timestamp is
     /// the UTC time at which that file was made, `yyyymmdd_hhmmss`; a fresh file keeps its name.
     #[schemars(with = "String")]
@@ -280,6 +286,10 @@ fn default<T>(value: T) -> Spanned<T> {
 
 fn keep() -> Spanned<String> {
     default("keep".to_owned())
+}
+
+fn warn() -> Spanned<String> {
+    default("warn".to_owned())
 }
 
 fn window() -> Spanned<u32> {

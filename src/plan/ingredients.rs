@@ -9,7 +9,7 @@ use super::input_files::Inputs;
 use crate::checkpoint::model_name;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::metrics::host::HostFacts;
-use crate::steps::{FormatSpec, TokenizerSource};
+use crate::steps::{FormatSpec, OnFallback, TokenizerSource};
 
 /// One thing that goes into a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +119,16 @@ impl List<'_> {
             self.checkpoint();
         }
         self.parameter("quantize.native_mxfp4", json_word(&self.job.quantize.native_mxfp4));
+        // What is left out is no ingredient: records of a manifest without it stay good.
+        if self.job.quantize.fallback == OnFallback::Refuse {
+            self.parameter("quantize.fallback", json_word(&OnFallback::Refuse));
+        }
         let Some((prefix, format)) = format_of(self.job, target) else { return };
         self.parameter(format!("{prefix}.base"), &format.base);
         for (i, rule) in format.tensors.iter().enumerate() {
             self.parameter(format!("{prefix}.tensors[{i}].match"), &rule.pattern);
             self.parameter(format!("{prefix}.tensors[{i}].type"), rule.ggml_type);
         }
-        // What is left out is no ingredient: records of a manifest without them stay good.
         for (name, asked) in
             [("pure", format.pure), ("leave_output_tensor", format.leave_output_tensor)]
         {

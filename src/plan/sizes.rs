@@ -79,11 +79,12 @@ impl Plan {
             source: self.source(),
             format: self.format(target)?.clone(),
             native_mxfp4: self.job.quantize.native_mxfp4,
+            fallback: self.job.quantize.fallback,
             out: super::names::model_template(&self.job, target).into(),
             force: false,
         };
         let plan = quantize::plan_source(source, &spec)?;
-        match plan.problem {
+        match plan.refusal() {
             Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
             None => Ok(plan.file_bytes),
         }

@@ -38,6 +38,7 @@ impl Plan {
                 source: self.source(),
                 format: self.format(target)?.clone(),
                 native_mxfp4: job.quantize.native_mxfp4,
+                fallback: job.quantize.fallback,
                 out: out()?,
                 force: false,
             }),

@@ -13,7 +13,9 @@ use crate::manifest::{
 };
 use crate::metrics::host::HostFacts;
 use crate::state::State;
-use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, TensorRule, TokenizerSource};
+use crate::steps::{
+    ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TensorRule, TokenizerSource,
+};
 
 pub struct Workspace {
     _directory: tempfile::TempDir,
@@ -54,6 +56,7 @@ impl Workspace {
             convert: Convert { dtype: ConvertDtype::F32, gguf: Some(at("out/f32.gguf")) },
             quantize: Quantize {
                 native_mxfp4: NativeMxfp4::Keep,
+                fallback: OnFallback::Warn,
                 gguf: at("out/{name}-{format}.{timestamp}.gguf").into(),
             },
             formats: vec![format("q4_K_M", true), format("q4_K_S", false)],

@@ -4,6 +4,7 @@
 
 mod chosen;
 mod facts;
+mod fallback;
 mod importance;
 mod rules;
 
@@ -29,6 +30,17 @@ pub struct QuantizePlan {
     pub warnings: Vec<String>,
     /// Why the step would be refused, in words; `None` where it would not.
     pub problem: Option<String>,
+    /// What an importance matrix is missing for, in words: without one the step is refused, though
+    /// all that is planned here stays true of a file that is made with one, but for a few types that
+    /// depend on whether there is one. `None` where there is one or none is needed.
+    pub needs_imatrix: Option<String>,
+}
+
+impl QuantizePlan {
+    /// Why the step itself would be refused now.
+    pub fn refusal(&self) -> Option<&String> {
+        self.problem.as_ref().or(self.needs_imatrix.as_ref())
+    }
 }
 
 /// One tensor of a [`QuantizePlan`].
@@ -76,7 +88,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
         refuse_own_input(&inputs, &spec.out)?;
         let next = Chosen::new(spec, &*source)?;
-        if let Some(problem) = next.problem {
+        if let Some(problem) = next.problem.as_ref().or(next.needs_imatrix.as_ref()) {
             return Err(StepError::new(ErrorClass::Usage, problem));
         }
         if let Some(matrix) = &next.matrix {
@@ -109,8 +121,8 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
 /// What the step would write; reads headers only.
 ///
 /// # Errors
-/// As [`run`], as far as headers tell; but what importance matrix there is or is not is the plan's
-/// `problem`.
+/// As [`run`], as far as headers tell; but what the choice of types shows to be impossible is the
+/// plan's [`refusal`](QuantizePlan::refusal).
 pub fn plan(spec: &QuantizeSpec) -> Result<QuantizePlan, StepError> {
     plan_source(&*open_source(&spec.source)?, spec)
 }
@@ -144,6 +156,7 @@ pub fn plan_source(
         bits_per_weight: bytes as f64 * 8.0 / elements as f64,
         warnings: chosen.warnings,
         problem: chosen.problem,
+        needs_imatrix: chosen.needs_imatrix,
     })
 }
 

@@ -90,6 +90,17 @@ pub enum NativeMxfp4 {
     Requantize,
 }
 
+/// What quantize does where rows are too short for the blocks of the type that was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFallback {
+    /// Take a type that fits, as llama-quantize does, and say so.
+    #[default]
+    Warn,
+    /// Write nothing.
+    Refuse,
+}
+
 /// An override: tensors whose name matches get this type; the first match wins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +158,8 @@ pub struct QuantizeSpec {
     pub source: QuantizeSource,
     pub format: FormatSpec,
     pub native_mxfp4: NativeMxfp4,
+    #[serde(default)]
+    pub fallback: OnFallback,
     pub out: Utf8PathBuf,
     /// Replace `out` if it is there.
     pub force: bool,

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use qrun::steps::{
-    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, QuantizeSource,
-    QuantizeSpec, TokenizerSource, convert, quantize,
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, OnFallback,
+    QuantizeSource, QuantizeSpec, TokenizerSource, convert, quantize,
 };
 
 /// A directory for one test.
@@ -55,7 +55,14 @@ impl Nano {
             ..FormatSpec::default()
         };
         let source = QuantizeSource::Gguf(self.f32());
-        let spec = QuantizeSpec { source, format, native_mxfp4, out: out.clone(), force: true };
+        let spec = QuantizeSpec {
+            source,
+            format,
+            native_mxfp4,
+            fallback: OnFallback::Warn,
+            out: out.clone(),
+            force: true,
+        };
         quantize::run(&spec, &context()).unwrap();
         out
     }

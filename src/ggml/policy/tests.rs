@@ -20,8 +20,14 @@ fn oracle() -> Oracle {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-const NANO: Model =
-    Model { architecture: "gpt-oss", layers: 4, predicting_layers: 0, experts: 12, heads: 4, kv_heads: 2 };
+const NANO: Model = Model {
+    architecture: "gpt-oss",
+    layers: 4,
+    predicting_layers: 0,
+    experts: 12,
+    heads: 4,
+    kv_heads: 2,
+};
 
 /// Holds the choices for every format against what `llama-quantize` wrote from the f32 file.
 fn agrees(

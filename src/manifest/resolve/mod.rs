@@ -13,7 +13,7 @@ use super::diagnostic::{Problems, did_you_mean};
 use super::files::{Files, normal};
 use super::{job, path_text, raw, template};
 use crate::steps::evaluate::MIN_CONTEXT;
-use crate::steps::{ConvertDtype, NativeMxfp4, TokenizerSource};
+use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback, TokenizerSource};
 
 /// The job of `manifest`, which stands at `path` (absolute). It means something only if `problems`
 /// stay empty.
@@ -158,6 +158,8 @@ impl Resolver<'_> {
     fn quantize(&mut self, quantize: raw::Quantize, formats: &[job::Format]) -> job::Quantize {
         let choices = [("keep", NativeMxfp4::Keep), ("requantize", NativeMxfp4::Requantize)];
         let native_mxfp4 = self.choice(&quantize.native_mxfp4, "choice", &choices);
+        let choices = [("warn", OnFallback::Warn), ("refuse", OnFallback::Refuse)];
+        let fallback = self.choice(&quantize.fallback, "choice", &choices);
         let span = quantize.gguf.span();
         let path = self.template(&quantize.gguf, &["name", "format", "timestamp"]);
         if formats.len() > 1 && !path.contains("{format}") {
@@ -174,7 +176,7 @@ impl Resolver<'_> {
                 self.files.output(Utf8Path::new(&one), key, span.clone());
             }
         }
-        job::Quantize { native_mxfp4, gguf: path }
+        job::Quantize { native_mxfp4, fallback, gguf: path }
     }
 
     fn bench(&mut self, bench: raw::Bench) -> job::Bench {

@@ -2,13 +2,13 @@
 //! say so. Knows nothing of writing.
 
 use super::importance::{self, Importance};
-use super::{facts, rules};
+use super::{facts, fallback, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::Mix;
 use crate::ggml::policy::{self, Policy};
 use crate::gguf::{Imatrix, Metadata, TensorSource, Value};
 use crate::steps::write_model::Target;
-use crate::steps::{Context, ErrorClass, Level, NativeMxfp4, QuantizeSpec, StepError};
+use crate::steps::{Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError};
 
 /// The choices for one source and format.
 pub struct Chosen {
@@ -22,6 +22,8 @@ pub struct Chosen {
     pub warnings: Vec<String>,
     /// Why this cannot be done, which whoever only asks is told with all the rest.
     pub problem: Option<String>,
+    /// What an importance matrix is missing for.
+    pub needs_imatrix: Option<String>,
 }
 
 impl Chosen {
@@ -63,6 +65,12 @@ impl Chosen {
 
         let mut metadata = metadata(source.metadata(), mix);
         let mut warnings = rules::idle(&rules, &tensors, &choices);
+        let fallen = fallback::finding(&tensors, &choices, &rules);
+        let refused = fallen
+            .as_ref()
+            .filter(|_| spec.fallback == OnFallback::Refuse)
+            .map(|finding| fallback::refusal(&format.name, finding));
+        warnings.extend(fallen);
         if let (Some(file), Some(matrix)) = (&format.imatrix, &matrix) {
             importance::set_metadata(&mut metadata, file, matrix);
             warnings.extend(importance::warnings(matrix, infos, &importance));
@@ -78,7 +86,8 @@ impl Chosen {
             metadata,
             targets: order.iter().map(target).collect(),
             why: why.collect(),
-            problem: importance::problem(format, infos, &choices, &importance),
+            problem: refused.or_else(|| importance::misfit(format, infos, &choices, &importance)),
+            needs_imatrix: importance::lack(format, infos, &choices, &importance),
             matrix,
             importance,
             warnings,

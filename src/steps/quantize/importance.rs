@@ -68,23 +68,19 @@ fn values(info: &TensorInfo) -> usize {
     info.columns() * matrices(info)
 }
 
-/// Why the step has to be refused, with an example; `None` where it need not be.
-pub(super) fn problem(
+/// Why the matrix that is given does not fit, with an example; `None` where it does.
+pub(super) fn misfit(
     format: &FormatSpec,
     tensors: &[TensorInfo],
     choices: &[Choice],
     importance: &[Importance],
 ) -> Option<String> {
-    let name = &format.name;
-    let of_which = |which: fn(&Importance) -> bool| {
-        let mut found = (0..tensors.len()).filter(|&i| which(&importance[i]));
-        found.next().map(|first| (first, 1 + found.count()))
-    };
-    let file = format.imatrix.as_ref().map(|file| &file.path);
-    if let Some((first, _)) = of_which(|i| matches!(i, Importance::WrongSize(_)))
-        && let (Importance::WrongSize(found), Some(file)) = (importance[first], file)
-    {
-        let info = &tensors[first];
+    let (name, file) = (&format.name, &format.imatrix.as_ref()?.path);
+    let wrong = tensors.iter().zip(importance).find_map(|(info, importance)| match importance {
+        Importance::WrongSize(found) => Some((info, found)),
+        _ => None,
+    });
+    if let Some((info, found)) = wrong {
         return Some(format!(
             "format {name}: the importance matrix {file} has {found} values for tensor {}, expected \
              {} ({} columns, {} matrices); use one that was measured on this very model",
@@ -94,21 +90,43 @@ pub(super) fn problem(
             matrices(info)
         ));
     }
-    let (first, count) = of_which(|i| *i == Importance::MissingAndNeeded)?;
+    let what = garbage(tensors, choices, importance)?;
+    Some(format!(
+        "format {name}: {what}, and the importance matrix {file} has no entry of its size for it; use \
+         one that was measured on this very model, or give the tensor a type of more bits"
+    ))
+}
+
+/// What a matrix is missing for, where none is given; `None` where none is needed.
+pub(super) fn lack(
+    format: &FormatSpec,
+    tensors: &[TensorInfo],
+    choices: &[Choice],
+    importance: &[Importance],
+) -> Option<String> {
+    if format.imatrix.is_some() {
+        return None;
+    }
+    let what = garbage(tensors, choices, importance)?;
+    Some(format!(
+        "format {} needs an importance matrix: {what}; give one that llama-imatrix made \
+         (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits",
+        format.name
+    ))
+}
+
+/// The tensors that would be garbage for want of importance, by number and example.
+fn garbage(
+    tensors: &[TensorInfo],
+    choices: &[Choice],
+    importance: &[Importance],
+) -> Option<String> {
+    let mut lacking = (0..tensors.len()).filter(|&i| importance[i] == Importance::MissingAndNeeded);
+    let first = lacking.next()?;
     let (tensor, ty) = (&tensors[first].name, choices[first].ty);
-    let what = match count {
+    Some(match 1 + lacking.count() {
         1 => format!("tensor {tensor} would be garbage as {ty} without importance"),
         n => format!("{n} tensors would be garbage without importance, such as {tensor} as {ty}"),
-    };
-    Some(match file {
-        None => format!(
-            "format {name} needs an importance matrix: {what}; give one that llama-imatrix made \
-             (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits"
-        ),
-        Some(file) => format!(
-            "format {name}: {what}, and the importance matrix {file} has no entry of its size for it; use one \
-             that was measured on this very model, or give the tensor a type of more bits"
-        ),
     })
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::*;
 use crate::ggml::Mix;
 use crate::gguf::{Array, Metadata, SourceError, TensorInfo, Value};
-use crate::steps::{FormatSpec, NativeMxfp4, QuantizeSource};
+use crate::steps::{FormatSpec, NativeMxfp4, OnFallback, QuantizeSource};
 
 /// A model without weights.
 struct Hollow {
@@ -107,6 +107,7 @@ fn spec(mix: Mix) -> QuantizeSpec {
         source: QuantizeSource::Gguf("no such file".into()),
         format: FormatSpec { name: name.clone(), base: name, ..FormatSpec::default() },
         native_mxfp4: NativeMxfp4::Keep,
+        fallback: OnFallback::Warn,
         out: "no such file either".into(),
         force: false,
     }
