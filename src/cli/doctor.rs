@@ -17,7 +17,8 @@ use crate::steps::ErrorClass;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "With a manifest the exit code is 0 if the job can run here, 4 if the host \
-                        cannot do it and 3 if only inputs are missing."
+                        cannot do it, 2 if the manifest asks for what cannot be and 3 if only \
+                        inputs are missing."
 )]
 pub struct Args {
     /// A job's manifest: say whether this host can do it and why not
@@ -43,6 +44,8 @@ struct JobFinding {
     can_run: bool,
     /// What the host lacks.
     host_problems: Vec<String>,
+    /// What the manifest asks for and cannot have.
+    manifest_problems: Vec<String>,
     /// What is missing of the job's inputs.
     input_problems: Vec<String>,
     /// What will be slow here.
@@ -72,10 +75,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 
 impl JobFinding {
     fn exit_code(&self) -> ExitCode {
-        match (self.host_problems.is_empty(), self.input_problems.is_empty()) {
-            (false, _) => ErrorClass::Host.exit_code().into(),
-            (true, false) => ErrorClass::Input.exit_code().into(),
-            (true, true) => ExitCode::SUCCESS,
+        let lists = [&self.host_problems, &self.manifest_problems, &self.input_problems];
+        match lists.map(|list| list.is_empty()) {
+            [false, ..] => ErrorClass::Host.exit_code().into(),
+            [_, false, _] => ErrorClass::Usage.exit_code().into(),
+            [.., false] => ErrorClass::Input.exit_code().into(),
+            _ => ExitCode::SUCCESS,
         }
     }
 }
@@ -85,7 +90,7 @@ fn examine(manifest: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
     let name = manifest.name.clone();
     let mut plan = job::plan(manifest, None, Threads::default())?;
     let judgements = plan.judge_all()?;
-    let Demand { steps, disks, problems, .. } = plan.demand(&judgements)?;
+    let Demand { steps, disks, problems, manifest_problems, .. } = plan.demand(&judgements)?;
     let mut input_problems: Vec<String> = judgements
         .iter()
         .filter_map(|judgement| match &judgement.verdict {
@@ -110,8 +115,9 @@ fn examine(manifest: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
         });
     Ok(JobFinding {
         job: name,
-        can_run: problems.is_empty() && input_problems.is_empty(),
+        can_run: problems.is_empty() && manifest_problems.is_empty() && input_problems.is_empty(),
         host_problems: problems,
+        manifest_problems,
         input_problems,
         warnings: warnings.into_iter().collect(),
         steps: (0..steps.len()).filter(runs).count(),
@@ -163,15 +169,20 @@ fn describe_job(job: &JobFinding) -> String {
     if let Some(bytes) = job.largest_step_ram_bytes {
         lines.push(format!("memory    {} for the largest step", size(bytes)));
     }
-    let told =
-        [("host", &job.host_problems), ("input", &job.input_problems), ("warning", &job.warnings)];
+    let told = [
+        ("host", &job.host_problems),
+        ("manifest", &job.manifest_problems),
+        ("input", &job.input_problems),
+        ("warning", &job.warnings),
+    ];
     for (kind, problems) in told {
         lines.extend(problems.iter().map(|problem| format!("{kind:<9} {problem}")));
     }
-    let verdict = match (job.can_run, job.host_problems.is_empty()) {
-        (true, _) => "this host can do it",
-        (false, true) => "this host can do it once the inputs are there",
-        (false, false) => "this host cannot do it",
+    let verdict = match (&job.host_problems[..], &job.manifest_problems[..]) {
+        ([], []) if job.can_run => "this host can do it",
+        ([], []) => "this host can do it once the inputs are there",
+        ([], _) => "nobody can do it until the manifest is changed",
+        _ => "this host cannot do it",
     };
     lines.push(verdict.to_owned());
     lines.join("\n")

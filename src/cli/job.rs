@@ -8,7 +8,7 @@ use super::direct::Threads;
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::plan::{Machine, Plan, UnknownStep};
-use crate::state::{self, Stamp, State, StateError};
+use crate::state::{self, Owner, Stamp, State, StateError};
 use crate::steps::{ErrorClass, HashWriter, StepError};
 
 /// Reads a manifest.
@@ -62,20 +62,20 @@ pub fn shown(path: &Utf8Path) -> &Utf8Path {
 }
 
 /// What a workspace remembers, for the commands that look back: the workspace of `manifest`, or,
-/// without one, the nearest directory from here upwards that has a state. The name is the job's.
+/// without one, the nearest directory from here upwards that has a state.
 ///
 /// # Errors
 /// If there is no state.
-pub fn look_back(manifest: Option<&Utf8Path>) -> Result<(State, Option<String>), CliError> {
-    let (workspace, name) = match manifest {
+pub fn look_back(manifest: Option<&Utf8Path>) -> Result<(State, Option<Job>), CliError> {
+    let (workspace, job) = match manifest {
         Some(manifest) => {
             let job = load(manifest)?;
-            (job.workspace, Some(job.name))
+            (job.workspace.clone(), Some(job))
         }
         None => (nearest_workspace()?, None),
     };
     match State::open_read_only(&workspace)? {
-        Some(state) => Ok((state, name)),
+        Some(state) => Ok((state, job)),
         None => Err(CliError::new(
             ErrorClass::Input,
             format!(
@@ -84,6 +84,11 @@ pub fn look_back(manifest: Option<&Utf8Path>) -> Result<(State, Option<String>),
             ),
         )),
     }
+}
+
+/// Whose steps those of `job` are.
+pub fn owner(job: &Job) -> Owner<'_> {
+    Owner { job: &job.name, manifest: &job.manifest }
 }
 
 /// The nearest directory from here upwards that has a state.

@@ -20,9 +20,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let (state, name) = job::look_back(args.manifest.as_deref())?;
-    let Some(path) = state.last_log(name.as_deref(), &args.step)? else {
-        let steps = state.logged_steps(name.as_deref())?;
+    let (state, job) = job::look_back(args.manifest.as_deref())?;
+    let owner = job.as_ref().map(job::owner);
+    let Some(path) = state.last_log(owner, &args.step)? else {
+        let steps = state.logged_steps(owner)?;
         let hint = nearest(&args.step, &steps)
             .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         return Err(CliError::usage(format!(

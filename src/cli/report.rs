@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 
 use super::{CliError, job, output};
+use crate::state::Owner;
 use crate::steps::ErrorClass;
 
 /// Print the last report of a job
@@ -21,19 +22,19 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let input = |message| CliError::new(ErrorClass::Input, message);
-    let (state, name) = job::look_back(args.manifest.as_deref())?;
-    let name = match name {
-        Some(name) => Some(name),
-        None => state.last_run(None)?.map(|run| run.job),
+    let (state, job) = job::look_back(args.manifest.as_deref())?;
+    let owner = match job {
+        Some(job) => Some((job.name, job.manifest)),
+        None => state.last_run(None)?.map(|run| (run.job, run.manifest)),
     };
-    let action = match &name {
-        Some(name) => state.last_action(name, "report")?,
+    let action = match &owner {
+        Some((job, manifest)) => state.last_action(Owner { job, manifest }, "report")?,
         None => None,
     };
     let Some(action) = action else {
         return Err(input(format!(
             "{} has no report yet; run it first",
-            name.as_deref().unwrap_or("this workspace")
+            owner.as_ref().map_or("this workspace", |(job, _)| job)
         )));
     };
     if args.json {

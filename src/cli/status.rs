@@ -32,9 +32,9 @@ struct View {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let (state, name) = job::look_back(args.manifest.as_deref())?;
-    let Some(run) = state.last_run(name.as_deref())? else {
-        let job = name.map_or("no job".to_owned(), |name| format!("{name} has not"));
+    let (state, job) = job::look_back(args.manifest.as_deref())?;
+    let Some(run) = state.last_run(job.as_ref().map(job::owner))? else {
+        let job = job.map_or("no job has".to_owned(), |job| format!("{} has not", job.name));
         return Err(CliError::new(ErrorClass::Input, format!("{job} run yet in this workspace")));
     };
     let steps = state.outcomes(run.id)?;

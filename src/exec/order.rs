@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Ingredient, Stamp};
+use crate::state::{Ingredient, Owner, Stamp};
 use crate::steps::StepSpec;
 
 /// One step to do in a worker process.
@@ -24,6 +24,7 @@ pub struct WorkOrder {
 pub struct Record {
     pub workspace: Utf8PathBuf,
     pub job: String,
+    pub manifest: Utf8PathBuf,
     pub step: String,
     pub key: String,
     pub ingredients: Vec<Ingredient>,
@@ -32,4 +33,11 @@ pub struct Record {
     pub reads: Vec<(Utf8PathBuf, Stamp)>,
     /// Do it even if a success is recorded already.
     pub redo: bool,
+}
+
+impl Record {
+    /// Whose the step is.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { job: &self.job, manifest: &self.manifest }
+    }
 }

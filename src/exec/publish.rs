@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::order::Record;
-use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, now_ms};
+use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, is_being_written, now_ms};
 use crate::steps::{
     self, ErrorClass, Event, EventSink, FileDigest, Level, StepError, StepSpec, hashed_inputs,
     outputs, partial_path,
@@ -73,8 +73,9 @@ impl<'a> Publication<'a> {
         if self.record.redo {
             return Ok(None);
         }
-        let Record { job, step, key, .. } = self.record;
-        let Some(action) = self.state.action(job, step, key)? else { return Ok(None) };
+        let Record { step, key, .. } = self.record;
+        let action = self.state.action(self.record.owner(), step, key)?;
+        let Some(action) = action else { return Ok(None) };
         let out = steps::model_output(&self.spec);
         if out.is_some_and(|out| action.outputs.iter().all(|o| o.path != out)) {
             return Ok(None);
@@ -106,6 +107,7 @@ impl<'a> Publication<'a> {
             self.drop_abandoned(&out)?;
             self.state.set_pending(&Pending {
                 job: self.record.job.clone(),
+                manifest: self.record.manifest.clone(),
                 step: self.record.step.clone(),
                 key: self.record.key.clone(),
                 outputs: vec![out.clone()],
@@ -136,11 +138,13 @@ impl<'a> Publication<'a> {
 
     /// Removes what an interrupted attempt left under another name, which nobody will continue.
     fn drop_abandoned(&self, out: &Utf8Path) -> Result<(), StepError> {
-        let Some(pending) = self.state.pending(&self.record.job, &self.record.step)? else {
-            return Ok(());
-        };
-        for old in pending.outputs.iter().filter(|old| *old != out) {
-            let partial = partial_path(old);
+        let pending = self.state.pending(self.record.owner(), &self.record.step)?;
+        let old = pending.into_iter().flat_map(|pending| pending.outputs);
+        for old in old.filter(|old| *old != out) {
+            let partial = partial_path(&old);
+            if is_being_written(&partial) {
+                continue;
+            }
             match std::fs::remove_file(&partial) {
                 Ok(()) => self.log(Level::Info, format!("removed the unfinished {partial}")),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -208,11 +212,13 @@ impl<'a> Publication<'a> {
         }
         self.state.record_action(&Action {
             job: self.record.job.clone(),
+            manifest: self.record.manifest.clone(),
             step: self.record.step.clone(),
             key: self.record.key.clone(),
             ingredients: self.record.ingredients.clone(),
             outputs,
             result: result.clone(),
+            result_sha256: String::new(),
             started_ms: self.started_ms,
             duration_ms: now_ms() - self.started_ms,
             peak_rss_bytes: crate::metrics::rss::Memory::now()

@@ -56,17 +56,25 @@ impl Stamp {
         }))
     }
 
-    /// Whether a change after `now_ns` is sure to give another stamp: the file's times are older
-    /// than `now_ns` by more than a tick of the file system's clock (git's "racy" rule).
+    /// Whether a change after `now_ns` is sure to give another stamp: neither of the file's times
+    /// is within a tick of the file system's clock of `now_ns` (git's "racy" rule).
+    ///
+    /// A time in the future is no other than one in the past: content that changes gets the time
+    /// of then, and so another.
     pub fn is_settled(&self, now_ns: i64) -> bool {
-        self.mtime_ns < now_ns
-            && now_ns.saturating_sub(self.ctime_ns) > self.tick().as_nanos() as i64
+        let tick = self.tick().as_nanos() as u64;
+        [self.mtime_ns, self.ctime_ns].iter().all(|time| time.abs_diff(now_ns) > tick)
     }
 
-    /// Waits until the stamp is settled, but no longer than a tick: a file from the future never
-    /// settles. Returns whether it has.
+    /// Waits until the stamp is settled, at most a tick. Returns whether it has.
     pub fn settle(&self) -> bool {
-        let deadline = std::time::Instant::now() + self.tick() + Duration::from_millis(5);
+        let tick = self.tick() + Duration::from_millis(5);
+        if self.ctime_ns > now_ns() {
+            // The file system's clock is not this machine's, or either was set. Where that clock
+            // is now nobody says; in a tick it will be elsewhere.
+            std::thread::sleep(tick);
+        }
+        let deadline = std::time::Instant::now() + tick;
         while !self.is_settled(now_ns()) {
             if std::time::Instant::now() >= deadline {
                 return false;

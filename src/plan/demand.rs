@@ -24,6 +24,8 @@ pub struct Demand {
     pub host_ram_bytes: u64,
     /// Why this machine cannot run the plan, in words.
     pub problems: Vec<String>,
+    /// What the manifest asks for and cannot have, in words.
+    pub manifest_problems: Vec<String>,
 }
 
 /// What one step asks of the machine.
@@ -58,7 +60,7 @@ impl Plan {
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
             let last = match &self.state {
-                Some(state) => state.last_action(&self.job.name, &node.id)?,
+                Some(state) => state.last_action(self.owner(), &node.id)?,
                 None => None,
             };
             steps.push(StepDemand {
@@ -72,6 +74,7 @@ impl Plan {
             disks: Vec::new(),
             host_ram_bytes: self.machine.host.ram_bytes,
             problems: Vec::new(),
+            manifest_problems: Vec::new(),
         };
         if let Some(min) = self.job.host.min_ram
             && self.machine.host.ram_bytes < min
@@ -85,6 +88,9 @@ impl Plan {
             ));
         }
         self.add_disks(&mut demand, judgements, runs)?;
+        for step in (0..self.graph.len()).filter(|step| runs(*step)) {
+            demand.manifest_problems.extend(self.conflict(step)?);
+        }
         Ok(demand)
     }
 
@@ -157,7 +163,7 @@ impl Plan {
     fn may_hold(&self, node: &Node, judgement: &Judgement) -> Result<bool, StepError> {
         let Verdict::WaitsFor { .. } = judgement.verdict else { return Ok(false) };
         let Some(state) = &self.state else { return Ok(false) };
-        match state.last_action(&self.job.name, &node.id)? {
+        match state.last_action(self.owner(), &node.id)? {
             Some(last) => self.may_be_intact(node.task, &last),
             None => Ok(false),
         }
@@ -167,7 +173,7 @@ impl Plan {
     /// the step goes on behind it, or makes its room free again.
     fn begun_bytes(&self, step: &str, template: &str) -> Result<u64, StepError> {
         let Some(state) = &self.state else { return Ok(0) };
-        let Some(pending) = state.pending(&self.job.name, step)? else { return Ok(0) };
+        let Some(pending) = state.pending(self.owner(), step)? else { return Ok(0) };
         let begun = pending.outputs.iter().filter(|path| names::matches(template, path));
         // What cannot be looked at saves nothing.
         let length = |path| std::fs::metadata(partial_path(path)).map_or(0, |m| m.len());
@@ -212,11 +218,12 @@ impl Plan {
     }
 }
 
-/// Refuses a plan that cannot run: an input that is missing or not what it should be, or a machine
-/// that is too small.
+/// Refuses a plan that cannot run: an input that is missing or not what it should be, a machine
+/// that is too small, or a manifest that asks for what cannot be.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] or [`ErrorClass::Host`], with everything that is wrong.
+/// [`ErrorClass::Input`], [`ErrorClass::Host`] or [`ErrorClass::Usage`], with everything that is
+/// wrong.
 pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError> {
     let blocked: Vec<&str> = judgements
         .iter()
@@ -227,14 +234,16 @@ pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError>
         .flatten()
         .map(String::as_str)
         .collect();
-    let host = demand.problems.iter().map(String::as_str);
-    let class = match (host.len(), blocked.len()) {
-        (0, 0) => return Ok(()),
-        (0, _) => ErrorClass::Input,
+    let [host, manifest] =
+        [&demand.problems, &demand.manifest_problems].map(|list| list.iter().map(String::as_str));
+    let class = match (host.len(), manifest.len(), blocked.len()) {
+        (0, 0, 0) => return Ok(()),
+        (0, 0, _) => ErrorClass::Input,
+        (0, _, _) => ErrorClass::Usage,
         // No input helps a machine that is too small.
         _ => ErrorClass::Host,
     };
-    Err(StepError::new(class, host.chain(blocked).collect::<Vec<_>>().join("\n")))
+    Err(StepError::new(class, host.chain(manifest).chain(blocked).collect::<Vec<_>>().join("\n")))
 }
 
 /// The nearest directory above `path` that is there.

@@ -1,7 +1,7 @@
 //! What goes into each step. The one function here feeds the graph's edges, the key and the
 //! explanation of a verdict, so that they cannot drift apart.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Machine;
 use super::graph::{Target, Task};
@@ -66,6 +66,12 @@ struct List<'a> {
 impl List<'_> {
     fn parameter(&mut self, name: impl Into<String>, value: impl ToString) {
         self.inputs.push(Input::Parameter { name: name.into(), value: value.to_string() });
+    }
+
+    /// A place to write to, as it is seen from the workspace, which may be moved.
+    fn place(&mut self, name: impl Into<String>, path: &Utf8Path) {
+        let place = path.strip_prefix(&self.job.workspace).unwrap_or(path);
+        self.parameter(name, place);
     }
 
     fn file(&mut self, name: impl Into<String>, path: Utf8PathBuf) {
@@ -242,10 +248,10 @@ impl List<'_> {
         }
         // The report names them, whether they are there or not.
         for reference in &job.references {
-            self.parameter(format!("reference.{}.gguf", reference.name), &reference.gguf);
+            self.place(format!("reference.{}.gguf", reference.name), &reference.gguf);
         }
-        self.parameter("bench.out", &job.bench.out);
-        self.parameter("report.dir", &job.report.dir);
+        self.place("bench.out", &job.bench.out);
+        self.place("report.dir", &job.report.dir);
     }
 
     fn publish(&mut self) {
@@ -255,9 +261,9 @@ impl List<'_> {
             self.inputs.push(Input::After(Task::LoadCheck(format)));
         }
         if let Some(publish) = &job.publish {
-            self.parameter("publish.to", &publish.to);
+            self.place("publish.to", &publish.to);
             if let Some(list) = &publish.sha256_list {
-                self.parameter("publish.sha256_list", list);
+                self.place("publish.sha256_list", Utf8Path::new(list));
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::graph::Task;
 use super::ingredients::{Input, inputs};
 use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
-use crate::state::{Action, Ingredient};
+use crate::state::{Action, Ingredient, Owner};
 use crate::steps::StepError;
 
 /// A verdict and what it was found from.
@@ -52,30 +52,49 @@ impl Plan {
         if forced {
             return Ok(stale(vec![Reason::Forced]));
         }
-        let job = &self.job.name;
-        let Some(state) = &self.state else { return Ok(stale(vec![Reason::NeverRun])) };
-        let Some(last) = state.last_action(job, &node.id)? else {
-            return Ok(stale(vec![Reason::NeverRun]));
+        let last = match &self.state {
+            Some(state) => state.last_action(self.owner(), &node.id)?,
+            None => None,
+        };
+        let changed = || match &last {
+            Some(last) => key::differences(&last.ingredients, &known),
+            None => vec![Reason::NeverRun],
         };
         let Some(all) = &ingredients else {
-            let reasons = key::differences(&last.ingredients, &known);
+            let reasons = changed();
             return Ok(if reasons.is_empty() {
                 verdict(Verdict::WaitsFor { steps: waits }, None)
             } else {
                 stale(reasons)
             });
         };
-        let Some(action) = state.action(job, &node.id, &key::key(all))? else {
-            return Ok(stale(key::differences(&last.ingredients, &known)));
-        };
-        Ok(match self.judge_outputs(node.task, &action)? {
-            Outputs::Intact => verdict(Verdict::Fresh, Some(action)),
-            Outputs::Broken(reasons) => stale(reasons),
-            Outputs::Unknown => {
-                let verify = self.graph.node(0).id.clone();
-                verdict(Verdict::WaitsFor { steps: vec![verify] }, None)
+        let (mut reasons, mut unknown) = (None, false);
+        for action in self.successes(node.task, &key::key(all))? {
+            match self.judge_outputs(node.task, &action)? {
+                Outputs::Intact => return Ok(verdict(Verdict::Fresh, Some(action))),
+                Outputs::Broken(why) => reasons = reasons.or(Some(why)),
+                Outputs::Unknown => unknown = true,
             }
-        })
+        }
+        if unknown {
+            let verify = self.graph.node(0).id.clone();
+            return Ok(verdict(Verdict::WaitsFor { steps: vec![verify] }, None));
+        }
+        Ok(stale(reasons.unwrap_or_else(changed)))
+    }
+
+    /// What counts as a success of `task` under `key`, this manifest's own first: whoever did the
+    /// same work has done it for all. A report and what is published bear the name of their job,
+    /// and so are its own.
+    fn successes(&self, task: Task, key: &str) -> Result<Vec<Action>, StepError> {
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        let Owner { job, manifest } = self.owner();
+        let is_own =
+            |a: &Action| a.job == job && (a.manifest == manifest || a.manifest.as_str().is_empty());
+        let mut all = state.successes(key)?;
+        all.retain(|a| is_own(a) || !matches!(task, Task::Report | Task::Publish));
+        all.sort_by_key(|a| !is_own(a));
+        Ok(all)
     }
 
     fn judge_verify(&self, forced: bool) -> Result<Judgement, StepError> {
@@ -127,13 +146,13 @@ impl Plan {
         let mut reasons = Vec::new();
         let mut unknown = false;
         for output in &action.outputs {
-            match (self.is_intact(output)?, task.writes_model()) {
-                (Some(true), _) => {}
-                (None, true) => unknown = true,
-                _ if output.path.exists() => {
+            match self.is_intact(output)? {
+                Some(true) => {}
+                None => unknown = true,
+                Some(false) if output.path.exists() => {
                     reasons.push(Reason::Overwritten { path: output.path.clone() });
                 }
-                _ => reasons.push(Reason::Gone { path: output.path.clone() }),
+                Some(false) => reasons.push(Reason::Gone { path: output.path.clone() }),
             }
         }
         if let Some((field, template)) = self.destination(task)
@@ -170,7 +189,7 @@ impl Plan {
     }
 
     /// Everything that goes into `task`, with values as far as they are known.
-    fn ingredients(&self, task: Task) -> Result<Vec<Known>, StepError> {
+    pub(super) fn ingredients(&self, task: Task) -> Result<Vec<Known>, StepError> {
         inputs(&self.job, &self.inputs, &self.machine, task)
             .into_iter()
             .filter_map(|input| self.value(input).transpose())
@@ -215,9 +234,9 @@ impl Plan {
 }
 
 /// An ingredient as far as it is known.
-struct Known {
-    name: String,
-    value: Option<String>,
+pub(super) struct Known {
+    pub name: String,
+    pub value: Option<String>,
     /// The step after which it will be known.
     waits_for: Option<String>,
 }

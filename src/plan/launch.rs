@@ -36,9 +36,13 @@ impl Plan {
                 format!("{}: a file that it reads changed while the job ran; run again", node.id),
             )
         })?;
+        // Of what depended on other steps it is known only now.
+        if let Some(conflict) = self.conflict(step)? {
+            return Err(StepError::new(ErrorClass::Usage, conflict));
+        }
         let key = key::key(&ingredients);
         let out = match self.destination(node.task) {
-            Some((_, template)) => Some(self.output_name(&node.id, &key, &template, now)?),
+            Some((_, template)) => Some(self.output_name(&key, &template, now)?),
             None => None,
         };
         Ok(Launch {
@@ -65,23 +69,19 @@ impl Plan {
         inputs(&self.job, &self.inputs, &self.machine, task).into_iter().filter_map(file).collect()
     }
 
-    /// The name under which `step` writes: the one it had begun with, if it was interrupted.
+    /// The name under which a step writes: the one that it, or the same step of another manifest,
+    /// had begun with when it was interrupted.
     fn output_name(
         &self,
-        step: &str,
         key: &str,
         template: &str,
         now: jiff::Timestamp,
     ) -> Result<Utf8PathBuf, StepError> {
-        if let Some(state) = &self.state
-            && let Some(pending) = state.pending(&self.job.name, step)?
-            && pending.key == key
-            && let [path] = pending.outputs.as_slice()
-            && names::matches(template, path)
-        {
-            return Ok(path.clone());
-        }
-        Ok(names::expand(template, now))
+        let pending = self.state.as_ref().map_or(Ok(Vec::new()), |state| state.all_pending())?;
+        let begun = pending.into_iter().filter(|pending| pending.key == key);
+        let mut begun = begun.flat_map(|pending| pending.outputs);
+        let found = begun.find(|path| names::matches(template, path));
+        Ok(found.unwrap_or_else(|| names::expand(template, now)))
     }
 
     /// The file of a target, once it is there.

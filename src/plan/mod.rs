@@ -1,6 +1,7 @@
 //! Manifest and state to a step graph with a key and a verdict per step. Knows nothing of how a
 //! step works inside.
 
+mod conflicts;
 mod demand;
 mod graph;
 mod ingredients;
@@ -35,7 +36,7 @@ pub use verdict::{Reason, Verdict};
 
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
-use crate::state::{Stamp, State};
+use crate::state::{Owner, Stamp, State};
 use crate::steps::{ErrorClass, FileDigest, ReferenceFile, StepError};
 
 /// A job's steps, and what is known of each so far.
@@ -119,6 +120,11 @@ impl Plan {
         self.state.as_ref()
     }
 
+    /// Whose the steps are.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { job: &self.job.name, manifest: &self.job.manifest }
+    }
+
     /// References that are not required and not there.
     pub fn missing_references(&self) -> &[ReferenceFile] {
         &self.inputs.missing_references
@@ -182,16 +188,13 @@ impl Plan {
         })
     }
 
-    /// Lets verify hash model files that steps wrote and whose stamps have changed since (a copied
+    /// Lets verify hash files that steps wrote and whose stamps have changed since (a moved or copied
     /// workspace, a `touch`): reading them is cheaper than making them again.
     fn add_lost_outputs(&mut self) -> Result<(), StepError> {
         let Some(state) = &self.state else { return Ok(()) };
         let mut lost = Vec::new();
         for node in self.graph.nodes() {
-            if !node.task.writes_model() {
-                continue;
-            }
-            let Some(action) = state.last_action(&self.job.name, &node.id)? else { continue };
+            let Some(action) = state.last_action(self.owner(), &node.id)? else { continue };
             for output in action.outputs {
                 if self.is_intact(&output)?.is_none() {
                     lost.push(output.path);

@@ -215,7 +215,7 @@ impl Plan {
                 failures.insert(node.id.clone(), message.clone());
             }
             if let Some(state) = &self.state {
-                logs.extend(state.last_log(Some(&self.job.name), &node.id)?);
+                logs.extend(state.last_log(Some(self.owner()), &node.id)?);
             }
         }
         Ok(ReportCandidate {

@@ -47,7 +47,7 @@ impl From<&Action> for Done {
         Self {
             outputs: action.outputs.clone(),
             result: action.result.clone(),
-            result_sha256: action.result_sha256(),
+            result_sha256: action.result_sha256.clone(),
         }
     }
 }

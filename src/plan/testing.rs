@@ -12,7 +12,7 @@ use crate::manifest::{
     Reference, ReferenceOrigin, Report,
 };
 use crate::metrics::host::HostFacts;
-use crate::state::State;
+use crate::state::{Owner, State};
 use crate::steps::{
     ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TensorRule, TokenizerSource,
 };
@@ -20,13 +20,14 @@ use crate::steps::{
 pub struct Workspace {
     _directory: tempfile::TempDir,
     pub path: Utf8PathBuf,
+    manifest: Utf8PathBuf,
 }
 
 impl Workspace {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(directory.path().to_owned()).unwrap();
-        std::fs::create_dir(path.join("checkpoint")).unwrap();
+        let path = Utf8PathBuf::from_path_buf(directory.path().join("workspace")).unwrap();
+        std::fs::create_dir_all(path.join("checkpoint")).unwrap();
         for (name, text) in [
             ("checkpoint/config.json", "{}"),
             ("checkpoint/model.safetensors", "weights"),
@@ -35,7 +36,19 @@ impl Workspace {
         ] {
             std::fs::write(path.join(name), text).unwrap();
         }
-        Self { _directory: directory, path }
+        Self { _directory: directory, manifest: path.join("jobs/tiny.toml"), path }
+    }
+
+    /// The same directory under another name, which it has now.
+    pub fn moved(self, name: &str) -> Self {
+        let path = self.path.with_file_name(name);
+        std::fs::rename(&self.path, &path).unwrap();
+        Self { manifest: path.join("jobs/tiny.toml"), path, ..self }
+    }
+
+    /// Whose the steps of its job are.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { job: "tiny", manifest: &self.manifest }
     }
 
     /// Two formats, a given reference and one that the job makes.
@@ -43,7 +56,7 @@ impl Workspace {
         let at = |name: &str| self.path.join(name);
         Job {
             name: "tiny".into(),
-            manifest: at("jobs/tiny.toml"),
+            manifest: self.manifest.clone(),
             lock: at("tiny.lock"),
             workspace: self.path.clone(),
             host: HostRequirements::default(),

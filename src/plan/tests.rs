@@ -107,8 +107,13 @@ fn what_was_begun_is_not_asked_for_again() {
     std::fs::write(crate::steps::partial_path(&out), [0; 1000]).unwrap();
     assert_eq!(needed(), whole, "a file that nobody will continue");
     let state = State::open(&workspace.path).unwrap();
-    let pending =
-        Pending { job: "tiny".into(), step: "convert".into(), key: "k".into(), outputs: vec![out] };
+    let pending = Pending {
+        manifest: job.manifest.clone(),
+        job: "tiny".into(),
+        step: "convert".into(),
+        key: "k".into(),
+        outputs: vec![out],
+    };
     state.set_pending(&pending).unwrap();
     assert_eq!(needed(), whole - 1000);
 }

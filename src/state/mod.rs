@@ -5,6 +5,7 @@ mod actions;
 mod digests;
 mod error;
 mod lock;
+mod places;
 mod runs;
 mod schema;
 mod upkeep;
@@ -17,11 +18,11 @@ use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
 pub use crate::files::{Stamp, now_ms};
-pub use actions::{Action, Ingredient, Pending};
+pub use actions::{Action, Ingredient, Owner, Pending};
 pub use error::StateError;
 pub use lock::{Attempt, Lock, is_busy, lock_workspace};
 pub use runs::{Outcome, Run, RunOutcome, Status};
-pub use upkeep::{Holdings, Removed, Unfinished};
+pub use upkeep::{Holdings, Removed, Unfinished, is_being_written};
 
 /// Where a workspace keeps its state.
 pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {
@@ -32,6 +33,7 @@ pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {
 pub struct State {
     db: Connection,
     directory: Utf8PathBuf,
+    writable: bool,
 }
 
 impl State {
@@ -65,7 +67,7 @@ impl State {
             let version = schema::version(&db)?;
             if version < schema::CURRENT {
                 db.pragma_update(None, "journal_mode", "wal")?;
-                schema::migrate(&mut db)?;
+                schema::migrate(&mut db, workspace)?;
             }
             // A record is committed after its file is durable, and must be durable itself.
             db.pragma_update(None, "synchronous", "full")?;
@@ -74,7 +76,7 @@ impl State {
         };
         let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
         check_version(&path, version)?;
-        Ok(Self { db, directory })
+        Ok(Self { db, directory, writable: true })
     }
 
     /// Opens the state of `workspace` for reading; `None` where there is none yet. Changes nothing.
@@ -103,13 +105,36 @@ impl State {
         };
         let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
         check_version(&path, version)?;
-        // A database that was made and not yet laid out knows nothing.
-        Ok((version == schema::CURRENT).then_some(Self { db, directory }))
+        match version {
+            schema::CURRENT => Ok(Some(Self { db, directory, writable: false })),
+            // A database that was made and not yet laid out knows nothing.
+            0 => Ok(None),
+            _ => Self::of_older_layout(&db, directory)
+                .map(Some)
+                .map_err(|e| StateError::database(&path, e)),
+        }
     }
 
     /// Whether it was opened for writing.
     pub fn is_writable(&self) -> bool {
-        self.db.is_readonly(rusqlite::MAIN_DB).is_ok_and(|read_only| !read_only)
+        self.writable
+    }
+
+    /// What `db` remembers, brought to this program's layout in memory.
+    fn of_older_layout(db: &Connection, directory: Utf8PathBuf) -> rusqlite::Result<Self> {
+        let mut copy = Connection::open_in_memory()?;
+        rusqlite::backup::Backup::new(db, &mut copy)?.run_to_completion(
+            1 << 20,
+            std::time::Duration::ZERO,
+            None,
+        )?;
+        schema::migrate(&mut copy, directory.parent().unwrap_or(Utf8Path::new("/")))?;
+        Ok(Self { db: copy, directory, writable: false })
+    }
+
+    /// The workspace that it is the state of.
+    fn workspace(&self) -> &Utf8Path {
+        self.directory.parent().unwrap_or(Utf8Path::new("/"))
     }
 
     /// `.qrun` itself.
@@ -119,7 +144,7 @@ impl State {
 
     /// Whether some process works in this workspace now.
     pub fn is_busy(&self) -> bool {
-        self.directory.parent().is_some_and(is_busy)
+        is_busy(self.workspace())
     }
 
     /// The database file.

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use rusqlite::{OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
-use super::{State, StateError};
+use super::{Owner, State, StateError};
 use crate::files::now_ms;
 
 /// One run of a job.
@@ -12,6 +12,8 @@ use crate::files::now_ms;
 pub struct Run {
     pub id: i64,
     pub job: String,
+    /// The manifest; empty for a run of an earlier qrun.
+    pub manifest: Utf8PathBuf,
     pub command: String,
     pub pid: i64,
     pub started_ms: i64,
@@ -94,13 +96,17 @@ pub struct Outcome {
     pub log: Option<Utf8PathBuf>,
 }
 
+const RUN: &str = "id, job, manifest, command, pid, started_ms, finished_ms, outcome";
+
 impl State {
     /// Opens a run and returns its number.
-    pub fn begin_run(&self, job: &str, command: &str) -> Result<i64, StateError> {
+    pub fn begin_run(&self, owner: Owner<'_>, command: &str) -> Result<i64, StateError> {
+        let (job, manifest) = (owner.job, self.kept(owner.manifest));
         self.query(|db| {
             db.execute(
-                "INSERT INTO runs (job, command, pid, started_ms) VALUES (?1, ?2, ?3, ?4)",
-                rusqlite::params![job, command, std::process::id(), now_ms()],
+                "INSERT INTO runs (job, manifest, command, pid, started_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                rusqlite::params![job, manifest, command, std::process::id(), now_ms()],
             )?;
             Ok(db.last_insert_rowid())
         })
@@ -136,21 +142,21 @@ impl State {
                         ":run": run, ":position": outcome.position, ":step": outcome.step,
                         ":status": outcome.status.word(), ":message": outcome.message,
                         ":duration": outcome.duration_ms, ":rss": outcome.peak_rss_bytes,
-                        ":log": outcome.log.as_ref().map(|p| p.as_str()),
+                        ":log": outcome.log.as_deref().map(|path| self.kept(path)),
                     })?;
             }
             transaction.commit()
         })
     }
 
-    /// The last run of `job`, or of any job.
-    pub fn last_run(&self, job: Option<&str>) -> Result<Option<Run>, StateError> {
+    /// The last run of `owner` (or else of another manifest of its job), or of any job.
+    pub fn last_run(&self, owner: Option<Owner<'_>>) -> Result<Option<Run>, StateError> {
         self.query(|db| {
-            db.prepare(
-                "SELECT id, job, command, pid, started_ms, finished_ms, outcome FROM runs
-                 WHERE ?1 IS NULL OR job = ?1 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row([job], read_run)
+            db.prepare(&format!(
+                "SELECT {RUN} FROM runs WHERE ?1 IS NULL OR job = ?1
+                 ORDER BY manifest = ?2 DESC, id DESC LIMIT 1"
+            ))?
+            .query_row(self.of(owner), |row| self.read_run(row))
             .optional()
         })
     }
@@ -158,12 +164,9 @@ impl State {
     /// Every run, newest first.
     pub fn runs(&self) -> Result<Vec<Run>, StateError> {
         self.query(|db| {
-            db.prepare(
-                "SELECT id, job, command, pid, started_ms, finished_ms, outcome FROM runs
-                 ORDER BY id DESC",
-            )?
-            .query_map([], read_run)?
-            .collect()
+            db.prepare(&format!("SELECT {RUN} FROM runs ORDER BY id DESC"))?
+                .query_map([], |row| self.read_run(row))?
+                .collect()
         })
     }
 
@@ -174,70 +177,78 @@ impl State {
                 "SELECT position, step, status, message, duration_ms, peak_rss_bytes, log
                  FROM outcomes WHERE run = ?1 ORDER BY position",
             )?
-            .query_map([run], read_outcome)?
+            .query_map([run], |row| self.read_outcome(row))?
             .collect()
         })
     }
 
-    /// The newest log of `step`, in the last run of `job` (or of any job) that started it.
+    /// The newest log of `step`, in the last run of `owner` (or of any job) that started it.
     pub fn last_log(
         &self,
-        job: Option<&str>,
+        owner: Option<Owner<'_>>,
         step: &str,
     ) -> Result<Option<Utf8PathBuf>, StateError> {
+        let [job, manifest] = self.of(owner);
         self.query(|db| {
             db.prepare(
                 "SELECT log FROM outcomes JOIN runs ON runs.id = outcomes.run
-                 WHERE step = ?1 AND log IS NOT NULL AND (?2 IS NULL OR job = ?2)
-                 ORDER BY run DESC LIMIT 1",
+                 WHERE step = ?3 AND log IS NOT NULL AND (?1 IS NULL OR job = ?1)
+                 ORDER BY manifest = ?2 DESC, run DESC LIMIT 1",
             )?
-            .query_row(rusqlite::params![step, job], |row| row.get::<_, String>(0))
+            .query_row([job, manifest, Some(step)], |row| row.get::<_, String>(0))
             .optional()
-            .map(|path| path.map(Utf8PathBuf::from))
+            .map(|path| path.map(|path| self.found(path)))
         })
     }
 
     /// The steps that have a log, by name.
-    pub fn logged_steps(&self, job: Option<&str>) -> Result<Vec<String>, StateError> {
+    pub fn logged_steps(&self, owner: Option<Owner<'_>>) -> Result<Vec<String>, StateError> {
         self.query(|db| {
             db.prepare(
                 "SELECT DISTINCT step FROM outcomes JOIN runs ON runs.id = outcomes.run
                  WHERE log IS NOT NULL AND (?1 IS NULL OR job = ?1) ORDER BY step",
             )?
-            .query_map([job], |row| row.get(0))?
+            .query_map([owner.map(|owner| owner.job)], |row| row.get(0))?
             .collect()
         })
+    }
+
+    /// Job and manifest as they are kept.
+    fn of<'o>(&self, owner: Option<Owner<'o>>) -> [Option<&'o str>; 2] {
+        [owner.map(|o| o.job), owner.map(|o| self.kept(o.manifest))]
     }
 
     /// Forgets a run and what became of its steps.
     pub fn forget_run(&self, run: i64) -> Result<(), StateError> {
         self.query(|db| db.execute("DELETE FROM runs WHERE id = ?1", [run]).map(drop))
     }
-}
 
-fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    Ok(Run {
-        id: row.get(0)?,
-        job: row.get(1)?,
-        command: row.get(2)?,
-        pid: row.get(3)?,
-        started_ms: row.get(4)?,
-        finished_ms: row.get(5)?,
-        outcome: row.get::<_, Option<String>>(6)?.and_then(|word| RunOutcome::parse(&word)),
-    })
-}
+    fn read_run(&self, row: &Row<'_>) -> rusqlite::Result<Run> {
+        Ok(Run {
+            id: row.get(0)?,
+            job: row.get(1)?,
+            manifest: self.found_manifest(row.get(2)?),
+            command: row.get(3)?,
+            pid: row.get(4)?,
+            started_ms: row.get(5)?,
+            finished_ms: row.get(6)?,
+            outcome: row.get::<_, Option<String>>(7)?.and_then(|word| RunOutcome::parse(&word)),
+        })
+    }
 
-fn read_outcome(row: &Row<'_>) -> rusqlite::Result<Outcome> {
-    let word: String = row.get(2)?;
-    let status = Status::parse(&word)
-        .ok_or_else(|| rusqlite::Error::InvalidColumnType(2, word, rusqlite::types::Type::Text))?;
-    Ok(Outcome {
-        position: row.get(0)?,
-        step: row.get(1)?,
-        status,
-        message: row.get(3)?,
-        duration_ms: row.get(4)?,
-        peak_rss_bytes: row.get(5)?,
-        log: row.get::<_, Option<String>>(6)?.map(Utf8PathBuf::from),
-    })
+    fn read_outcome(&self, row: &Row<'_>) -> rusqlite::Result<Outcome> {
+        let word: String = row.get(2)?;
+        let status = Status::parse(&word).ok_or_else(|| {
+            rusqlite::Error::InvalidColumnType(2, word, rusqlite::types::Type::Text)
+        })?;
+        Ok(Outcome {
+            position: row.get(0)?,
+            step: row.get(1)?,
+            status,
+            message: row.get(3)?,
+            duration_ms: row.get(4)?,
+            peak_rss_bytes: row.get(5)?,
+            log: row.get::<_, Option<String>>(6)?.map(|path| self.found(path)),
+        })
+    }
 }

@@ -1,5 +1,6 @@
 use camino::Utf8Path;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::steps::FileDigest;
@@ -10,14 +11,26 @@ fn workspace() -> (tempfile::TempDir, Utf8PathBuf) {
     (dir, path)
 }
 
+/// The job of the tests, as the manifest `name` in no workspace describes it.
+fn by(name: &'static str) -> Owner<'static> {
+    Owner { job: "job", manifest: Utf8Path::new(name) }
+}
+
+fn owner() -> Owner<'static> {
+    by("/m/job.toml")
+}
+
 fn action(step: &str, key: &str, result: i64) -> Action {
+    let result = json!({ "n": result });
     Action {
         job: "job".into(),
+        manifest: "/m/job.toml".into(),
         step: step.into(),
         key: key.into(),
         ingredients: vec![("a".into(), "1".into())],
         outputs: vec![FileDigest { path: "/x".into(), bytes: 3, sha256: key.into() }],
-        result: json!({ "n": result }),
+        result_sha256: hex::encode(Sha256::digest(result.to_string())),
+        result,
         started_ms: 5,
         duration_ms: 7,
         peak_rss_bytes: None,
@@ -44,12 +57,40 @@ fn a_digest_is_known_until_the_file_changes() {
 #[test]
 fn a_file_as_new_as_its_record_is_not_trusted() {
     let (_dir, workspace) = workspace();
+    let file = workspace.join("file");
+    std::fs::write(&file, "one").unwrap();
+    let stamp = stamp(&file);
+    let ms = 1_000_000;
+    for (now_ns, settled) in [
+        (stamp.ctime_ns, false),
+        (stamp.ctime_ns + 10 * ms, false),
+        (stamp.ctime_ns + 20 * ms, true),
+        // A clock that was set back: what is written now gets another time.
+        (stamp.ctime_ns - 10 * ms, false),
+        (stamp.ctime_ns - 3600 * 1000 * ms, true),
+    ] {
+        assert_eq!(stamp.is_settled(now_ns), settled, "{}", now_ns - stamp.ctime_ns);
+    }
+    // Of a time that somebody gave the file nothing follows.
+    let touched = Stamp { mtime_ns: stamp.mtime_ns + 3600 * 1000 * ms, ..stamp };
+    assert!(touched.is_settled(stamp.ctime_ns + 20 * ms));
+    assert!(!touched.is_settled(stamp.ctime_ns + 10 * ms));
+}
+
+#[test]
+fn a_file_dated_in_the_future_is_hashed_once() {
+    let (_dir, workspace) = workspace();
     let state = State::open(&workspace).unwrap();
     let file = workspace.join("file");
     std::fs::write(&file, "one").unwrap();
     let future = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
-    std::fs::File::options().write(true).open(&file).unwrap().set_modified(future).unwrap();
+    let set = |time| std::fs::File::options().write(true).open(&file).unwrap().set_modified(time);
+    set(future).unwrap();
     state.record_digest(&file, &stamp(&file), "aa").unwrap();
+    assert_eq!(state.digest(&file, &stamp(&file)).unwrap().as_deref(), Some("aa"));
+    // Other bytes under the same size and date.
+    std::fs::write(&file, "two").unwrap();
+    set(future).unwrap();
     assert_eq!(state.digest(&file, &stamp(&file)).unwrap(), None);
 }
 
@@ -72,11 +113,11 @@ fn actions_come_back_as_they_were_and_the_last_used_is_the_last() {
     let (a, b) = (action("s", "k1", 1), action("s", "k2", 2));
     state.record_action(&a).unwrap();
     state.record_action(&b).unwrap();
-    assert_eq!(state.action("job", "s", "k1").unwrap(), Some(a.clone()));
-    assert_eq!(state.last_action("job", "s").unwrap(), Some(b));
-    state.touch_action(&a).unwrap();
-    assert_eq!(state.last_action("job", "s").unwrap(), Some(a.clone()));
-    assert_eq!(state.action("other", "s", "k1").unwrap(), None);
+    assert_eq!(state.action(owner(), "s", "k1").unwrap(), Some(a.clone()));
+    assert_eq!(state.last_action(owner(), "s").unwrap(), Some(b));
+    state.touch_action(owner(), "s", &a).unwrap();
+    assert_eq!(state.last_action(owner(), "s").unwrap(), Some(a.clone()));
+    assert_eq!(state.action(Owner { job: "other", ..owner() }, "s", "k1").unwrap(), None);
     assert!(state.wrote(&a.outputs[0]).unwrap());
     assert!(!state.wrote(&FileDigest { bytes: 4, ..a.outputs[0].clone() }).unwrap());
 }
@@ -87,15 +128,16 @@ fn a_success_ends_what_was_pending_under_its_key_only() {
     let state = State::open(&workspace).unwrap();
     let pending = Pending {
         job: "job".into(),
+        manifest: "/m/job.toml".into(),
         step: "s".into(),
         key: "k1".into(),
-        outputs: vec!["/x".into()],
+        outputs: vec!["/y".into()],
     };
     state.set_pending(&pending).unwrap();
     state.record_action(&action("s", "k2", 0)).unwrap();
-    assert_eq!(state.pending("job", "s").unwrap(), Some(pending));
+    assert_eq!(state.pending(owner(), "s").unwrap(), Some(pending));
     state.record_action(&action("s", "k1", 0)).unwrap();
-    assert_eq!(state.pending("job", "s").unwrap(), None);
+    assert_eq!(state.pending(owner(), "s").unwrap(), None);
 }
 
 #[test]
@@ -111,7 +153,7 @@ fn runs_and_outcomes_are_listed_in_order() {
         peak_rss_bytes: None,
         log: log.map(Utf8PathBuf::from),
     };
-    let first = state.begin_run("job", "qrun job.toml").unwrap();
+    let first = state.begin_run(owner(), "qrun job.toml").unwrap();
     state
         .set_outcomes(
             first,
@@ -123,11 +165,11 @@ fn runs_and_outcomes_are_listed_in_order() {
         .unwrap();
     state.set_outcome(first, &outcome(0, "a", Status::Failed, Some("/log/1"))).unwrap();
     state.finish_run(first, RunOutcome::Failed).unwrap();
-    let second = state.begin_run("job", "qrun job.toml").unwrap();
+    let second = state.begin_run(owner(), "qrun job.toml").unwrap();
     state.set_outcome(second, &outcome(0, "a", Status::Fresh, None)).unwrap();
 
-    assert_eq!(state.last_run(Some("job")).unwrap().unwrap().id, second);
-    assert_eq!(state.last_run(Some("none")).unwrap(), None);
+    assert_eq!(state.last_run(Some(owner())).unwrap().unwrap().id, second);
+    assert_eq!(state.last_run(Some(Owner { job: "none", ..owner() })).unwrap(), None);
     let steps: Vec<_> =
         state.outcomes(first).unwrap().into_iter().map(|o| (o.step, o.status)).collect();
     assert_eq!(steps, [("a".to_owned(), Status::Failed), ("b".to_owned(), Status::Skipped)]);
@@ -144,10 +186,10 @@ fn reading_makes_nothing_and_sees_what_a_writer_has_committed() {
     let writer = State::open(&workspace).unwrap();
     writer.record_action(&action("s", "k", 1)).unwrap();
     let reader = State::open_read_only(&workspace).unwrap().unwrap();
-    assert!(reader.action("job", "s", "k").unwrap().is_some());
+    assert!(reader.action(owner(), "s", "k").unwrap().is_some());
     drop((writer, reader));
     let reader = State::open_read_only(&workspace).unwrap().unwrap();
-    assert!(reader.action("job", "s", "k").unwrap().is_some());
+    assert!(reader.action(owner(), "s", "k").unwrap().is_some());
 }
 
 #[test]
@@ -180,7 +222,7 @@ fn a_database_without_its_tables_is_damaged() {
     let (_dir, workspace) = workspace();
     let state = State::open(&workspace).unwrap();
     state.query(|db| db.execute_batch("DROP TABLE actions")).unwrap();
-    let error = state.last_action("job", "s").unwrap_err();
+    let error = state.last_action(owner(), "s").unwrap_err();
     assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
 }
 
@@ -223,6 +265,7 @@ fn garbage_is_what_nobody_will_ask_for() {
     state
         .set_pending(&Pending {
             job: "job".into(),
+            manifest: "/m/job.toml".into(),
             step: "quantize:b".into(),
             key: "k".into(),
             outputs: vec![workspace.join("begun.gguf"), workspace.join("busy.gguf")],
@@ -231,7 +274,7 @@ fn garbage_is_what_nobody_will_ask_for() {
     let busy = std::fs::File::create(workspace.join("busy.gguf.partial")).unwrap();
     busy.lock().unwrap();
     std::fs::write(state.journals().join("begun"), "entries").unwrap();
-    let runs: Vec<i64> = (0..3).map(|_| state.begin_run("job", "qrun").unwrap()).collect();
+    let runs: Vec<i64> = (0..3).map(|_| state.begin_run(owner(), "qrun").unwrap()).collect();
     for run in &runs {
         std::fs::create_dir_all(state.logs(*run)).unwrap();
     }
@@ -243,13 +286,144 @@ fn garbage_is_what_nobody_will_ask_for() {
     assert!(!partial.exists() && there.exists());
     assert!(workspace.join("busy.gguf.partial").exists(), "somebody is writing it");
     assert!(!state.logs(runs[0]).exists() && state.logs(runs[2]).exists());
-    assert!(state.action("job", "quantize:a", "k1").unwrap().is_none());
+    assert!(state.action(owner(), "quantize:a", "k1").unwrap().is_none());
     for (step, key) in
         [("quantize:a", "k2"), ("quantize:a", "k3"), ("bench:a", "m1"), ("bench:a", "m2")]
     {
-        assert!(state.action("job", step, key).unwrap().is_some(), "{step} {key}");
+        assert!(state.action(owner(), step, key).unwrap().is_some(), "{step} {key}");
     }
     assert!(state.all_pending().unwrap().is_empty());
     assert_eq!(std::fs::read_dir(state.journals()).unwrap().count(), 0);
     assert!(state.check().unwrap().is_empty());
+}
+
+/// A success that wrote a file in the workspace, and tells of it.
+fn wrote_inside(workspace: &Utf8Path) -> Action {
+    let path = workspace.join("out/a.gguf");
+    Action {
+        manifest: workspace.join("job.toml"),
+        outputs: vec![FileDigest { path: path.clone(), bytes: 5, sha256: "aa".into() }],
+        result: json!({ "output": { "path": path }, "log": "made /elsewhere/b", "n": [1, null] }),
+        ..action("convert", "k", 0)
+    }
+}
+
+#[test]
+fn what_is_inside_the_workspace_is_found_wherever_that_is() {
+    let (_dir, outer) = workspace();
+    let (old, new) = (outer.join("a b"), outer.join("deep/er"));
+    let state = State::open(&old).unwrap();
+    let made = wrote_inside(&old);
+    state.record_action(&made).unwrap();
+    let pending = |workspace: &Utf8Path| Pending {
+        job: "job".into(),
+        manifest: workspace.join("job.toml"),
+        step: "s".into(),
+        key: "k".into(),
+        outputs: vec![workspace.join("out/b.gguf"), "/outside/c.gguf".into()],
+    };
+    state.set_pending(&pending(&old)).unwrap();
+    let job = Owner { job: "job", manifest: &made.manifest };
+    let run = state.begin_run(job, "qrun job.toml").unwrap();
+    let log = state.logs(run).join("00-convert.log");
+    let outcome = Outcome {
+        position: 0,
+        step: "convert".into(),
+        status: Status::Done,
+        message: None,
+        duration_ms: None,
+        peak_rss_bytes: None,
+        log: Some(log.clone()),
+    };
+    state.set_outcome(run, &outcome).unwrap();
+    let before = state.last_action(job, "convert").unwrap().unwrap();
+    assert_eq!(Action { result_sha256: String::new(), ..before.clone() }, {
+        Action { result_sha256: String::new(), ..made }
+    });
+    drop(state);
+
+    std::fs::create_dir(outer.join("deep")).unwrap();
+    std::fs::rename(&old, &new).unwrap();
+    let state = State::open(&new).unwrap();
+    let manifest = new.join("job.toml");
+    let moved = state.last_action(Owner { job: "job", manifest: &manifest }, "convert").unwrap();
+    let expected = wrote_inside(&new);
+    assert_eq!(moved.unwrap(), Action { result_sha256: before.result_sha256, ..expected });
+    assert_eq!(state.all_pending().unwrap(), [pending(&new)]);
+    assert_eq!(
+        state.last_log(None, "convert").unwrap().unwrap(),
+        state.logs(run).join("00-convert.log")
+    );
+    drop(state);
+
+    // A copy has its own unfinished file; the one outside is the original's.
+    let copy = outer.join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::create_dir(copy.join(".qrun")).unwrap();
+    std::fs::copy(new.join(".qrun/state.db"), copy.join(".qrun/state.db")).unwrap();
+    let state = State::open(&copy).unwrap();
+    assert_eq!(state.all_pending().unwrap()[0].outputs, [copy.join("out/b.gguf")]);
+}
+
+#[test]
+fn each_manifest_of_a_name_has_a_last_success_and_all_share_what_is_the_same() {
+    let (_dir, workspace) = workspace();
+    let state = State::open(&workspace).unwrap();
+    let (a, b) = (action("s", "k1", 1), action("s", "k2", 2));
+    state.record_action(&a).unwrap();
+    state.record_action(&Action { manifest: "/m/other.toml".into(), ..b.clone() }).unwrap();
+    let last = |manifest| state.last_action(by(manifest), "s").unwrap().unwrap().key;
+    assert_eq!((last("/m/job.toml"), last("/m/other.toml")), ("k1".into(), "k2".into()));
+    // One that has done nothing yet is told what the newest did.
+    assert_eq!(last("/m/third.toml"), "k2");
+    let shared = state.successes("k1").unwrap();
+    assert_eq!(shared, std::slice::from_ref(&a));
+    state.touch_action(by("/m/third.toml"), "s", &shared[0]).unwrap();
+    assert_eq!(last("/m/third.toml"), "k1");
+    assert_eq!(state.successes("k1").unwrap().len(), 2);
+    let pending = |manifest: &str| Pending {
+        job: "job".into(),
+        manifest: manifest.into(),
+        step: "s".into(),
+        key: manifest.into(),
+        outputs: vec![format!("/out/{manifest}").into()],
+    };
+    for manifest in ["/m/job.toml", "/m/other.toml"] {
+        state.set_pending(&pending(manifest)).unwrap();
+    }
+    for manifest in ["/m/job.toml", "/m/other.toml"] {
+        assert_eq!(state.pending(by(manifest), "s").unwrap(), Some(pending(manifest)));
+    }
+    let runs = ["/m/job.toml", "/m/other.toml"].map(|m| state.begin_run(by(m), "qrun").unwrap());
+    assert_eq!(state.last_run(Some(owner())).unwrap().unwrap().id, runs[0]);
+    assert_eq!(state.last_run(None).unwrap().unwrap().id, runs[1]);
+}
+
+#[test]
+fn records_of_the_first_layout_are_taken_over_wherever_they_were_written() {
+    let (_dir, workspace) = workspace();
+    std::fs::create_dir(directory(&workspace)).unwrap();
+    let db = rusqlite::Connection::open(directory(&workspace).join("state.db")).unwrap();
+    db.execute_batch(include_str!("layout_1.sql")).unwrap();
+    drop(db);
+    let check = |state: &State| {
+        let inside = workspace.join("out/a.gguf");
+        let found = state.last_action(by("/any.toml"), "convert").unwrap().unwrap();
+        assert_eq!(found.manifest, "");
+        let paths: Vec<_> = found.outputs.iter().map(|o| o.path.clone()).collect();
+        assert_eq!(paths, [inside.clone(), "/elsewhere/b".into()]);
+        assert_eq!(found.result, json!({ "output": { "path": inside }, "n": 1 }));
+        let pending = state.pending(by("/any.toml"), "quantize").unwrap().unwrap();
+        assert_eq!(pending.outputs, [workspace.join("out/c.gguf")]);
+        assert_eq!(
+            state.last_log(None, "convert").unwrap(),
+            Some(state.logs(1).join("01-convert.log"))
+        );
+        assert_eq!(state.last_run(None).unwrap().unwrap().manifest, "");
+    };
+    let path = directory(&workspace).join("state.db");
+    let before = std::fs::read(&path).unwrap();
+    check(&State::open_read_only(&workspace).unwrap().unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), before, "reading changes nothing");
+    check(&State::open(&workspace).unwrap());
 }

@@ -48,7 +48,7 @@ pub struct Removed {
 
 /// Whether somebody holds the lock that a writer has on its unfinished file: a command outside the
 /// job, or, where this state was copied along with its directory, the job it was copied from.
-fn is_being_written(partial: &Utf8Path) -> bool {
+pub fn is_being_written(partial: &Utf8Path) -> bool {
     let locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
     File::open(partial).is_ok_and(locked)
 }
@@ -108,7 +108,7 @@ impl State {
             removed.unfinished.push(unfinished.path);
         }
         for pending in self.all_pending()? {
-            self.forget_pending(&pending.job, &pending.step)?;
+            self.forget_pending(&pending)?;
         }
         remove_contents(&self.journals())?;
         self.compact()?;
@@ -121,11 +121,12 @@ impl State {
     fn collect_actions(&self, removed: &mut Removed) -> Result<(), StateError> {
         let mut last = BTreeSet::new();
         for action in self.actions()?.into_iter().rev() {
-            let is_last = last.insert((action.job.clone(), action.step.clone()));
+            let owner = (action.job.clone(), action.manifest.clone(), action.step.clone());
+            let is_last = last.insert(owner);
             // A measurement has no outputs and is worth keeping: a setting may come back.
             let gone = action.outputs.iter().any(|output| !output.path.exists());
             if !is_last && gone {
-                self.forget_action(&action.job, &action.step, &action.key)?;
+                self.forget_action(&action)?;
                 removed.actions += 1;
             }
         }

@@ -212,7 +212,8 @@ impl Scheduler<'_> {
     fn keep(&mut self, step: usize, action: Option<&Action>) -> Result<(), StepError> {
         let done = match action {
             Some(action) => {
-                self.state()?.touch_action(action)?;
+                let id = &self.plan.graph().node(step).id;
+                self.state()?.touch_action(self.plan.owner(), id, action)?;
                 action.into()
             }
             None => Done::nothing(),
@@ -268,6 +269,7 @@ impl Scheduler<'_> {
                 record: Some(Record {
                     workspace: self.plan.job.workspace.clone(),
                     job: self.plan.job.name.clone(),
+                    manifest: self.plan.job.manifest.clone(),
                     step: node.id.clone(),
                     key: launch.key.clone(),
                     ingredients: launch.ingredients.clone(),
@@ -307,7 +309,7 @@ impl Scheduler<'_> {
             Err(error) => return self.fail(step, error, Some(&running)),
         };
         // What the database gives back is what every later run will see.
-        let action = self.state()?.action(&self.plan.job.name, &id, &running.launch.key)?;
+        let action = self.state()?.action(self.plan.owner(), &id, &running.launch.key)?;
         let Some(action) = action else {
             let error = StepError::new(
                 ErrorClass::Step,

@@ -112,7 +112,7 @@ impl Scheduler<'_> {
             return Ok(run);
         }
         let state = self.state()?;
-        let run = state.begin_run(&self.plan.job.name, &self.options.command)?;
+        let run = state.begin_run(self.plan.owner(), &self.options.command)?;
         let so_far: Vec<Outcome> = self.reports.iter().map(|(s, r)| outcome(*s, r)).collect();
         state.set_outcomes(run, &so_far)?;
         self.run = Some(run);

@@ -46,13 +46,13 @@ fn an_interrupted_run_goes_on_where_it_stopped_and_keeps_its_names() {
     assert_eq!(ran.last().unwrap(), "quantize:q4_K_M");
     assert_eq!(summary.failure(), Some(ErrorClass::Interrupted));
     let state = crate::state::State::open(&workspace.path).unwrap();
-    let begun = state.pending("tiny", "quantize:q4_K_M").unwrap().unwrap().outputs;
+    let begun = state.pending(workspace.owner(), "quantize:q4_K_M").unwrap().unwrap().outputs;
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let ran = run_job(&workspace, workspace.job());
     assert_eq!(ran[0], "quantize:q4_K_M");
-    let action = state.last_action("tiny", "quantize:q4_K_M").unwrap().unwrap();
+    let action = state.last_action(workspace.owner(), "quantize:q4_K_M").unwrap().unwrap();
     assert_eq!([action.outputs[0].path.clone()], begun.as_slice());
-    assert_eq!(state.pending("tiny", "quantize:q4_K_M").unwrap(), None);
+    assert_eq!(state.pending(workspace.owner(), "quantize:q4_K_M").unwrap(), None);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn an_input_that_changes_behind_verify_is_not_taken_for_what_verify_saw() {
     assert_eq!(ran, ["verify"]);
     assert_eq!(summary.failure(), Some(ErrorClass::Input));
     let state = crate::state::State::open(&workspace.path).unwrap();
-    assert_eq!(state.last_action("tiny", "convert").unwrap(), None);
+    assert_eq!(state.last_action(workspace.owner(), "convert").unwrap(), None);
     assert_eq!(run_job(&workspace, workspace.job()).len(), ALL.len());
 }
 

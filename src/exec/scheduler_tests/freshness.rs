@@ -11,7 +11,7 @@ fn everything_runs_once_and_then_nothing_does() {
     assert!(run_job(&workspace, workspace.job()).is_empty());
     assert!(planned(&workspace, workspace.job()).is_empty());
     let state = crate::state::State::open(&workspace.path).unwrap();
-    let last = state.last_run(Some("tiny")).unwrap().unwrap();
+    let last = state.last_run(Some(workspace.owner())).unwrap().unwrap();
     assert_eq!(last.outcome, Some(RunOutcome::Done));
     assert_eq!(state.outcomes(last.id).unwrap().len(), ALL.len());
     assert!(state.last_log(None, "convert").unwrap().unwrap().is_file());
@@ -177,8 +177,9 @@ fn a_missing_output_is_made_again_under_a_new_name() {
     let workspace = Workspace::new();
     run_job(&workspace, workspace.job());
     let state = crate::state::State::open(&workspace.path).unwrap();
-    let old =
-        state.last_action("tiny", "quantize:q4_K_M").unwrap().unwrap().outputs[0].path.clone();
+    let old = state.last_action(workspace.owner(), "quantize:q4_K_M").unwrap().unwrap().outputs[0]
+        .path
+        .clone();
     std::fs::remove_file(&old).unwrap();
     assert_eq!(
         planned(&workspace, workspace.job())[0],
@@ -246,4 +247,55 @@ fn a_stranger_under_an_outputs_name_is_kept() {
         .unwrap();
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "precious");
     assert_eq!(std::fs::read_to_string(workspace.path.join("out/f32.gguf")).unwrap(), "7 weights");
+}
+
+#[test]
+fn a_moved_workspace_is_hashed_and_fresh() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let workspace = workspace.moved("elsewhere");
+    let plan = planned(&workspace, workspace.job());
+    assert!(plan[0].1.starts_with("unverified, "), "{plan:?}");
+    assert!(plan[1..].iter().all(|(_, why)| why.starts_with("waits for ")), "{plan:?}");
+    assert_eq!(run_job(&workspace, workspace.job()), ["verify"]);
+    assert!(run_job(&workspace, workspace.job()).is_empty());
+}
+
+#[test]
+fn two_manifests_of_a_name_share_what_is_the_same_and_leave_each_other_the_rest() {
+    let workspace = Workspace::new();
+    let [a, mut b] = ["a", "b"].map(|name| {
+        let manifest = workspace.path.join(format!("{name}.toml"));
+        let mut job = Job { manifest, ..workspace.job() };
+        job.report.dir = workspace.path.join(name);
+        job.bench.out = workspace.path.join(name).join("bench.json");
+        job
+    });
+    b.formats[1].spec.tensors = vec![rule("^output", GgmlType::Q8_0)];
+    run_job(&workspace, a.clone());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let ran = run_job(&workspace, b.clone());
+    let own = |id: &String| id.contains("q4_K_S") || ["report", "publish"].contains(&id.as_str());
+    assert!(ran.contains(&"quantize:q4_K_S".to_owned()) && ran.iter().all(own), "{ran:?}");
+    // Neither undoes what the other did.
+    for job in [&a, &b, &a] {
+        assert!(planned(&workspace, job.clone()).is_empty());
+        assert!(run_job(&workspace, job.clone()).is_empty());
+    }
+    // What the last one was is each one's own.
+    let mut changed = b.clone();
+    changed.bench.runs = 11;
+    assert!(planned(&workspace, changed)[0].1.contains("bench.runs: 10 -> 11"));
+}
+
+#[test]
+fn a_renamed_job_measures_nothing_again() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.manifest = workspace.path.join("jobs/renamed.toml");
+    job.name = "renamed".into();
+    // Its formats have other names, so they are written; what they are is known by their bytes.
+    let ran = run_job(&workspace, job);
+    assert_eq!(ran, ["quantize:q4_K_M", "quantize:q4_K_S", "report", "publish"]);
 }

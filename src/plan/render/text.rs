@@ -65,6 +65,9 @@ pub fn text(view: &View) -> String {
     for problem in &demand.problems {
         let _ = writeln!(out, "cannot run here: {problem}");
     }
+    for problem in &demand.manifest_problems {
+        let _ = writeln!(out, "cannot run: {problem}");
+    }
     out
 }
 
