@@ -17,10 +17,9 @@ impl Plan {
         let (Some(state), Some((key, path))) = (&self.state, self.destination(node.task)) else {
             return Ok(None);
         };
-        let Some(other) = state.writer(path.as_ref())? else { return Ok(None) };
-        if other.manifest == self.job.manifest || !still_wants(&other, &path) {
-            return Ok(None);
-        }
+        let mut others = state.writers(path.as_ref())?.into_iter();
+        let other = others.find(|a| a.manifest != self.job.manifest && still_wants(a, &path));
+        let Some(other) = other else { return Ok(None) };
         let known: Vec<_> =
             self.ingredients(node.task)?.into_iter().map(|i| (i.name, i.value)).collect();
         let Some(first) = key::differences(&other.ingredients, &known).into_iter().next() else {

@@ -198,11 +198,14 @@ impl State {
         Ok(self.actions()?.iter().any(|action| action.outputs.contains(file)))
     }
 
-    /// The newest success that wrote a file under this name, as far as its manifest is known.
-    pub fn writer(&self, path: &Utf8Path) -> Result<Option<Action>, StateError> {
-        let wrote = |a: &Action| a.outputs.iter().any(|output| output.path == path);
-        let is_known = |a: &Action| !a.manifest.as_str().is_empty();
-        Ok(self.actions()?.into_iter().rev().find(|a| wrote(a)).filter(is_known))
+    /// The successes whose output is what was last written under this name, the newest first.
+    pub fn writers(&self, path: &Utf8Path) -> Result<Vec<Action>, StateError> {
+        let wrote = |a: &Action| a.outputs.iter().find(|o| o.path == path).cloned();
+        let mut all = self.actions()?;
+        all.reverse();
+        let last = all.iter().find_map(wrote);
+        all.retain(|action| last.is_some() && wrote(action) == last);
+        Ok(all)
     }
 
     /// Notes what a step that starts now will write, replacing what was noted for it before.

@@ -1,0 +1,181 @@
+//! Workspaces that are moved or copied, and manifests that share one, on the real binary.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MANIFEST: &str = r#"
+schema = 1
+name = "t"
+workspace = "."
+
+[input]
+checkpoint = "checkpoint"
+
+[convert]
+gguf = "out/f32.gguf"
+
+[quantize]
+gguf = "out/{name}-{format}.gguf"
+
+[[format]]
+name = "q4_K_M"
+role = "baseline"
+"#;
+
+/// A workspace with the nano checkpoint and `job.toml`, in `directory`.
+fn make(directory: &Path) {
+    let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    fs::create_dir_all(directory.join("checkpoint")).unwrap();
+    for entry in fs::read_dir(nano).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let name = path.file_name().unwrap();
+            fs::copy(&path, directory.join("checkpoint").join(name)).unwrap();
+        }
+    }
+    fs::write(directory.join("job.toml"), MANIFEST).unwrap();
+}
+
+/// Runs qrun in `directory`; exit code, and all that it said.
+fn qrun(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
+        .args(arguments)
+        .current_dir(directory)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+/// Runs the job up to its model file; what was said.
+fn run(directory: &Path, manifest: &str) -> String {
+    let (code, said) = qrun(directory, &["run", manifest, "--only", "quantize", "-q"]);
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+fn outputs(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(directory.join("out")).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_workspace_that_was_moved_or_copied_is_hashed_and_made_only_once() {
+    let home = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| home.path().join(name));
+    make(&a);
+    assert!(run(&a, "job.toml").contains("3 steps ran, 0 fresh"));
+    fs::rename(&a, &b).unwrap();
+    let (_, plan) = qrun(&b, &["plan", "job.toml"]);
+    assert!(plan.contains("waits for verify") && !plan.contains("is gone"), "{plan}");
+    assert!(run(&b, "job.toml").contains("1 step ran, 2 fresh"));
+    assert!(run(&b, "job.toml").contains("nothing to do, 3 steps fresh"));
+    copy(&b, &c);
+    assert!(run(&c, "job.toml").contains("1 step ran, 2 fresh"));
+    assert_eq!(outputs(&c).len(), 2);
+    // The original is as it was.
+    assert!(run(&b, "job.toml").contains("nothing to do, 3 steps fresh"));
+}
+
+#[test]
+fn a_copy_leaves_the_unfinished_files_of_its_original_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| home.path().join(name));
+    make(&a);
+    // What an interrupted convert leaves, inside the workspace and outside of it.
+    let outside = MANIFEST.replace("out/{name}", "../outside/{name}");
+    fs::write(a.join("job.toml"), outside).unwrap();
+    run(&a, "job.toml");
+    let state = rusqlite::Connection::open(a.join(".qrun/state.db")).unwrap();
+    let outputs: String = state
+        .query_row("SELECT outputs FROM actions WHERE step = 'quantize:q4_K_M'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert!(outputs.contains(home.path().join("outside").to_str().unwrap()), "{outputs}");
+    let outputs: String = state
+        .query_row("SELECT outputs FROM actions WHERE step = 'convert'", [], |row| row.get(0))
+        .unwrap();
+    assert!(outputs.contains("\"out/f32.gguf\""), "{outputs}");
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(a.join(".qrun")).unwrap();
+    let begun = home.path().join("outside/begun.gguf");
+    state
+        .execute(
+            "INSERT INTO pending VALUES ('t', 'job.toml', 'x', 'k', ?1, ?2)",
+            [format!("[{begun:?}, \"out/begun.gguf\"]"), format!("{}:{}", meta.dev(), meta.ino())],
+        )
+        .unwrap();
+    drop(state);
+    let partials = |workspace: &Path| {
+        [begun.with_extension("gguf.partial"), workspace.join("out/begun.gguf.partial")]
+    };
+    partials(&a).iter().for_each(|path| fs::write(path, "half").unwrap());
+    copy(&a, &b);
+    assert_eq!(qrun(&b, &["cache", "gc"]).0, Some(0));
+    assert!(partials(&a).iter().all(|path| path.exists()));
+    assert!(!partials(&b)[1].exists(), "the copy's own");
+    assert_eq!(qrun(&a, &["cache", "gc"]).0, Some(0));
+    assert!(partials(&a).iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn a_manifest_does_not_undo_what_another_of_its_name_did() {
+    let home = tempfile::tempdir().unwrap();
+    let workspace = home.path();
+    make(workspace);
+    run(workspace, "job.toml");
+    // A copy is the same job.
+    fs::write(workspace.join("other.toml"), MANIFEST).unwrap();
+    assert!(run(workspace, "other.toml").contains("nothing to do, 3 steps fresh"));
+    // An edited one would write other bytes over the same file, again and again.
+    let rule = "tensors = [{ match = '^output\\.weight$', type = \"q8_0\" }]\n";
+    fs::write(workspace.join("other.toml"), format!("{MANIFEST}{rule}")).unwrap();
+    let (code, said) = qrun(workspace, &["run", "other.toml", "-q"]);
+    assert_eq!(code, Some(2), "{said}");
+    for part in ["quantize:q4_K_M would write over out/t-q4_K_M.gguf", "job.toml", "tensors[0]"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let (code, said) = qrun(workspace, &["plan", "other.toml"]);
+    assert!(code == Some(0) && said.contains("cannot run: quantize:q4_K_M would"), "{said}");
+    assert_eq!(qrun(workspace, &["doctor", "other.toml"]).0, Some(2));
+    // Where it has places of its own it does what differs; where the other is gone it may.
+    let apart = format!("{MANIFEST}{rule}").replace("{name}-", "other-");
+    fs::write(workspace.join("other.toml"), &apart).unwrap();
+    assert!(run(workspace, "other.toml").contains("1 step ran, 2 fresh"));
+    assert!(run(workspace, "job.toml").contains("nothing to do, 3 steps fresh"));
+    assert!(run(workspace, "other.toml").contains("nothing to do, 3 steps fresh"));
+    fs::remove_file(workspace.join("job.toml")).unwrap();
+    fs::write(workspace.join("other.toml"), format!("{MANIFEST}{rule}")).unwrap();
+    assert!(run(workspace, "other.toml").contains("1 step ran, 2 fresh"));
+}
+
+#[test]
+fn files_dated_in_the_future_are_hashed_once() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    let future = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let config = fs::File::options().append(true).open(home.path().join("checkpoint/config.json"));
+    config.unwrap().set_modified(future).unwrap();
+    run(home.path(), "job.toml");
+    assert!(run(home.path(), "job.toml").contains("nothing to do, 3 steps fresh"));
+}
