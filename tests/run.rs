@@ -501,3 +501,44 @@ fn a_killed_worker_is_its_steps_failure() {
     assert_eq!(output.status.code(), Some(1), "{}", all(&output));
     assert!(all(&output).contains("killed by SIGKILL (signal 9)"), "{}", all(&output));
 }
+
+#[test]
+fn what_failed_is_not_published_and_what_is_left_out_is_said() {
+    let workspace = Workspace::new();
+    // A window that the corpus is too short for: everything but the evaluation works.
+    let impossible = |text: String| text.replace("context = 16", "context = 100000");
+    workspace.manifest(impossible);
+    let said = workspace.fails(3, &["run", "job.toml", "--keep-going"]);
+    assert!(
+        said.contains("not published: every format is left out: q4_K_M (evaluate:q4_K_M failed)"),
+        "{said}"
+    );
+    assert!(!workspace.path("published").exists());
+
+    workspace.manifest(|text| {
+        impossible(text).replace("to = \"published\"", "to = \"published\"\nfailed = \"publish\"")
+    });
+    let said = workspace.fails(3, &["run", "job.toml", "--keep-going"]);
+    assert!(said.contains("q4_K_M is published although evaluate:q4_K_M failed"), "{said}");
+    assert!(said.contains("published in published: 2 files"), "{said}");
+    assert_eq!(names(&workspace.path("published")).len(), 2);
+
+    // Only what is recommended: with the verdict "keep", or another.
+    workspace.manifest(|text| {
+        text.replace("to = \"published\"", "to = \"elsewhere\"\nonly = [\"recommended\"]")
+    });
+    let said = workspace.ok(&["run", "job.toml"]);
+    assert!(said.contains("published in elsewhere: 1 file "), "{said}");
+    assert!(said.contains("; left out: ") && said.contains("(it is not recommended)"), "{said}");
+    let recommended = workspace.json(&["report", "job.toml", "--json"]);
+    let recommended = recommended["recommendation"]["format"].as_str().unwrap().to_owned();
+    let published = names(&workspace.path("elsewhere"));
+    assert!(published.len() == 1 && published[0].contains(&recommended), "{published:?}");
+
+    // Found there, nothing is written, and nothing is said to be.
+    let said = all(&workspace.qrun(&["run", "job.toml", "--force", "publish"]));
+    let done = said.lines().find(|line| line.starts_with("publish: done")).unwrap();
+    assert!(done.contains("1 file there already"), "{done}");
+    let list_only = done.split(", ").find(|part| part.ends_with(" written")).unwrap();
+    assert!(list_only.contains(" B written"), "{done}");
+}

@@ -12,7 +12,7 @@ use super::{CliError, Globals, interrupt, job, output};
 use crate::exec::{self, Options, Summary, Workers};
 use crate::plan::{Plan, Task, Verdict, admit, render};
 use crate::state::{State, Status, lock_workspace};
-use crate::steps::ErrorClass;
+use crate::steps::{ErrorClass, StepKind, remark};
 
 /// Run a job: whatever of it is stale
 ///
@@ -115,7 +115,20 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
             lines.push(format!("recommendation: {reason}"));
         }
     }
+    lines.extend(published(plan, summary));
     lines.join("\n")
+}
+
+/// What was published, or why nothing was.
+fn published(plan: &Plan, summary: &Summary) -> Option<String> {
+    let publish = plan.job.publish.as_ref()?;
+    if let Some(done) = plan.done(Task::Publish) {
+        let remark = remark(StepKind::Publish, &done.result).ok()??;
+        return Some(format!("published in {}: {remark}", job::shown(&publish.to)));
+    }
+    let step = summary.steps.iter().find(|s| s.step == StepKind::Publish.name())?;
+    let skipped = step.status == Status::Skipped;
+    skipped.then(|| format!("not published: {}", step.message.as_deref().unwrap_or_default()))
 }
 
 fn steps(n: usize) -> String {

@@ -146,8 +146,11 @@ fn describe(step: &StepReport) -> Option<String> {
             if let Some(ms) = step.duration_ms {
                 line.push_str(&format!(" in {}", duration(ms)));
             }
-            if step.output_bytes > 0 {
-                line.push_str(&format!(", {} written", size(step.output_bytes)));
+            if let Some(remark) = &step.remark {
+                line.push_str(&format!(", {remark}"));
+            }
+            if step.written_bytes > 0 {
+                line.push_str(&format!(", {} written", size(step.written_bytes)));
             }
             if let Some(rss) = step.peak_rss_bytes {
                 line.push_str(&format!(", peak RSS {}", size(rss)));

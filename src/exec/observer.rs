@@ -28,8 +28,10 @@ pub struct StepReport {
     pub peak_rss_bytes: Option<u64>,
     /// The files it wrote.
     pub outputs: Vec<Utf8PathBuf>,
-    /// Their bytes.
-    pub output_bytes: u64,
+    /// Bytes that it wrote: not those of files that it found there.
+    pub written_bytes: u64,
+    /// What else is to be said of its success, in a few words.
+    pub remark: Option<String>,
     pub log: Option<Utf8PathBuf>,
 }
 

@@ -9,7 +9,7 @@ use super::order::Record;
 use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, is_being_written, now_ms};
 use crate::steps::{
     self, ErrorClass, Event, EventSink, FileDigest, Level, StepError, StepSpec, hashed_inputs,
-    outputs, partial_path,
+    made_of_inputs, outputs, partial_path,
 };
 
 /// How long a worker waits for another that does the same step, such as one that outlived its
@@ -193,10 +193,10 @@ impl<'a> Publication<'a> {
     /// [`ErrorClass::Input`] if something that the step read changed meanwhile: what it wrote is
     /// removed then; or if the state cannot be written.
     pub fn commit(self, result: Value) -> Result<Value, StepError> {
-        if let Err(error) = self.check_unchanged() {
-            return Err(self.withdraw(error));
-        }
         let kind = self.spec.kind();
+        if let Err(error) = self.check_unchanged() {
+            return Err(self.withdraw(error, &made_of_inputs(kind, &result)?));
+        }
         let outputs = outputs(kind, &result)?;
         for output in &outputs {
             if let Ok(Some(stamp)) = Stamp::of(&output.path)
@@ -259,13 +259,14 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// Removes the model file that the step just made of a mixture of inputs: nothing shows on
-    /// it what it is. Puts things back and hands the failure on.
-    fn withdraw(self, mut error: StepError) -> StepError {
-        if let Some(out) = steps::model_output(&self.spec)
-            && let Err(e) = std::fs::remove_file(out)
-        {
-            error.message.push_str(&format!("; cannot remove {out}, which is worth nothing: {e}"));
+    /// Removes what the step just `made` of a mixture of inputs. Puts things back and hands the
+    /// failure on.
+    fn withdraw(self, mut error: StepError, made: &[Utf8PathBuf]) -> StepError {
+        for out in made {
+            if let Err(e) = std::fs::remove_file(out) {
+                let note = format!("; cannot remove {out}, which is worth nothing: {e}");
+                error.message.push_str(&note);
+            }
         }
         self.abandon(error)
     }

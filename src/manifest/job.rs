@@ -1,9 +1,11 @@
 //! The resolved job: every default filled in, every path absolute, every pattern checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TokenizerSource};
 
@@ -115,11 +117,52 @@ pub struct Evaluate {
     pub greedy_tokens: u32,
 }
 
+/// What is published where.
 #[derive(Clone, Debug)]
 pub struct Publish {
     pub to: Utf8PathBuf,
+    /// `None` for every format.
+    pub only: Option<PublishOnly>,
+    pub failed: FailedFormats,
     /// Path with `{timestamp}` still in it; absolute.
     pub sha256_list: Option<String>,
+}
+
+/// Which formats are published.
+#[derive(Clone, Debug, Default)]
+pub struct PublishOnly {
+    /// By their places in the job.
+    pub formats: BTreeSet<usize>,
+    /// Also the one that the report recommends.
+    pub recommended: bool,
+}
+
+/// What becomes of a format of which a step failed, when the others are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedFormats {
+    /// It is left out, and named.
+    #[default]
+    LeaveOut,
+    /// Its file is published, if there is one.
+    Publish,
+}
+
+impl Publish {
+    /// Whether `format` is published whatever the report recommends.
+    pub fn names(&self, format: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.formats.contains(&format))
+    }
+}
+
+impl Job {
+    /// The formats that may be published, by their places: those that the manifest names, or all
+    /// where only the report can tell.
+    pub fn publishable(&self) -> Vec<usize> {
+        let Some(publish) = &self.publish else { return Vec::new() };
+        let recommended = publish.only.as_ref().is_some_and(|only| only.recommended);
+        (0..self.formats.len()).filter(|f| recommended || publish.names(*f)).collect()
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::job::FailedFormats;
 use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback};
 
@@ -50,7 +51,8 @@ pub struct Manifest {
     pub bench: Bench,
     /// How far each candidate is from the references over a text. Left out, this is not measured.
     pub evaluate: Option<Evaluate>,
-    /// Where the candidates are copied to. Left out, they stay where quantize puts them.
+    /// Where the candidates are copied to, once every step of them and the report are done. Left
+    /// out, they stay where quantize puts them.
     pub publish: Option<Publish>,
     /// The report.
     #[serde(default)]
@@ -256,13 +258,24 @@ pub struct Evaluate {
     pub greedy_tokens: Spanned<u32>,
 }
 
-/// Where the candidates are copied to.
+/// Where the candidates are copied to, once every step of them and the report are done.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Publish {
-    /// A directory.
+    /// A directory of this machine; stores are not supported yet. Where the file system can, files
+    /// share their blocks with the originals (a reflink) until one of the two is changed. What
+    /// earlier publications put there stays.
     #[schemars(with = "String")]
     pub to: Spanned<String>,
+    /// What is published: names of formats, and `recommended` for the one that the report
+    /// recommends, which is the baseline where it says to keep that. Left out, every format.
+    #[schemars(with = "Option<Vec<String>>", length(min = 1))]
+    pub only: Option<Spanned<Vec<Spanned<String>>>>,
+    /// What becomes of a format of which a step failed or did not run: `leave_out` leaves it out
+    /// and says so; `publish` publishes its file all the same, if there is one.
+    #[serde(default = "leave_out")]
+    #[schemars(with = "FailedFormats")]
+    pub failed: Spanned<String>,
     /// File of SHA-256 lines as `sha256sum -c` reads them, with `{name}` and `{timestamp}` in its
     /// path. Left out, none is written.
     #[schemars(with = "Option<String>")]
@@ -290,6 +303,10 @@ fn keep() -> Spanned<String> {
 
 fn warn() -> Spanned<String> {
     default("warn".to_owned())
+}
+
+fn leave_out() -> Spanned<String> {
+    default("leave_out".to_owned())
 }
 
 fn window() -> Spanned<u32> {

@@ -286,6 +286,34 @@ fn no_key_takes_a_url_or_what_only_a_shell_knows_for_a_path() {
 }
 
 #[test]
+fn what_is_published_is_named_or_recommended() {
+    let of = |keys: &str| {
+        least(&format!("[[format]]\nname = \"q4_K_S\"\n[publish]\nto = \"p\"\n{keys}\n"))
+    };
+    let publish = |keys: &str| parsed(&of(keys)).unwrap().publish.unwrap();
+    let all = publish("");
+    assert!(all.only.is_none() && all.failed == FailedFormats::LeaveOut);
+    let only = publish("only = [\"recommended\", \"Q4_k_s\"]").only.unwrap();
+    assert_eq!((only.formats.into_iter().collect(), only.recommended), (vec![1], true));
+    assert_eq!(publish("failed = \"publish\"").failed, FailedFormats::Publish);
+    for (keys, message) in [
+        ("only = []", "nothing to publish"),
+        ("only = [\"q4_K_M\"]", "unknown format \"q4_K_M\""),
+        ("only = [\"recomended\"]", "unknown format \"recomended\""),
+        ("failed = \"yes\"", "unknown choice \"yes\""),
+    ] {
+        assert_eq!(messages(&of(keys)), [message]);
+    }
+    let shown = report(&of("only = [\"q4_KS\"]"));
+    assert!(shown.contains("did you mean `q4_K_S`?"), "{shown}");
+    let shown = report(&of("only = [\"zebra\"]"));
+    assert!(shown.contains("there are q8_0, q4_K_S, recommended"), "{shown}");
+    let called = "[[format]]\nname = \"recommended\"\nbase = \"q8_0\"\n";
+    let both = messages(&(of("only = [\"recommended\"]") + called));
+    assert_eq!(both, ["`recommended` is what the report recommends"]);
+}
+
+#[test]
 fn a_url_to_publish_to_shows_its_line_and_what_to_do() {
     insta::assert_snapshot!(report(&least("[publish]\nto = \"s3://bucket/models\"\n")));
 }

@@ -131,11 +131,13 @@ impl Plan {
                 add(Utf8Path::new(&template), bytes.map(|bytes| bytes.saturating_sub(begun)))?;
             }
             if let (Task::Publish, Some(publish)) = (node.task, &self.job.publish) {
-                // A file that is published where it stands is not copied.
-                for f in 0..self.job.formats.len() {
+                // A file that is published where it stands, or is there already, is not copied. Where
+                // it can be reflinked this is too much, which only trying shows.
+                for f in self.job.publishable() {
                     let target = Target::Format(f);
                     let from = names::model_template(&self.job, target);
-                    if Utf8Path::new(&from).parent() != Some(&publish.to) {
+                    let in_place = Utf8Path::new(&from).parent() == Some(&publish.to);
+                    if !in_place && !self.is_published(f)? {
                         let quantize = self.graph.find(Task::Quantize(target));
                         let bytes = quantize.and_then(|q| demand.steps[q].write_bytes);
                         add(&publish.to.join("x"), bytes.filter(|_| !may_hold))?;

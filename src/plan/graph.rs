@@ -100,16 +100,8 @@ impl Graph {
         for step in 0..graph.len() {
             let task = graph.node(step).task;
             for input in ingredients::inputs(job, inputs, machine, task) {
-                let edge = match input {
-                    Input::Parameter { .. } => continue,
-                    Input::File { .. } => Some((Task::Verify, Edge::After)),
-                    Input::Output(task) => Some((task, Edge::File)),
-                    Input::ResultOrFailure(task) => Some((task, Edge::ResultOrFailure)),
-                    Input::After(task) => Some((task, Edge::After)),
-                };
-                if let Some((on, edge)) = edge
-                    && let Some(from) = graph.find(on)
-                {
+                for (on, edge) in graph.edges_of(&input) {
+                    let Some(from) = graph.find(on) else { continue };
                     let (from, to) = (NodeIndex::new(from), NodeIndex::new(step));
                     if !graph.inner.contains_edge(from, to) {
                         graph.inner.add_edge(from, to, edge);
@@ -118,6 +110,22 @@ impl Graph {
             }
         }
         graph
+    }
+
+    /// What a step waits for that has `input`.
+    fn edges_of(&self, input: &Input) -> Vec<(Task, Edge)> {
+        match input {
+            Input::Parameter { .. } => Vec::new(),
+            Input::File { .. } => vec![(Task::Verify, Edge::After)],
+            Input::Output(task) => vec![(*task, Edge::File)],
+            Input::ResultOrFailure(task) => vec![(*task, Edge::ResultOrFailure)],
+            Input::After(task) => vec![(*task, Edge::After)],
+            Input::Published(format) => {
+                let tasks = self.nodes().map(|node| node.task);
+                let its = tasks.filter(|task| task.format() == Some(*format));
+                its.map(|task| (task, Edge::ResultOrFailure)).collect()
+            }
+        }
     }
 
     /// How many steps there are.

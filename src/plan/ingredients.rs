@@ -24,6 +24,8 @@ pub enum Input {
     ResultOrFailure(Task),
     /// Nothing of the other step, except that it has to succeed first.
     After(Task),
+    /// The files of a format, by its place in the job, or why they are not published.
+    Published(usize),
 }
 
 /// Everything that goes into `task`, in a fixed order; names are unique.
@@ -256,11 +258,9 @@ impl List<'_> {
 
     fn publish(&mut self) {
         let job = self.job;
-        for format in 0..job.formats.len() {
-            self.output(Task::Quantize(Target::Format(format)));
-            self.inputs.push(Input::After(Task::LoadCheck(format)));
-        }
         if let Some(publish) = &job.publish {
+            self.inputs.push(Input::After(Task::Report));
+            self.inputs.extend(job.publishable().into_iter().map(Input::Published));
             self.place("publish.to", &publish.to);
             if let Some(list) = &publish.sha256_list {
                 self.place("publish.sha256_list", Utf8Path::new(list));

@@ -3,6 +3,7 @@
 
 use super::graph::Task;
 use super::ingredients::{Input, inputs};
+use super::published::Published;
 use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
 use crate::state::{Action, Ingredient, Owner};
 use crate::steps::StepError;
@@ -41,7 +42,7 @@ impl Plan {
             return self.judge_verify(forced);
         }
         let list = self.ingredients(node.task)?;
-        let waits: Vec<String> = unique(list.iter().filter_map(|i| i.waits_for.clone()));
+        let waits = unique(list.iter().flat_map(|i| i.waits_for.clone()));
         let known: Vec<(String, Option<String>)> =
             list.into_iter().map(|i| (i.name, i.value)).collect();
         let ingredients: Option<Vec<Ingredient>> =
@@ -219,11 +220,20 @@ impl Plan {
                 };
                 (self.id(task), value, Some(task))
             }
+            Input::Published(format) => {
+                let published = self.published(format);
+                let waits_for = match &published {
+                    Published::WaitsFor(tasks) => tasks.iter().map(|t| self.id(*t)).collect(),
+                    _ => Vec::new(),
+                };
+                let name = format!("publish:{}", self.job.formats[format].spec.name);
+                return Ok(Some(Known { name, value: published.ingredient(), waits_for }));
+            }
             Input::After(_) => return Ok(None),
         };
         let waits_for = match (&value, task) {
-            (None, Some(task)) => Some(self.id(task)),
-            _ => None,
+            (None, Some(task)) => vec![self.id(task)],
+            _ => Vec::new(),
         };
         Ok(Some(Known { name, value, waits_for }))
     }
@@ -237,8 +247,8 @@ impl Plan {
 pub(super) struct Known {
     pub name: String,
     pub value: Option<String>,
-    /// The step after which it will be known.
-    waits_for: Option<String>,
+    /// The steps after which it will be known.
+    waits_for: Vec<String>,
 }
 
 enum Outputs {

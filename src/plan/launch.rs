@@ -56,17 +56,22 @@ impl Plan {
     }
 
     fn reads(&self, task: Task) -> Vec<(Utf8PathBuf, Stamp)> {
-        let file = |input| {
-            let path = match input {
-                Input::File { path, .. } => path,
-                Input::Output(task) => self.done(task)?.outputs.first()?.path.clone(),
-                _ => return None,
-            };
-            // A file that cannot be looked at is the step's own error.
+        let paths = |input| match input {
+            Input::File { path, .. } => vec![path],
+            Input::Output(task) => {
+                let output = self.done(task).and_then(|done| done.outputs.first());
+                output.map(|output| output.path.clone()).into_iter().collect()
+            }
+            Input::Published(format) => self.published_paths(format),
+            Input::Parameter { .. } | Input::ResultOrFailure(_) | Input::After(_) => Vec::new(),
+        };
+        let all = inputs(&self.job, &self.inputs, &self.machine, task);
+        // A file that cannot be looked at is the step's own error.
+        let stamped = |path: Utf8PathBuf| {
             let stamp = Stamp::of(&path).ok()??;
             Some((path, stamp))
         };
-        inputs(&self.job, &self.inputs, &self.machine, task).into_iter().filter_map(file).collect()
+        all.into_iter().flat_map(paths).filter_map(stamped).collect()
     }
 
     /// The name under which a step writes: the one that it, or the same step of another manifest,

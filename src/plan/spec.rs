@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::graph::{Target, Task};
 use super::ingredients::greedy_tokens;
-use super::{FileFact, Plan, StepState, names};
+use super::{FileFact, Plan, StepState};
 use crate::manifest::{Reference, ReferenceOrigin};
 use crate::steps::{
     self, BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,
-    PublishSpec, QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference,
-    ReportSpec, StepError, StepSpec, VerifySpec,
+    QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference, ReportSpec,
+    StepError, StepSpec, VerifySpec,
 };
 
 impl Plan {
@@ -233,19 +233,6 @@ impl Plan {
 
     fn result(&self, task: Task) -> Option<Value> {
         self.done(task).map(|done| done.result.clone())
-    }
-
-    fn publish_spec(&self, now: jiff::Timestamp) -> Result<PublishSpec, StepError> {
-        let publish =
-            self.job.publish.as_ref().ok_or_else(|| missing("the manifest's [publish]"))?;
-        let files = (0..self.job.formats.len())
-            .map(|f| self.model(Target::Format(f)).cloned().ok_or_else(|| missing("a model file")))
-            .collect::<Result<_, _>>()?;
-        Ok(PublishSpec {
-            files,
-            to: publish.to.clone(),
-            sha256_list: names::list_template(&self.job).map(|list| names::expand(&list, now)),
-        })
     }
 }
 

@@ -26,6 +26,13 @@ pub enum StepState {
     Skipped(String),
 }
 
+impl StepState {
+    /// Whether nothing more will become of it in this run.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self, StepState::Undecided | StepState::Ahead | StepState::Running)
+    }
+}
+
 /// What a success left.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done {
@@ -107,11 +114,7 @@ impl Plan {
     /// Whether `step` can be judged for good: all that it waits for has ended.
     pub fn is_ready(&self, step: usize) -> bool {
         matches!(self.states[step], StepState::Undecided)
-            && self.graph.needs(step).iter().all(|(from, _)| self.has_ended(*from))
-    }
-
-    fn has_ended(&self, step: usize) -> bool {
-        !matches!(self.states[step], StepState::Undecided | StepState::Ahead | StepState::Running)
+            && self.graph.needs(step).iter().all(|(from, _)| self.states[*from].has_ended())
     }
 
     /// Why `step` cannot run, although all that it waits for has ended.
@@ -120,20 +123,25 @@ impl Plan {
             return Some("not asked for".to_owned());
         }
         let needs = self.graph.needs(step);
-        let succeeded =
-            |from: usize| matches!(self.states[from], StepState::Fresh(_) | StepState::Done(_));
-        let mut reported = needs.iter().filter(|(_, edge)| *edge == Edge::ResultOrFailure);
-        if reported.clone().next().is_some() && !reported.any(|(from, _)| succeeded(*from)) {
-            return Some("nothing that it reports on succeeded".to_owned());
-        }
-        needs.into_iter().find_map(|(from, edge)| {
-            let id = &self.graph.node(from).id;
-            match (&self.states[from], edge) {
+        let missing = needs.iter().find_map(|(from, edge)| {
+            let id = &self.graph.node(*from).id;
+            match (&self.states[*from], edge) {
                 (_, Edge::ResultOrFailure) => None,
                 (StepState::Failed(_), _) => Some(format!("{id} failed")),
                 (StepState::Skipped(_), _) => Some(format!("{id} did not run")),
                 _ => None,
             }
-        })
+        });
+        if missing.is_some() {
+            return missing;
+        }
+        if self.graph.node(step).task == Task::Publish {
+            return self.why_nothing_is_published();
+        }
+        let succeeded =
+            |from: usize| matches!(self.states[from], StepState::Fresh(_) | StepState::Done(_));
+        let mut reported = needs.iter().filter(|(_, edge)| *edge == Edge::ResultOrFailure);
+        (reported.clone().next().is_some() && !reported.any(|(from, _)| succeeded(*from)))
+            .then(|| "nothing that it reports on succeeded".to_owned())
     }
 }

@@ -8,8 +8,8 @@ use camino::Utf8PathBuf;
 use super::{Machine, Plan};
 use crate::ggml::GgmlType;
 use crate::manifest::{
-    Bench, Convert, Evaluate, Format, HostRequirements, Input, Job, LoadCheck, Publish, Quantize,
-    Reference, ReferenceOrigin, Report,
+    Bench, Convert, Evaluate, FailedFormats, Format, HostRequirements, Input, Job, LoadCheck,
+    Publish, Quantize, Reference, ReferenceOrigin, Report,
 };
 use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
@@ -99,7 +99,12 @@ impl Workspace {
                 max_windows: None,
                 greedy_tokens: 16,
             }),
-            publish: Some(Publish { to: at("published"), sha256_list: Some(at("list").into()) }),
+            publish: Some(Publish {
+                to: at("published"),
+                only: None,
+                failed: FailedFormats::LeaveOut,
+                sha256_list: Some(at("list").into()),
+            }),
             report: Report { dir: at("reports") },
         }
     }

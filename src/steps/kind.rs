@@ -1,10 +1,11 @@
 //! The kinds of step: their names, their versions, and which files each reads and writes.
 
+use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use super::{
-    ErrorClass, FileDigest, PublishResult, ReportResult, StepError, StepSpec, VerifyResult,
-    WriteResult,
+    ErrorClass, FileDigest, PublishResult, PublishedBy, ReportResult, StepError, StepSpec,
+    VerifyResult, WriteResult,
 };
 
 /// A kind of step.
@@ -54,6 +55,8 @@ impl StepKind {
             StepKind::Bench => 5,
             // 2, 3, 4: as for `Bench`.
             StepKind::BenchPair => 4,
+            // 2: says how each file came to its place, and what was left out.
+            StepKind::Publish => 2,
             _ => 1,
         }
     }
@@ -101,11 +104,52 @@ pub fn outputs(kind: StepKind, result: &Value) -> Result<Vec<FileDigest>, StepEr
             Ok([vec![markdown], json, logs].concat())
         }
         StepKind::Publish => {
-            let PublishResult { mut files, sha256_list } = parse(kind, result)?;
-            files.extend(sha256_list);
-            Ok(files)
+            let PublishResult { files, sha256_list, .. } = parse(kind, result)?;
+            Ok(files.into_iter().map(|published| published.file).chain(sha256_list).collect())
         }
         _ => Ok(Vec::new()),
+    }
+}
+
+/// Of the files that a finished step wrote those that are worth nothing if it turns out that what
+/// it read changed meanwhile: nothing shows on them what they are.
+///
+/// # Errors
+/// If `result` is not what the kind gives.
+pub fn made_of_inputs(kind: StepKind, result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
+    match kind {
+        StepKind::Convert | StepKind::Quantize => {
+            Ok(vec![parse::<WriteResult>(kind, result)?.output.path])
+        }
+        // A copy was held against its digest while it was made; a reflink was not read.
+        StepKind::Publish => {
+            let PublishResult { files, .. } = parse(kind, result)?;
+            let unread = files.into_iter().filter(|f| f.made == PublishedBy::Reflink);
+            Ok(unread.map(|published| published.file.path).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The bytes that a finished step wrote.
+///
+/// # Errors
+/// If `result` is not what the kind gives.
+pub fn written_bytes(kind: StepKind, result: &Value) -> Result<u64, StepError> {
+    match kind {
+        StepKind::Publish => Ok(parse::<PublishResult>(kind, result)?.written_bytes),
+        _ => Ok(outputs(kind, result)?.iter().map(|output| output.bytes).sum()),
+    }
+}
+
+/// What else is to be said of a finished step, in a few words.
+///
+/// # Errors
+/// If `result` is not what the kind gives.
+pub fn remark(kind: StepKind, result: &Value) -> Result<Option<String>, StepError> {
+    match kind {
+        StepKind::Publish => Ok(Some(parse::<PublishResult>(kind, result)?.to_string())),
+        _ => Ok(None),
     }
 }
 

@@ -31,7 +31,9 @@ pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, Typ
 pub use context::{Context, Event, EventSink, Level, Unit};
 pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
-pub use kind::{StepKind, hashed_inputs, model_output, outputs};
+pub use kind::{
+    StepKind, hashed_inputs, made_of_inputs, model_output, outputs, remark, written_bytes,
+};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source};
 pub use report::{BenchDocument, ReportResult};

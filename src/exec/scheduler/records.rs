@@ -6,7 +6,7 @@ use crate::exec::StepReport;
 use crate::manifest::lock;
 use crate::plan::StepState;
 use crate::state::{Outcome, Status};
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::{ErrorClass, StepError, remark, written_bytes};
 
 impl Scheduler<'_> {
     /// Takes in that a step failed, or could not be started.
@@ -65,7 +65,11 @@ impl Scheduler<'_> {
         report.peak_rss_bytes = running.and_then(|(_, peak_rss_bytes)| peak_rss_bytes);
         if let StepState::Fresh(done) | StepState::Done(done) = self.plan.step_state(step) {
             report.outputs = done.outputs.iter().map(|o| o.path.clone()).collect();
-            report.output_bytes = done.outputs.iter().map(|o| o.bytes).sum();
+            if running.is_some() {
+                let kind = self.plan.graph().node(step).task.kind();
+                report.written_bytes = written_bytes(kind, &done.result)?;
+                report.remark = remark(kind, &done.result)?;
+            }
         }
         self.publish(step, report)
     }
@@ -92,7 +96,8 @@ impl Scheduler<'_> {
             duration_ms: running.and_then(|r| i64::try_from(r.started.elapsed().as_millis()).ok()),
             peak_rss_bytes: None,
             outputs: Vec::new(),
-            output_bytes: 0,
+            written_bytes: 0,
+            remark: None,
             log: running.and_then(|r| r.events.log.lock().ok().map(|log| log.path.clone())),
         }
     }

@@ -54,13 +54,16 @@ fn a_changed_setting_redoes_what_reads_it_and_is_named() {
         benches
             .map(|id| (id.to_owned(), "bench.runs: 10 -> 20".to_owned()))
             .into_iter()
-            .chain([(
-                "report".to_owned(),
-                format!(
-                    "waits for {}",
-                    [benches[2], benches[3], benches[0], benches[1]].join(", ")
-                )
-            )])
+            .chain([
+                (
+                    "report".to_owned(),
+                    format!(
+                        "waits for {}",
+                        [benches[2], benches[3], benches[0], benches[1]].join(", ")
+                    )
+                ),
+                ("publish".to_owned(), format!("waits for {}, {}", benches[2], benches[3]))
+            ])
             .collect::<Vec<_>>()
     );
     let mut expected = benches.to_vec();

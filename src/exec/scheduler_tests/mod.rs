@@ -2,6 +2,7 @@
 
 mod disturbances;
 mod freshness;
+mod publishing;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,8 @@ use crate::plan::testing::{Workspace, format, rule};
 use crate::plan::{Plan, Verdict};
 use crate::state::{RunOutcome, Status};
 use crate::steps::{
-    Context, ErrorClass, Event, FileDigest, PublishResult, StepError, StepSpec, VerifyResult,
-    WriteResult, write_atomic,
+    Context, ErrorClass, Event, FileDigest, PublishResult, PublishSpec, PublishedBy, PublishedFile,
+    StepError, StepSpec, VerifyResult, WriteResult, write_atomic,
 };
 
 /// Does steps in this process: model files are the digests of what they are made from.
@@ -39,6 +40,10 @@ struct Mock {
     after: BTreeMap<String, Rc<dyn Fn()>>,
     /// Steps whose worker records its success and dies before it can say so.
     die_at_the_end: BTreeSet<String>,
+    /// What the report recommends; `None` for q4_K_M.
+    recommended: Option<&'static str>,
+    /// What publish was told.
+    published: Rc<RefCell<Option<PublishSpec>>>,
     /// Measurements differ from run to run.
     tick: Rc<RefCell<u64>>,
 }
@@ -54,6 +59,10 @@ impl Executor for Mock {
         let edit = self.edit.contains(&step);
         let dies = self.die_at_the_end.contains(&step);
         let after = self.after.get(&step).cloned();
+        if let StepSpec::Publish(spec) = &work.order.spec {
+            *self.published.borrow_mut() = Some(spec.clone());
+        }
+        let recommended = self.recommended.unwrap_or("q4_K_M");
         Box::pin(async move {
             let result =
                 perform(&work.order, &work.cancelled, &*work.events, |spec, _: &Context| {
@@ -72,7 +81,7 @@ impl Executor for Mock {
                     if let (true, Some(edited)) = (edit, edited) {
                         std::fs::write(edited, "edited meanwhile").unwrap();
                     }
-                    fake(spec, tick)
+                    fake(spec, tick, recommended)
                 })?;
             if let Some(after) = after {
                 after();
@@ -91,7 +100,7 @@ fn digest(path: &Utf8Path) -> FileDigest {
     FileDigest { path: path.to_owned(), bytes: bytes.len() as u64, sha256 }
 }
 
-fn fake(spec: &StepSpec, tick: u64) -> Result<Value, StepError> {
+fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepError> {
     let write = |path: &Utf8Path, content: String, force: bool| {
         let output = write_atomic(path, content.as_bytes(), force)?;
         let written =
@@ -126,16 +135,30 @@ fn fake(spec: &StepSpec, tick: u64) -> Result<Value, StepError> {
             }
             return write(&spec.out, content, spec.force);
         }
+        // In place.
         StepSpec::Publish(spec) => {
-            serde_json::to_value(PublishResult { files: spec.files.clone(), sha256_list: None })
-                .unwrap()
+            let files = spec.files.iter().map(|file| PublishedFile {
+                format: file.format.clone(),
+                file: file.file.clone(),
+                made: PublishedBy::InPlace,
+                although: file.although.clone(),
+            });
+            let result = PublishResult {
+                files: files.collect(),
+                left_out: spec.left_out.clone(),
+                others: spec.others.clone(),
+                written_bytes: 0,
+                sha256_list: None,
+            };
+            serde_json::to_value(result).unwrap()
         }
         StepSpec::Bench(_) => json!({ "p95_ms": tick }),
         StepSpec::Report(spec) => {
             let text = serde_json::to_vec(spec).unwrap();
             let markdown = write_atomic(&spec.dir.join("report"), &text, true)?;
             let recommendation = json!({
-                "verdict": "keep", "reason": "", "judgements": [], "cautions": []
+                "verdict": "keep", "reason": "", "judgements": [], "cautions": [],
+                "format": recommended
             });
             json!({
                 "markdown": markdown, "json": [], "logs": [], "recommendation": recommendation

@@ -173,15 +173,42 @@ impl Output {
     pub fn finish_hashed(mut self, hasher: Sha256) -> Result<FileDigest, Error> {
         self.drain()?;
         let bytes = self.written();
+        self.settle(bytes)?;
+        let sha256 = hex::encode(hasher.finalize());
+        Ok(FileDigest { path: self.path.clone(), bytes, sha256 })
+    }
+
+    /// [`Output::finish`] for an output that `fill` fills in one go, such as by letting it share
+    /// another file's blocks. Returns its length; `None`, and nothing is left, where `fill` cannot.
+    /// What is in the file is for the caller to know.
+    ///
+    /// # Errors
+    /// As [`Output::finish`], or those of `check`, which looks at the file before it gets its name.
+    pub fn finish_filled<E: From<Error>>(
+        mut self,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+        check: impl FnOnce(&Utf8Path) -> Result<(), E>,
+    ) -> Result<Option<u64>, E> {
+        // Whatever it is that cannot be done this way can be written, or fails again.
+        if fill(self.blocks.file()).is_err() {
+            return Ok(None);
+        }
+        check(&self.partial)?;
+        let metadata = self.blocks.file().metadata();
+        let bytes = metadata.map_err(|e| write_error(&self.partial, 0, &e))?.len();
+        self.settle(bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Makes the `bytes` in the file durable and gives it its final name.
+    fn settle(&mut self, bytes: u64) -> Result<(), Error> {
         self.blocks.file().sync_all().map_err(|e| write_error(&self.partial, bytes, &e))?;
         self.rename()?;
         self.finished = true;
         let directory = directory_of(&self.path);
         File::open(directory)
             .and_then(|d| d.sync_all())
-            .map_err(|e| Error::Refused(format!("cannot flush the directory {directory}: {e}")))?;
-        let sha256 = hex::encode(hasher.finalize());
-        Ok(FileDigest { path: self.path.clone(), bytes, sha256 })
+            .map_err(|e| Error::Refused(format!("cannot flush the directory {directory}: {e}")))
     }
 
     fn rename(&self) -> Result<(), Error> {

@@ -8,12 +8,17 @@ use std::collections::BTreeMap;
 
 use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
+use toml::Spanned;
 
 use super::diagnostic::{Problems, did_you_mean};
 use super::files::{Files, normal};
+use super::job::FailedFormats;
 use super::{job, path_text, raw, template};
 use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback, TokenizerSource};
+
+/// What stands in `publish.only` for the format that the report recommends.
+const RECOMMENDED: &str = "recommended";
 
 /// The job of `manifest`, which stands at `path` (absolute). It means something only if `problems`
 /// stay empty.
@@ -80,7 +85,7 @@ impl Resolver<'_> {
             load_check: job::LoadCheck { timeout: self.timeout(&manifest.load_check.timeout) },
             bench: self.bench(manifest.bench),
             evaluate: manifest.evaluate.map(|evaluate| self.evaluate(evaluate)),
-            publish: manifest.publish.map(|publish| self.publish(publish)),
+            publish: manifest.publish.map(|publish| self.publish(publish, &manifest.format)),
             report: self.report(&manifest.report),
         };
         self.files.check(self.problems);
@@ -209,14 +214,51 @@ impl Resolver<'_> {
         }
     }
 
-    fn publish(&mut self, publish: raw::Publish) -> job::Publish {
+    fn publish(&mut self, publish: raw::Publish, formats: &[raw::Format]) -> job::Publish {
         let to = self.directory(&publish.to, "publish.to");
+        let only = publish.only.map(|only| self.publish_only(&only, formats));
+        let choices = [("leave_out", FailedFormats::LeaveOut), ("publish", FailedFormats::Publish)];
+        let failed = self.choice(&publish.failed, "choice", &choices);
         let sha256_list = publish.sha256_list.map(|path| {
             let filled = self.template(&path, &["name", "timestamp"]);
             self.files.output(Utf8Path::new(&filled), "publish.sha256_list", path.span());
             filled
         });
-        job::Publish { to, sha256_list }
+        job::Publish { to, only, failed, sha256_list }
+    }
+
+    fn publish_only(
+        &mut self,
+        only: &Spanned<Vec<Spanned<String>>>,
+        formats: &[raw::Format],
+    ) -> job::PublishOnly {
+        if only.get_ref().is_empty() {
+            let help = "name formats or `recommended`, or leave out `only` or [publish]".to_owned();
+            self.problems.add(only.span(), "nothing to publish", "empty", Some(help));
+        }
+        let names = || formats.iter().map(|format| format.name.get_ref().as_str());
+        let mut resolved = job::PublishOnly::default();
+        for name in only.get_ref() {
+            let format = names().position(|known| known.eq_ignore_ascii_case(name.get_ref()));
+            match (format, name.get_ref() == RECOMMENDED) {
+                (Some(format), false) => _ = resolved.formats.insert(format),
+                (None, true) => resolved.recommended = true,
+                (Some(_), true) => {
+                    let message = format!("`{RECOMMENDED}` is what the report recommends");
+                    let help = "give the format another name".to_owned();
+                    self.problems.add(name.span(), message, "and the name of a format", Some(help));
+                }
+                (None, false) => {
+                    let known = || names().chain([RECOMMENDED]);
+                    let all: Vec<&str> = known().collect();
+                    let help = did_you_mean(name.get_ref(), known())
+                        .unwrap_or_else(|| format!("there are {}", all.join(", ")));
+                    let message = format!("unknown format {:?}", name.get_ref());
+                    self.problems.add(name.span(), message, "not in this job", Some(help));
+                }
+            }
+        }
+        resolved
     }
 
     fn report(&mut self, report: &raw::Report) -> job::Report {

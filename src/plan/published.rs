@@ -1,0 +1,202 @@
+//! What of a job is published. Decided here once: for the key of the step, for its specification,
+//! and for whoever asks why something is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::graph::{Target, Task};
+use super::{Plan, StepState, names};
+use crate::manifest::FailedFormats;
+use crate::steps::publish::place;
+use crate::steps::{ErrorClass, FileDigest, PublishFile, PublishSpec, StepError, StepKind};
+
+/// What becomes of a format when its job publishes.
+pub(super) enum Published<'a> {
+    /// These files are published; the manifest asks for it although `although`.
+    Files { files: &'a [FileDigest], although: Option<String> },
+    /// Nothing of it is, and why.
+    LeftOut(String),
+    /// It is not known before these have ended.
+    WaitsFor(Vec<Task>),
+}
+
+impl Published<'_> {
+    /// The part of the step's key that it is; `None` as long as it is not known.
+    pub fn ingredient(&self) -> Option<String> {
+        match self {
+            Published::Files { files, although } => {
+                let digests: Vec<&str> = files.iter().map(|file| file.sha256.as_str()).collect();
+                let although = although.as_ref().map(|why| format!(" although {why}"));
+                Some(digests.join(" ") + &although.unwrap_or_default())
+            }
+            Published::LeftOut(why) => Some(format!("left out: {why}")),
+            Published::WaitsFor(_) => None,
+        }
+    }
+}
+
+impl Plan {
+    /// What becomes of `format`: it is published once all its steps have ended well, if the
+    /// manifest names it or the report recommends it.
+    pub(super) fn published(&self, format: usize) -> Published<'_> {
+        let Some(publish) = &self.job.publish else {
+            return Published::LeftOut("the job publishes nothing".to_owned());
+        };
+        if !publish.names(format) {
+            let Some(report) = self.done(Task::Report) else {
+                return Published::WaitsFor(vec![Task::Report]);
+            };
+            let recommended = report.result["recommendation"]["format"].as_str();
+            if recommended != Some(&self.job.formats[format].spec.name) {
+                return Published::LeftOut("it is not recommended".to_owned());
+            }
+        }
+        let steps: Vec<_> = (self.graph.nodes().zip(&self.states))
+            .filter(|(node, _)| node.task.format() == Some(format))
+            .collect();
+        let ahead: Vec<Task> = steps
+            .iter()
+            .filter(|(_, state)| !state.has_ended())
+            .map(|(node, _)| node.task)
+            .collect();
+        if !ahead.is_empty() {
+            return Published::WaitsFor(ahead);
+        }
+        let failed = steps.iter().find(|(_, state)| matches!(state, StepState::Failed(_)));
+        let skipped = steps.iter().find(|(_, state)| matches!(state, StepState::Skipped(_)));
+        let trouble = match (failed, skipped) {
+            (Some((node, _)), _) => Some(format!("{} failed", node.id)),
+            (None, Some((node, _))) => Some(format!("{} did not run", node.id)),
+            (None, None) => None,
+        };
+        let files = self.done(Task::Quantize(Target::Format(format))).map(|done| &*done.outputs);
+        match (files, trouble) {
+            (Some(files), None) => Published::Files { files, although: None },
+            (Some(files), Some(trouble)) if publish.failed == FailedFormats::Publish => {
+                Published::Files { files, although: Some(trouble) }
+            }
+            (_, trouble) => {
+                Published::LeftOut(trouble.unwrap_or_else(|| "it was not made".to_owned()))
+            }
+        }
+    }
+
+    /// Why there is nothing to publish, if all that it depends on has ended.
+    pub(super) fn why_nothing_is_published(&self) -> Option<String> {
+        let mut left_out = Vec::new();
+        for format in self.job.publishable() {
+            match self.published(format) {
+                Published::LeftOut(why) => {
+                    left_out.push(format!("{} ({why})", self.job.formats[format].spec.name));
+                }
+                _ => return None,
+            }
+        }
+        Some(format!("every format is left out: {}", left_out.join(", ")))
+    }
+
+    /// The files of `format` that publish reads, and what stands in their places: what has its file
+    /// there already is left as it is.
+    pub(super) fn published_paths(&self, format: usize) -> Vec<Utf8PathBuf> {
+        let (Some(publish), Published::Files { files, .. }) =
+            (&self.job.publish, self.published(format))
+        else {
+            return Vec::new();
+        };
+        let paths = files.iter().flat_map(|f| [Some(f.path.clone()), place(&publish.to, &f.path)]);
+        paths.flatten().collect()
+    }
+
+    /// The specification of publish.
+    pub(super) fn publish_spec(&self, now: jiff::Timestamp) -> Result<PublishSpec, StepError> {
+        let publish = self.job.publish.as_ref().ok_or_else(|| {
+            StepError::new(ErrorClass::Step, "a job without [publish] publishes: a bug in qrun")
+        })?;
+        let (mut all, mut left_out) = (Vec::new(), BTreeMap::new());
+        let mut others = self.published_before()?;
+        for format in self.job.publishable() {
+            let name = self.job.formats[format].spec.name.clone();
+            match self.published(format) {
+                Published::Files { files, although } => {
+                    for file in files {
+                        all.push(self.publish_file(&name, file, &publish.to, &although)?);
+                    }
+                }
+                Published::LeftOut(why) => {
+                    left_out.insert(name, why);
+                    let made = self.done(Task::Quantize(Target::Format(format)));
+                    others.extend(made.iter().flat_map(|d| &d.outputs).map(|f| f.path.clone()));
+                }
+                Published::WaitsFor(_) => {
+                    let message = format!("{name} is published before its time: a bug in qrun");
+                    return Err(StepError::new(ErrorClass::Step, message));
+                }
+            }
+        }
+        for path in all.iter().filter_map(|file| place(&publish.to, &file.file.path)) {
+            others.remove(&path);
+        }
+        others.retain(|path| path.parent() == Some(&publish.to));
+        Ok(PublishSpec {
+            files: all,
+            left_out,
+            to: publish.to.clone(),
+            others: others.into_iter().collect(),
+            sha256_list: names::list_template(&self.job).map(|list| names::expand(&list, now)),
+        })
+    }
+
+    /// `file` with what is known of it, and of what stands in its place in `to`, without reading.
+    fn publish_file(
+        &self,
+        format: &str,
+        file: &FileDigest,
+        to: &Utf8Path,
+        although: &Option<String>,
+    ) -> Result<PublishFile, StepError> {
+        let there = self.is_there(file, to)?;
+        let intact = self.is_intact(file)? == Some(true);
+        let (file, although) = (file.clone(), although.clone());
+        Ok(PublishFile { format: format.to_owned(), file, intact, there, although })
+    }
+
+    /// Whether the files of `format`, as far as it is made, are in their places already.
+    pub(super) fn is_published(&self, format: usize) -> Result<bool, StepError> {
+        let made = self.done(Task::Quantize(Target::Format(format)));
+        let (Some(publish), Some(done)) = (&self.job.publish, made) else { return Ok(false) };
+        for file in &done.outputs {
+            if !self.is_there(file, &publish.to)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether `file` is known to be in its place in `to`.
+    fn is_there(&self, file: &FileDigest, to: &Utf8Path) -> Result<bool, StepError> {
+        let Some(path) = place(to, &file.path) else { return Ok(false) };
+        Ok(self.is_intact(&FileDigest { path, ..file.clone() })? == Some(true))
+    }
+
+    /// What earlier publications of this job left, their lists of digests excepted.
+    fn published_before(&self) -> Result<BTreeSet<Utf8PathBuf>, StepError> {
+        let Some(state) = &self.state else { return Ok(BTreeSet::new()) };
+        let publish = StepKind::Publish.name();
+        let actions = state.actions()?.into_iter();
+        let ours = actions.filter(|action| {
+            let manifest = &action.manifest;
+            let same = *manifest == self.job.manifest || manifest.as_str().is_empty();
+            same && action.job == self.job.name && action.step == publish
+        });
+        Ok(ours.flat_map(|action| published_files(&action.result)).collect())
+    }
+}
+
+/// The files that the publication with this result published; other versions' results have them in
+/// the same place.
+fn published_files(result: &Value) -> Vec<Utf8PathBuf> {
+    let files = result["files"].as_array().into_iter().flatten();
+    files.filter_map(|file| Some(file["path"].as_str()?.into())).collect()
+}
