@@ -238,7 +238,7 @@ fn the_file_says_which_matrix_weighed_it() {
             ("general.file_type", &Value::U32(7)),
             // llama-quantize keeps 127 bytes; half a letter is left out here.
             ("quantize.imatrix.file", &text(&name[..126])),
-            ("quantize.imatrix.dataset", &text(matrix.dataset().unwrap())),
+            ("quantize.imatrix.dataset", &text(&matrix.datasets()[0])),
             ("quantize.imatrix.entries_count", &Value::U32(32)),
             ("quantize.imatrix.chunks_count", &Value::U32(20)),
         ]

@@ -159,10 +159,12 @@ fn describe(plan: &QuantizePlan) -> String {
     if let Some(bytes) = table.column_mut(4) {
         bytes.set_cell_alignment(CellAlignment::Right);
     }
+    let imatrix = plan.imatrix.iter();
+    let imatrix: String = imatrix.map(|i| format!("\nimportance matrix {i}")).collect();
     let warnings = plan.warnings.iter().chain(&plan.needs_imatrix);
     let warnings: String = warnings.map(|w| format!("\nwarning: {w}")).collect();
     format!(
-        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{warnings}",
+        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{imatrix}{warnings}",
         table.trim_fmt(),
         plan.file_bytes,
         ByteSize(plan.file_bytes).display().si(),

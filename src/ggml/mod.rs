@@ -57,7 +57,7 @@ mod types;
 pub use dot::{Inputs, RowKernel, Run, Scratch};
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
-    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block,
+    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block, lost_run,
     needs_importance, quantize, quantize_with,
 };
 pub use simd::InstructionSet;

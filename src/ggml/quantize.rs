@@ -42,6 +42,19 @@ pub fn needs_importance(ty: GgmlType) -> bool {
     dispatch!(ty, B => B::NEEDS_IMPORTANCE)
 }
 
+/// Weights of a row that are lost together if the importance of all of them is zero: runs of so many,
+/// counted from the row's start, are written as 0 or as noise, since no error of theirs counts in the
+/// search for a scale. `None` where a scale is found without importance.
+pub const fn lost_run(ty: GgmlType) -> Option<usize> {
+    use GgmlType::*;
+    match ty {
+        Q3_K | Q6_K | IQ1_M | IQ2_XS | IQ2_S => Some(16),
+        Q4_0 | Q5_0 | IQ1_S | IQ2_XXS | IQ3_XXS | IQ4_NL | IQ4_XS => Some(32),
+        Q2_K | Q4_K | Q5_K => Some(256),
+        _ => None,
+    }
+}
+
 /// Quantizes whole rows: `src` holds rows of `columns` weights, `dst` takes their bytes.
 ///
 /// `importance` weighs the columns (as an importance matrix does; one entry per column) where the

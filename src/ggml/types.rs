@@ -129,14 +129,18 @@ impl<'de> Deserialize<'de> for GgmlType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::quantize;
+    use crate::ggml::{dequantize, lost_run, quantize};
+
+    /// Weights from -1 to 1.
+    fn spread(count: usize) -> Vec<f32> {
+        let weight = |i: u32| ((i + 1).wrapping_mul(2654435761) >> 16) as f32 / 32768.0 - 1.0;
+        (0..count as u32).map(weight).collect()
+    }
 
     #[test]
     fn importance_changes_the_bytes_of_those_types_that_use_it() {
         const COLUMNS: usize = 512;
-        let weights: Vec<f32> = (0..COLUMNS as u32)
-            .map(|i| ((i + 1).wrapping_mul(2654435761) >> 16) as f32 / 32768.0 - 1.0)
-            .collect();
+        let weights = spread(COLUMNS);
         let even = vec![1.0; COLUMNS];
         let uneven: Vec<f32> = (0..COLUMNS).map(|i| ((i * 7) % 11 + 1) as f32).collect();
         for &ty in GgmlType::ALL {
@@ -146,6 +150,34 @@ mod tests {
                 bytes
             };
             assert_eq!(bytes(&even) != bytes(&uneven), ty.uses_importance(), "{ty}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_importance_is_lost_in_whole_runs() {
+        const COLUMNS: usize = 512;
+        let weights = spread(COLUMNS);
+        // Share of the first weights' squares that is lost where their importance is zero.
+        let lost = |ty: GgmlType, zeros: usize| {
+            let importance: Vec<f32> =
+                (0..COLUMNS).map(|i| if i < zeros { 0.0 } else { (i % 7 + 1) as f32 }).collect();
+            let mut bytes = vec![0; ty.row_bytes(COLUMNS).unwrap()];
+            quantize(ty, &weights, COLUMNS, Some(&importance), &mut bytes).unwrap();
+            let mut back = vec![0.0; COLUMNS];
+            dequantize(ty, &bytes, &mut back).unwrap();
+            let pairs = || weights.iter().zip(&back).take(zeros);
+            let squares: f32 = pairs().map(|(w, _)| w * w).sum();
+            pairs().map(|(w, b)| (w - b) * (w - b)).sum::<f32>() / squares
+        };
+        for &ty in GgmlType::ALL.iter().filter(|ty| ty.uses_importance()) {
+            match lost_run(ty) {
+                Some(run) => assert!(lost(ty, run) > 0.5, "{ty}: {}", lost(ty, run)),
+                None => assert!(lost(ty, COLUMNS) < 0.03, "{ty}: {}", lost(ty, COLUMNS)),
+            }
+        }
+        // Shorter runs take their scale from what stands beside them.
+        for (ty, run) in [(GgmlType::Q4_0, 16), (GgmlType::Q6_K, 8), (GgmlType::Q4_K, 128)] {
+            assert!(lost(ty, run) < 0.03, "{ty}");
         }
     }
 }

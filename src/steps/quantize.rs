@@ -7,16 +7,17 @@ mod facts;
 mod fallback;
 mod importance;
 mod rules;
+mod survey;
 
 use serde::Serialize;
 
 use super::model_source::{identity, open_source, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, infos, totals, write_all};
-use super::{Context, ErrorClass, QuantizeSpec, StepError, WriteResult};
+use super::{Context, ErrorClass, Level, QuantizeSpec, StepError, UsedImatrix, WriteResult};
 use crate::ggml::GgmlType;
 use crate::gguf::{Layout, TensorSource};
 use chosen::Chosen;
-use importance::Importance;
+use importance::{Digests, Importance};
 
 /// What quantize would write.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +27,9 @@ pub struct QuantizePlan {
     /// Length of the file.
     pub file_bytes: u64,
     pub bits_per_weight: f64,
+    /// The importance matrix, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imatrix: Option<UsedImatrix>,
     /// What the step would warn of.
     pub warnings: Vec<String>,
     /// Why the step would be refused, in words; `None` where it would not.
@@ -82,7 +86,8 @@ pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepEr
 pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteResult>, StepError> {
     let from = &specs[0].source;
     let source = open_source(from)?;
-    let (mut chosen, mut identities) = (Vec::new(), Vec::new());
+    let (mut chosen, mut identities, mut used) = (Vec::new(), Vec::new(), Vec::new());
+    let mut digests = Digests::new();
     for spec in specs {
         let mut inputs = weight_files(from)?;
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
@@ -91,9 +96,11 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         if let Some(problem) = next.problem.as_ref().or(next.needs_imatrix.as_ref()) {
             return Err(StepError::new(ErrorClass::Usage, problem));
         }
-        if let Some(matrix) = &next.matrix {
-            matrix.check_values()?;
+        let imatrix = next.used_imatrix(spec, &mut digests);
+        if let Some(imatrix) = &imatrix {
+            ctx.log(Level::Info, format!("importance matrix {imatrix}"));
         }
+        used.push(imatrix);
         next.tell(&*source, ctx);
         chosen.push(next);
         identities.push(move || identity(&inputs));
@@ -115,7 +122,11 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         importance: matrix(number),
         flush_bytes: FLUSH_BYTES,
     });
-    write_all(&files.collect::<Vec<_>>(), ctx)
+    let mut results = write_all(&files.collect::<Vec<_>>(), ctx)?;
+    for (result, imatrix) in results.iter_mut().zip(used) {
+        result.imatrix = imatrix;
+    }
+    Ok(results)
 }
 
 /// What the step would write; reads headers only.
@@ -124,10 +135,14 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
 /// As [`run`], as far as headers tell; but what the choice of types shows to be impossible is the
 /// plan's [`refusal`](QuantizePlan::refusal).
 pub fn plan(spec: &QuantizeSpec) -> Result<QuantizePlan, StepError> {
-    plan_source(&*open_source(&spec.source)?, spec)
+    let source = open_source(&spec.source)?;
+    let chosen = Chosen::new(spec, &*source)?;
+    let imatrix = chosen.used_imatrix(spec, &mut Digests::new());
+    Ok(QuantizePlan { imatrix, ..planned(&*source, spec, chosen)? })
 }
 
-/// [`plan`] with the source opened already; the one that `spec` names is not looked at.
+/// [`plan`] with the source opened already; the one that `spec` names is not looked at, nor is an
+/// importance matrix hashed.
 ///
 /// # Errors
 /// As [`plan`].
@@ -136,6 +151,14 @@ pub fn plan_source(
     spec: &QuantizeSpec,
 ) -> Result<QuantizePlan, StepError> {
     let chosen = Chosen::new(spec, source)?;
+    planned(source, spec, chosen)
+}
+
+fn planned(
+    source: &dyn TensorSource,
+    spec: &QuantizeSpec,
+    chosen: Chosen,
+) -> Result<QuantizePlan, StepError> {
     let infos = infos(source, &chosen.targets);
     let layout = Layout::new(&chosen.metadata, &infos)
         .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", spec.out)))?;
@@ -154,6 +177,7 @@ pub fn plan_source(
         tensors: tensors.collect(),
         file_bytes: layout.file_bytes(),
         bits_per_weight: bytes as f64 * 8.0 / elements as f64,
+        imatrix: None,
         warnings: chosen.warnings,
         problem: chosen.problem,
         needs_imatrix: chosen.needs_imatrix,

@@ -3,6 +3,7 @@
 //! Paths are absolute, or relative to the worker's working directory, which is the workspace.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use camino::Utf8PathBuf;
 use schemars::JsonSchema;
@@ -144,6 +145,40 @@ pub struct ImatrixFile {
     pub name: String,
 }
 
+/// An importance matrix that a file was, or would be, quantized with, and what stands out of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UsedImatrix {
+    /// As the user typed it, like the quantized file's metadata.
+    pub path: Utf8PathBuf,
+    /// Lower-case hexadecimal SHA-256 of the whole file.
+    pub sha256: String,
+    /// The texts that it was measured over, as far as it names them.
+    pub datasets: Vec<String>,
+    /// Pieces of text that were measured, where it says.
+    pub chunks: Option<u32>,
+    /// Tensors with weights whose importance is zero, and the share of theirs that is so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zero_shares: BTreeMap<String, f64>,
+    /// By tensor, the experts of which nothing was measured: no token was routed to them. Number 0 of
+    /// a tensor without experts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmeasured: BTreeMap<String, Vec<usize>>,
+}
+
+impl fmt::Display for UsedImatrix {
+    /// Which it is, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: SHA-256 {}, measured over ", self.path, self.sha256)?;
+        if let Some(chunks) = self.chunks {
+            write!(f, "{chunks} chunks of ")?;
+        }
+        match &self.datasets[..] {
+            [] => f.write_str("a text that it does not name"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
 /// Where quantize reads: a GGUF file, or a checkpoint as convert would write it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -183,6 +218,9 @@ pub struct WriteResult {
     /// Tensors taken over from a killed run's unfinished file.
     pub resumed_tensors: usize,
     pub bits_per_weight: f64,
+    /// The importance matrix that weighed columns, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imatrix: Option<UsedImatrix>,
 }
 
 /// Check that a file is whole, loads and computes.

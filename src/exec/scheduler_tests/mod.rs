@@ -103,8 +103,13 @@ fn digest(path: &Utf8Path) -> FileDigest {
 fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepError> {
     let write = |path: &Utf8Path, content: String, force: bool| {
         let output = write_atomic(path, content.as_bytes(), force)?;
-        let written =
-            WriteResult { output, tensors: Vec::new(), resumed_tensors: 0, bits_per_weight: 4.5 };
+        let written = WriteResult {
+            output,
+            tensors: Vec::new(),
+            resumed_tensors: 0,
+            bits_per_weight: 4.5,
+            imatrix: None,
+        };
         Ok(serde_json::to_value(written).unwrap())
     };
     Ok(match spec {

@@ -229,7 +229,7 @@ pub fn by_layer_and_name(a: &str, b: &str) -> Ordering {
 }
 
 /// The `N` of `blk.N.`.
-fn layer(name: &str) -> Option<usize> {
+pub fn layer(name: &str) -> Option<usize> {
     name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
 }
 

@@ -28,8 +28,8 @@ pub struct Imatrix {
 struct Contents {
     /// By the name of the tensor; at least one.
     entries: BTreeMap<String, Entry>,
-    /// The text that was measured over: the first where there were several.
-    dataset: Option<String>,
+    /// The texts that were measured over.
+    datasets: Vec<String>,
     /// Pieces of text that were measured; not positive where that is not known.
     chunks: i32,
 }
@@ -82,9 +82,14 @@ impl Imatrix {
         self.contents.entries.keys().map(String::as_str)
     }
 
-    /// The text that was measured over, where the file names it.
-    pub fn dataset(&self) -> Option<&str> {
-        self.contents.dataset.as_deref()
+    /// The texts that were measured over, as far as the file names them.
+    pub fn datasets(&self) -> &[String] {
+        &self.contents.datasets
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
     }
 
     /// Pieces of text that were measured, where the file says.
@@ -136,6 +141,16 @@ impl<'a> Importance<'a> {
     pub fn read(self, matrix: usize, columns: usize, out: &mut Vec<f32>) {
         out.clear();
         out.extend(self.values(matrix * columns..(matrix + 1) * columns));
+    }
+
+    /// Whether anything was measured of matrix number `matrix`; if not, as of an expert that no token
+    /// was given to, all of its columns weigh 1.
+    ///
+    /// # Panics
+    /// If there are no `columns` values for that matrix.
+    pub fn is_measured(self, matrix: usize, columns: usize) -> bool {
+        let each = self.len() / self.counts.len();
+        self.counts[matrix * columns / each].is_some()
     }
 
     fn values(self, range: Range<usize>) -> impl Iterator<Item = f32> + 'a {

@@ -31,7 +31,8 @@ pub(super) fn read(path: &Utf8Path, bytes: &[u8]) -> Result<Contents, Error> {
     if file.at < bytes.len() {
         contents.chunks = file.number("the number of chunks")?;
         if file.at < bytes.len() {
-            contents.dataset = Some(file.text("the name of the text")?).filter(|n| !n.is_empty());
+            let name = file.text("the name of the text")?;
+            contents.datasets.extend(Some(name).filter(|name| !name.is_empty()));
         }
     }
     Ok(contents)

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::{Contents, Entry, VALUE};
 use crate::ggml::GgmlType;
 use crate::gguf::header::Header;
-use crate::gguf::{Array, Error, Metadata, TensorInfo, Value};
+use crate::gguf::{Array, Error, TensorInfo, Value};
 
 const DATASETS: &str = "imatrix.datasets";
 const CHUNK_COUNT: &str = "imatrix.chunk_count";
@@ -57,14 +57,11 @@ pub(super) fn read(path: &Utf8Path, bytes: &[u8]) -> Result<Contents, Error> {
         .into_iter()
         .map(|(name, parts)| Ok((name.to_owned(), file.entry(name, &parts)?)))
         .collect::<Result<_, Error>>()?;
-    Ok(Contents { entries, dataset: first_dataset(&metadata), chunks })
-}
-
-fn first_dataset(metadata: &Metadata) -> Option<String> {
-    match metadata.get(DATASETS) {
-        Some(Value::Array(Array::String(names))) => names.first().cloned(),
-        _ => None,
-    }
+    let datasets = match metadata.get(DATASETS) {
+        Some(Value::Array(Array::String(names))) => names.clone(),
+        _ => Vec::new(),
+    };
+    Ok(Contents { entries, datasets, chunks })
 }
 
 struct File<'a> {

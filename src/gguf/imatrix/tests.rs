@@ -79,7 +79,7 @@ fn llama_imatrixs_own_file_reads() {
     let matrix = Imatrix::open(NANO).unwrap();
     matrix.check_values().unwrap();
     assert_eq!((matrix.names().len(), matrix.chunks()), (32, Some(20)));
-    assert!(matrix.dataset().unwrap().ends_with("kjv.txt"));
+    assert!(matrix.datasets()[0].ends_with("kjv.txt"));
 
     let file = File::open(NANO).unwrap();
     let values = |name: &str| -> Vec<f32> {
@@ -114,11 +114,13 @@ fn sums_are_divided_by_their_counts_and_what_was_not_measured_weighs_one() {
     let matrix = open(&bytes).unwrap();
     matrix.check_values().unwrap();
     assert_eq!(matrix.names().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((matrix.dataset(), matrix.chunks()), (Some("first.txt"), Some(7)));
+    assert_eq!((matrix.datasets()[0].as_str(), matrix.chunks()), ("first.txt", Some(7)));
     // Counts are rounded, half away from zero.
     assert_eq!(all(&matrix, "a"), [1.0, 2.5, 1.0, 1.0, 1.0, 1.0, 3.0, 2.0]);
     assert_eq!(all(&matrix, "b"), [1.0f32 / 3.0, 1.0]);
     assert!(matrix.get("c").is_none());
+    let measured = |n| matrix.get("a").unwrap().is_measured(n, 2);
+    assert_eq!([0, 1, 2, 3].map(measured), [true, false, false, true]);
     let mut second = vec![9.0];
     matrix.get("a").unwrap().read(3, 2, &mut second);
     assert_eq!(second, [3.0, 2.0]);
@@ -132,10 +134,10 @@ fn the_older_format_is_divided_by_calls() {
     assert_eq!(matrix.names().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(all(&matrix, "a"), [0.5, 2.0]);
     assert_eq!((all(&matrix, "b"), all(&matrix, "c")), (vec![5.0], vec![6.0]));
-    assert_eq!((matrix.dataset(), matrix.chunks()), (Some("text.txt"), Some(11)));
+    assert_eq!((matrix.datasets(), matrix.chunks()), (&["text.txt".to_owned()][..], Some(11)));
 
     let matrix = open(&older(&entries, None)).unwrap();
-    assert_eq!((matrix.dataset(), matrix.chunks()), (None, None));
+    assert_eq!((matrix.datasets(), matrix.chunks()), (&[][..], None));
     let again: [(&str, i32, &[f32]); 2] = [("a", 1, &[1.0]), ("a", 2, &[4.0, 6.0])];
     assert_eq!(all(&open(&older(&again, Some((-1, "")))).unwrap(), "a"), [2.0, 3.0]);
 }

@@ -2,13 +2,16 @@
 //! say so. Knows nothing of writing.
 
 use super::importance::{self, Importance};
+use super::survey::Survey;
 use super::{facts, fallback, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::Mix;
 use crate::ggml::policy::{self, Policy};
 use crate::gguf::{Imatrix, Metadata, TensorSource, Value};
 use crate::steps::write_model::Target;
-use crate::steps::{Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError};
+use crate::steps::{
+    Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix,
+};
 
 /// The choices for one source and format.
 pub struct Chosen {
@@ -16,6 +19,8 @@ pub struct Chosen {
     /// In file order.
     pub targets: Vec<Target>,
     pub matrix: Option<Imatrix>,
+    /// What stands out of the matrix.
+    survey: Survey,
     /// For each tensor of the source, like `why`.
     pub importance: Vec<Importance>,
     pub why: Vec<String>,
@@ -71,9 +76,16 @@ impl Chosen {
             .filter(|_| spec.fallback == OnFallback::Refuse)
             .map(|finding| fallback::refusal(&format.name, finding));
         warnings.extend(fallen);
+        let mut survey = Survey::default();
+        let mut problem =
+            refused.or_else(|| importance::misfit(format, infos, &choices, &importance));
         if let (Some(file), Some(matrix)) = (&format.imatrix, &matrix) {
+            matrix.check_values()?;
             importance::set_metadata(&mut metadata, file, matrix);
             warnings.extend(importance::warnings(matrix, infos, &importance));
+            survey = Survey::of(matrix, infos, &choices, &importance);
+            warnings.extend(survey.warnings(file.path.as_str()));
+            problem = problem.or_else(|| survey.refusal(&format.name, file.path.as_str()));
         }
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
@@ -86,12 +98,23 @@ impl Chosen {
             metadata,
             targets: order.iter().map(target).collect(),
             why: why.collect(),
-            problem: refused.or_else(|| importance::misfit(format, infos, &choices, &importance)),
+            problem,
             needs_imatrix: importance::lack(format, infos, &choices, &importance),
             matrix,
+            survey,
             importance,
             warnings,
         })
+    }
+
+    /// The matrix as the result of the step that `spec` describes names it.
+    pub fn used_imatrix(
+        &self,
+        spec: &QuantizeSpec,
+        digests: &mut importance::Digests,
+    ) -> Option<UsedImatrix> {
+        let (file, matrix) = (spec.format.imatrix.as_ref()?, self.matrix.as_ref()?);
+        Some(importance::used(file, matrix, &self.survey, digests))
     }
 
     /// Says what is worth knowing before the step begins.

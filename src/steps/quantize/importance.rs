@@ -1,13 +1,19 @@
 //! The importance matrix of a quantize step: whether it fits the model and the types that were
 //! chosen, and what the quantized file says of it. As llama-quantize has it.
 
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use sha2::{Digest, Sha256};
+
+use super::survey::Survey;
 use crate::ggml::{
     self,
     policy::{self, Choice},
 };
 use crate::gguf::{Imatrix, Metadata, TensorInfo, Value};
 use crate::steps::write_model::matrices;
-use crate::steps::{FormatSpec, ImatrixFile};
+use crate::steps::{FormatSpec, ImatrixFile, UsedImatrix};
 
 /// Bytes that llama-quantize keeps of a text which it sets in the metadata.
 const LONGEST_TEXT: usize = 127;
@@ -164,6 +170,27 @@ pub(super) fn warnings(
     warnings
 }
 
+/// Digests of matrices by path, each made once.
+pub(super) type Digests = BTreeMap<Utf8PathBuf, String>;
+
+/// The matrix as a result names it.
+pub(super) fn used(
+    file: &ImatrixFile,
+    matrix: &Imatrix,
+    survey: &Survey,
+    digests: &mut Digests,
+) -> UsedImatrix {
+    let digest = || hex::encode(Sha256::digest(matrix.bytes()));
+    UsedImatrix {
+        path: file.name.clone().into(),
+        sha256: digests.entry(file.path.clone()).or_insert_with(digest).clone(),
+        datasets: matrix.datasets().to_vec(),
+        chunks: matrix.chunks(),
+        zero_shares: survey.zero_shares(),
+        unmeasured: survey.unmeasured(),
+    }
+}
+
 /// Says in `metadata` which matrix it was; what it says of an earlier one and this one does not
 /// know stays.
 pub(super) fn set_metadata(metadata: &mut Metadata, file: &ImatrixFile, matrix: &Imatrix) {
@@ -171,7 +198,7 @@ pub(super) fn set_metadata(metadata: &mut Metadata, file: &ImatrixFile, matrix: 
         |text: &str| Value::String(text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned());
     let values = [
         ("quantize.imatrix.file", Some(text(&file.name))),
-        ("quantize.imatrix.dataset", matrix.dataset().map(text)),
+        ("quantize.imatrix.dataset", matrix.datasets().first().map(|name| text(name))),
         (
             "quantize.imatrix.entries_count",
             u32::try_from(matrix.names().len()).ok().map(Value::U32),

@@ -124,7 +124,7 @@ impl<'a> Prepared<'a> {
             bytes: entry.bytes,
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
-        Ok(WriteResult { output, tensors, resumed_tensors, bits_per_weight })
+        Ok(WriteResult { output, tensors, resumed_tensors, bits_per_weight, imatrix: None })
     }
 
     /// Leaves what a killed run left, and nothing else: another file of the pass cannot be written.
