@@ -103,6 +103,55 @@ fn a_directory_or_bytes_instead_of_a_manifest_is_an_error() {
 }
 
 #[test]
+fn a_wrong_file_as_manifest_is_one_clear_error() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (directory, pipe) = manifest("");
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let gguf = directory.path().join("model.gguf");
+    std::fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
+    // More than could be read in the time of a test, and more than there is memory.
+    std::fs::File::options().append(true).open(&gguf).unwrap().set_len(1 << 42).unwrap();
+    let nano = root.join("tests/fixtures/gpt-oss-nano");
+    for (path, what) in [
+        (gguf.as_path(), "it is a GGUF file, which `qrun inspect` shows"),
+        (&nano.join("model.safetensors"), "it is a safetensors file"),
+        (&nano.join("config.json"), "it is JSON"),
+        (Path::new(env!("CARGO_BIN_EXE_qrun")), "it is a binary file"),
+        (root, "it is a directory"),
+        (Path::new(&pipe), "it is a pipe, a socket or a device"),
+        (&root.join("README.md"), "this is no manifest"),
+        (&root.join("Cargo.toml"), "this is no manifest"),
+        (&root.join("src/main.rs"), "this is no manifest"),
+    ] {
+        let output = qrun(&["plan", path.to_str().unwrap()]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.replace("\n  │", "").contains(what), "{text}");
+        assert_eq!(text.matches('×').count(), 1, "{text}");
+        assert!(text.lines().count() < 15, "{text}");
+    }
+}
+
+#[test]
+fn an_escape_that_toml_does_not_have_gets_a_hint_at_single_quotes() {
+    let (_directory, path) = manifest(
+        "schema = 1\nname = \"x\"\n[[format]]\nname = \"q4_K_M\"\n\
+         tensors = [{ match = \"^output\\.weight$\", type = \"q4_0\" }]\n",
+    );
+    let text = stderr(&qrun(&["plan", &path]));
+    assert!(text.contains("'^output\\.weight$'"), "{text}");
+}
+
+#[test]
+fn of_many_slips_of_syntax_the_first_are_shown() {
+    let (_directory, path) = manifest(&format!("schema = 1\n{}", "a = 1 b\n".repeat(100)));
+    let text = stderr(&qrun(&["plan", &path]));
+    assert_eq!(text.matches('×').count(), 5, "{text}");
+    assert!(text.contains("problems, of which the first 5 are shown"), "{text}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_qrun"))
         .arg("schema")

@@ -5,6 +5,8 @@ use std::ops::Range;
 use camino::Utf8PathBuf;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
+use super::escape;
+
 /// Why a manifest or its lock file cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ManifestError {
@@ -20,7 +22,7 @@ pub enum ManifestError {
 
 /// Everything that is wrong with one file.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{path}: {}", count(.problems.len()))]
+#[error("{path}: {}", count(.problems.len(), *.more))]
 pub struct Invalid {
     /// As the user named it.
     pub path: Utf8PathBuf,
@@ -29,12 +31,18 @@ pub struct Invalid {
     /// In the order of the file.
     #[related]
     pub problems: Vec<Problem>,
+    /// How many more there are: what follows a slip of syntax is often no mistake of its own.
+    pub more: usize,
 }
 
-fn count(problems: usize) -> String {
-    match problems {
-        1 => "1 problem".to_owned(),
-        n => format!("{n} problems"),
+/// Slips of syntax that are shown of one file.
+const MOST_SYNTAX: usize = 5;
+
+fn count(shown: usize, more: usize) -> String {
+    match (shown, more) {
+        (1, 0) => "1 problem".to_owned(),
+        (n, 0) => format!("{n} problems"),
+        (n, more) => format!("{} problems, of which the first {n} are shown", n + more),
     }
 }
 
@@ -56,7 +64,13 @@ pub struct Problem {
 
 /// Collects problems, so that one look shows them all.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    /// Slips of syntax among them.
+    syntax: usize,
+    /// Slips of syntax that are only counted.
+    more: usize,
+}
 
 impl Problems {
     /// Adds a problem at `span`; an empty span at the start of the file means the whole of it.
@@ -68,34 +82,50 @@ impl Problems {
         help: Option<String>,
     ) {
         let at = (span != (0..0)).then(|| SourceSpan::from(span));
-        self.0.push(Problem { message: message.into(), at, label: label.into(), help });
+        self.found.push(Problem { message: message.into(), at, label: label.into(), help });
     }
 
-    /// Adds what the TOML parser says.
-    pub fn add_toml(&mut self, error: &toml::de::Error) {
+    /// Adds what the TOML parser says of `text`.
+    pub fn add_toml(&mut self, error: &toml::de::Error, text: &str) {
         let span = error.span().unwrap_or(0..0);
-        match error.message().strip_prefix("missing field") {
-            Some(key) => {
-                let help = "`qrun schema` prints every key with its meaning".to_owned();
-                self.add(span, format!("missing key{key}"), "not in here", Some(help));
-            }
-            None => self.add(span, error.message(), "here", None),
+        if let Some(key) = error.message().strip_prefix("missing field") {
+            let help = "`qrun schema` prints every key with its meaning".to_owned();
+            self.add(span, format!("missing key{key}"), "not in here", Some(help));
+        } else if self.syntax == MOST_SYNTAX {
+            self.more += 1;
+        } else {
+            self.syntax += 1;
+            let help = escape::help(error.message(), text, span.start);
+            self.add(span, error.message(), "here", help);
         }
+    }
+
+    /// Adds that the file is no manifest at all, with what the TOML parser says first of it.
+    pub fn add_no_manifest(&mut self, error: Option<&toml::de::Error>) {
+        let help = "name a job's manifest: jobs/gpt-oss-nano.toml is one, and `qrun schema` prints \
+                    every key";
+        self.add(
+            error.and_then(toml::de::Error::span).unwrap_or(0..0),
+            "this is no manifest: it has none of `schema`, `name` and `[input]`, which each has",
+            error.map_or("", toml::de::Error::message),
+            Some(help.to_owned()),
+        );
     }
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// The error to show, problems in the order of the file.
     pub fn into_error(mut self, path: &camino::Utf8Path, text: &str) -> ManifestError {
-        self.0.sort_by_key(|problem| problem.at.map_or(usize::MAX, |at| at.offset()));
-        self.0.dedup();
+        self.found.sort_by_key(|problem| problem.at.map_or(usize::MAX, |at| at.offset()));
+        self.found.dedup();
         Invalid {
             path: path.to_owned(),
             text: NamedSource::new(path.as_str(), text.to_owned()).with_language("toml"),
-            problems: self.0,
+            problems: self.found,
+            more: self.more,
         }
         .into()
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{ManifestError, Problems};
-use super::read_text;
+use super::text::read_text;
 use super::resolve::is_sha256;
 use crate::steps::{StepError, write_atomic};
 

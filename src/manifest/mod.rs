@@ -2,6 +2,7 @@
 //! done with it.
 
 mod diagnostic;
+mod escape;
 mod files;
 mod job;
 mod keys;
@@ -10,9 +11,7 @@ mod path_text;
 mod raw;
 mod resolve;
 mod template;
-
-use std::fs::File;
-use std::io::{self, Read};
+mod text;
 
 use camino::Utf8Path;
 use serde_json::Value;
@@ -23,9 +22,10 @@ pub use job::*;
 pub use path_text::{NotAPath, check as check_path};
 
 use diagnostic::Problems;
+use text::read_text;
 
-/// Bytes of a manifest or lock file at most.
-const LARGEST: u64 = 16 << 20;
+/// Keys that every manifest has.
+const REQUIRED: [&str; 3] = ["schema", "name", "input"];
 
 impl Job {
     /// Reads the manifest at `path` and its lock file.
@@ -51,15 +51,19 @@ impl Job {
 fn parse(text: &str, shown: &Utf8Path, absolute: &Utf8Path) -> Result<Job, ManifestError> {
     let mut problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(text);
+    if !REQUIRED.iter().any(|key| table.get_ref().contains_key(*key)) {
+        problems.add_no_manifest(errors.first());
+        return Err(problems.into_error(shown, text));
+    }
     if !errors.is_empty() {
-        errors.iter().for_each(|e| problems.add_toml(e));
+        errors.iter().for_each(|e| problems.add_toml(e, text));
         return Err(problems.into_error(shown, text));
     }
     keys::check(table.get_ref(), &schema(), &mut problems);
     let job = match toml::from_str::<raw::Manifest>(text) {
         Ok(manifest) => Some(resolve::resolve(manifest, absolute, &mut problems)),
         Err(e) => {
-            problems.add_toml(&e);
+            problems.add_toml(&e, text);
             None
         }
     };
@@ -72,17 +76,6 @@ fn parse(text: &str, shown: &Utf8Path, absolute: &Utf8Path) -> Result<Job, Manif
 /// The JSON schema of a manifest.
 pub fn schema() -> Value {
     schemars::schema_for!(raw::Manifest).to_value()
-}
-
-/// A text file of at most [`LARGEST`] bytes.
-fn read_text(path: &Utf8Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        let message = format!("larger than {} MB; this is no manifest", LARGEST >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
