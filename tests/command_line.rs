@@ -103,6 +103,47 @@ fn a_directory_or_bytes_instead_of_a_manifest_is_an_error() {
 }
 
 #[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = qrun(&["completions", shell]);
+        assert!(output.status.success(), "{shell}: {}", stderr(&output));
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["quantize", "--imatrix", "doctor"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        assert!(!script.contains("exec-step"), "{shell}: what is hidden is not completed");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    let to = pages.to_str().unwrap();
+    for _ in 0..2 {
+        let output = qrun(&["man", "--out", to]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let mut names: Vec<String> = std::fs::read_dir(&pages)
+        .unwrap()
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for name in ["qrun.1", "qrun-run.1", "qrun-cache-gc.1"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("exec") || name.contains("help")), "{names:?}");
+    let page = std::fs::read(pages.join("qrun-quantize.1")).unwrap();
+    assert_eq!(page, qrun(&["man", "quantize"]).stdout);
+    let text = String::from_utf8(page).unwrap();
+    assert!(text.contains(".TH qrun-quantize 1") && text.contains("imatrix"), "{text}");
+
+    let output = qrun(&["man", "cache", "cg"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("expected one of du, verify, gc"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_wrong_file_as_manifest_is_one_clear_error() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (directory, pipe) = manifest("");

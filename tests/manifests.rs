@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use qrun::manifest::{Job, ReferenceOrigin};
 use serde_json::Value;
 
@@ -81,6 +81,7 @@ fn the_jobs_say_what_was_asked_for() {
     let names: Vec<&str> = big.formats.iter().map(|f| f.spec.name.as_str()).collect();
     assert_eq!(names[..2], ["q4_K_M", "q4_K_S"]);
     assert!(big.formats[0].baseline && names.len() == 4);
+    assert!(big.references.iter().all(|r| matches!(r.origin, ReferenceOrigin::Given { required: false })));
     let file = root().join("models/backups/gpt-oss-20b-{format}.{timestamp}.gguf");
     assert_eq!(big.quantize.gguf, file);
 
@@ -90,4 +91,29 @@ fn the_jobs_say_what_was_asked_for() {
         assert_eq!(a.spec, b.spec, "the nano job makes what the big one makes");
     }
     assert_eq!((big.bench.warmups, big.bench.runs), (nano.bench.warmups, nano.bench.runs));
+}
+
+#[test]
+fn what_the_jobs_write_is_ignored_by_git_and_no_source_is() {
+    let text = std::fs::read_to_string(root().join(".gitignore")).unwrap();
+    let ignored: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('/')).collect();
+    for name in ["gpt-oss-20b", "gpt-oss-nano"] {
+        let job = Job::load(&root().join(format!("jobs/{name}.toml"))).unwrap();
+        let publish = job.publish.unwrap();
+        let written = [
+            Some(job.quantize.gguf.into()),
+            job.convert.gguf,
+            Some(job.bench.out),
+            Some(publish.to),
+            publish.sha256_list.map(Utf8PathBuf::from),
+            Some(job.report.dir),
+        ];
+        for path in written.into_iter().flatten() {
+            let top = path.strip_prefix(root()).unwrap().iter().next().unwrap();
+            assert!(ignored.contains(&top), "{path} is not ignored");
+        }
+    }
+    for source in ["src", "jobs", "tests", "benches", "schemas", "scripts", "examples"] {
+        assert!(!ignored.contains(&source), "{source} is ignored");
+    }
 }

@@ -9,6 +9,7 @@ pub mod progress;
 mod bench;
 mod cache;
 mod check;
+mod completions;
 mod convert;
 mod diff;
 mod doctor;
@@ -19,6 +20,7 @@ mod generate;
 mod inspect;
 mod job;
 mod log;
+mod man;
 mod model_args;
 mod path_arg;
 mod plan;
@@ -64,7 +66,7 @@ pub struct Globals {
     pub verbose: u8,
 }
 
-/// In the order of the help: jobs, then files at hand.
+/// In the order of the help: jobs, then files at hand, then what concerns qrun itself.
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
@@ -74,7 +76,6 @@ enum Command {
     Report(report::Args),
     Doctor(doctor::Args),
     Cache(cache::Args),
-    Schema(schema::Args),
     Convert(convert::Args),
     Quantize(quantize::Args),
     Inspect(inspect::Args),
@@ -83,6 +84,9 @@ enum Command {
     Bench(bench::Args),
     Evaluate(evaluate::Args),
     Generate(generate::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     ExecStep,
 }
@@ -102,12 +106,14 @@ pub fn run() -> ExitCode {
         Command::Cache(args) => cache::run(&args, &cli.globals),
         Command::Bench(args) => bench::run(&args, &cli.globals),
         Command::Check(args) => check::run(&args, &cli.globals),
+        Command::Completions(args) => completions::run(&args),
         Command::Convert(args) => convert::run(&args, &cli.globals),
         Command::Diff(args) => diff::run(&args, &cli.globals),
         Command::Doctor(args) => doctor::run(&args),
         Command::Evaluate(args) => evaluate::run(&args, &cli.globals),
         Command::Generate(args) => generate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Quantize(args) => quantize::run(&args, &cli.globals),
         Command::Schema(args) => schema::run(&args),
         Command::ExecStep => Ok(exec_step::run()),
