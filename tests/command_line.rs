@@ -108,7 +108,7 @@ fn completions_know_every_command() {
         let output = qrun(&["completions", shell]);
         assert!(output.status.success(), "{shell}: {}", stderr(&output));
         let script = String::from_utf8(output.stdout).unwrap();
-        for word in ["quantize", "--imatrix", "doctor"] {
+        for word in ["quantize", "imatrix", "doctor"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
         assert!(!script.contains("exec-step"), "{shell}: what is hidden is not completed");

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, CliError, output};
@@ -21,7 +21,16 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "qrun", &mut script);
+    clap_complete::generate(args.shell, &mut visible(), "qrun", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command line without what is hidden in the help, which would be completed too.
+fn visible() -> Command {
+    let qrun = Cli::command();
+    Command::new("qrun")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(qrun.get_arguments().cloned())
+        .subcommands(qrun.get_subcommands().filter(|c| !c.is_hide_set()).cloned())
 }

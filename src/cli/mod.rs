@@ -27,7 +27,6 @@ mod plan;
 mod quantize;
 mod report;
 mod run;
-mod run_progress;
 mod schema;
 mod status;
 

@@ -33,6 +33,11 @@ pub fn print_part(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Writes a line to standard output. A reader that went away must not end what is told about.
+pub fn line(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 /// Writes a line to standard error. A reader that went away must not end what is told about.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::direct::Threads;
-use super::run_progress::RunProgress;
+use super::progress::{JsonEvents, Overall, PlannedStep, RunProgress, What, milliseconds};
 use super::{CliError, Globals, interrupt, job, output};
-use crate::exec::{self, Options, Summary, Workers};
-use crate::plan::{Plan, Task, Verdict, admit, render};
-use crate::state::{State, Status, lock_workspace};
+use crate::exec::{self, Options, RunObserver, Summary, Workers};
+use crate::plan::{Judgement, Plan, StepDemand, Task, admit, render};
+use crate::state::{RunOutcome, State, Status, lock_workspace};
 use crate::steps::{ErrorClass, StepKind, remark};
 
 /// Run a job: whatever of it is stale
@@ -34,12 +34,16 @@ pub struct Args {
     only: Vec<String>,
     #[command(flatten)]
     threads: Threads,
+    /// Print what happens as JSON, one object a line, and nothing else (schemas/run_event.schema.json)
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let job = job::load(&args.manifest)?;
+    let name = job.name.clone();
     let command = command_line();
     let state = State::open(&job.workspace)?;
     let _lock = lock_workspace(&job.workspace, &command)?;
@@ -48,21 +52,90 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     plan.select(selection);
 
     let judgements = plan.judge_all()?;
-    let stale = (0..judgements.len())
-        .any(|step| judgements[step].verdict != Verdict::Fresh && !plan.is_left_out(step));
-    if stale {
-        admit(&judgements, &plan.demand(&judgements)?)?;
+    let demand = plan.demand(&judgements)?;
+    let planned = planned(&plan, &judgements, &demand.steps);
+    let to_run = || planned.iter().filter(|step| step.verdict != "fresh");
+    if to_run().next().is_some() {
+        admit(&judgements, &demand)?;
     }
     plan.reset();
+    let overall = Overall::new(to_run().map(|step| {
+        let took = step.last_duration_ms.and_then(|ms| u64::try_from(ms).ok());
+        (step.step.clone(), took.map(Duration::from_millis))
+    }));
     let cancelled = interrupt::flag();
     let options = Options { keep_going: args.keep_going, threads: args.threads.count(), command };
-    let progress = RunProgress::new(globals);
-    let summary = exec::run(&mut plan, &options, Rc::new(Workers::new()?), &progress, &cancelled)?;
+    let mut go = |observer: &dyn RunObserver| {
+        exec::run(&mut plan, &options, Rc::new(Workers::new()?), observer, &cancelled)
+    };
+    let exit_code = |summary: &Summary| summary.failure().map_or(0, ErrorClass::exit_code);
+    if args.json {
+        let events = JsonEvents::new(globals.verbose, overall);
+        events.write(What::RunStarted {
+            job: name,
+            qrun_version: env!("CARGO_PKG_VERSION").to_owned(),
+            steps: planned,
+        });
+        let summary = go(&events)?;
+        events.write(ended(&plan, &summary, started));
+        return Ok(exit_code(&summary).into());
+    }
+    if globals.verbose > 0 {
+        planned.iter().for_each(|step| output::note(&decision(step)));
+    }
+    let progress = RunProgress::new(globals, overall);
+    let summary = go(&progress);
     progress.finish();
+    let summary = summary?;
     output::print(&describe(&plan, &summary, started))?;
-    match summary.failure() {
-        None => Ok(ExitCode::SUCCESS),
-        Some(class) => Ok(ExitCode::from(class.exit_code())),
+    Ok(exit_code(&summary).into())
+}
+
+/// What is to become of each step, those left out by `--only` excepted.
+fn planned(plan: &Plan, judgements: &[Judgement], demand: &[StepDemand]) -> Vec<PlannedStep> {
+    let steps = (0..judgements.len()).filter(|step| !plan.is_left_out(*step));
+    steps
+        .map(|step| {
+            let verdict = &judgements[step].verdict;
+            PlannedStep {
+                step: plan.graph().node(step).id.clone(),
+                verdict: verdict.word().to_owned(),
+                why: render::why(verdict),
+                last_duration_ms: demand[step].last_duration_ms,
+            }
+        })
+        .collect()
+}
+
+/// `quantize:q4_K_M: stale: format.base: q4_K_S -> q4_K_M`.
+fn decision(step: &PlannedStep) -> String {
+    let why = step.why.iter().map(|why| format!(": {why}")).collect::<String>();
+    format!("{}: {}{why}", step.step, step.verdict)
+}
+
+/// The last line of a run's events.
+fn ended(plan: &Plan, summary: &Summary, started: Instant) -> What {
+    let failure = summary.failure();
+    let report = plan.done(Task::Report);
+    What::RunEnded {
+        job: plan.job.name.clone(),
+        outcome: match failure {
+            None => RunOutcome::Done,
+            Some(ErrorClass::Interrupted) => RunOutcome::Interrupted,
+            Some(_) => RunOutcome::Failed,
+        },
+        exit_code: failure.map_or(0, ErrorClass::exit_code),
+        duration_ms: milliseconds(started.elapsed()),
+        done: summary.count(Status::Done),
+        fresh: summary.count(Status::Fresh),
+        failed: summary.count(Status::Failed),
+        interrupted: summary.count(Status::Interrupted),
+        skipped: summary.count(Status::Skipped),
+        missing_references: plan.missing_references().iter().map(|r| r.name.clone()).collect(),
+        report: report.and_then(|report| Some(report.outputs.first()?.path.to_string())),
+        recommendation: report
+            .and_then(|report| report.result["recommendation"]["reason"].as_str())
+            .map(str::to_owned),
     }
 }
 

@@ -1,11 +1,12 @@
-//! `qrun schema`: the JSON schema of the manifest, or of what a benchmark prints.
+//! `qrun schema`: the JSON schema of the manifest, or of what commands print.
 
 use std::process::ExitCode;
 
+use super::progress::RunEvent;
 use super::{CliError, output};
 use crate::steps::{BenchDocument, BenchPairResult};
 
-/// Print the JSON schema of the manifest, or of the benchmark JSON
+/// Print the JSON schema of the manifest, or of what commands print
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Editors that know TOML check a manifest against it: begin the manifest with\n\
@@ -25,6 +26,8 @@ enum What {
     Bench,
     /// The JSON of `bench --compare` (schemas/bench_pair.schema.json)
     BenchPair,
+    /// A line of `run --json` (schemas/run_event.schema.json)
+    RunEvent,
 }
 
 /// Runs the command.
@@ -33,5 +36,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         What::Job => crate::manifest::schema(),
         What::Bench => BenchDocument::schema(),
         What::BenchPair => BenchPairResult::schema(),
+        What::RunEvent => RunEvent::schema(),
     })
 }

@@ -65,6 +65,7 @@ impl EventSink for Tee {
                 };
                 Some(format!("{level} {message}"))
             }
+            Event::Stage { doing } => doing.as_ref().map(|doing| format!("info  {doing}")),
             Event::Metric { name, value } => Some(format!("info  {name} = {value}")),
             Event::Progress { .. } | Event::Result { .. } | Event::Failed { .. } => None,
         };

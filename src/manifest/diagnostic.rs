@@ -17,7 +17,7 @@ pub enum ManifestError {
     /// The file says something that is wrong.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(#[from] Box<Invalid>),
 }
 
 /// Everything that is wrong with one file.
@@ -121,13 +121,13 @@ impl Problems {
     pub fn into_error(mut self, path: &camino::Utf8Path, text: &str) -> ManifestError {
         self.found.sort_by_key(|problem| problem.at.map_or(usize::MAX, |at| at.offset()));
         self.found.dedup();
-        Invalid {
+        let invalid = Invalid {
             path: path.to_owned(),
             text: NamedSource::new(path.as_str(), text.to_owned()).with_language("toml"),
             problems: self.found,
             more: self.more,
-        }
-        .into()
+        };
+        Box::new(invalid).into()
     }
 }
 

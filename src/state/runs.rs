@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use rusqlite::{OptionalExtension, Row, named_params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Owner, State, StateError};
@@ -23,7 +24,7 @@ pub struct Run {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     Done,
@@ -32,7 +33,7 @@ pub enum RunOutcome {
 }
 
 /// What became of a step in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nothing to do.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
@@ -13,6 +14,9 @@ use super::StepError;
 pub enum Event {
     /// How far the step is. `total` is zero where it is not known.
     Progress { done: u64, total: u64, unit: Unit },
+    /// What it does before or beside its work, of which progress then tells; without one it is at
+    /// its work.
+    Stage { doing: Option<String> },
     /// A line for the step's log.
     Log { level: Level, message: String },
     /// A number worth showing while the step runs; the name carries its unit.
@@ -24,7 +28,7 @@ pub enum Event {
 }
 
 /// What progress counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     Bytes,
@@ -33,8 +37,10 @@ pub enum Unit {
     Runs,
 }
 
-/// Weight of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Weight of a log line, the lightest first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     Debug,
@@ -93,6 +99,12 @@ impl Context<'_> {
     /// Reports progress.
     pub fn progress(&self, done: u64, total: u64, unit: Unit) {
         self.events.emit(Event::Progress { done, total, unit });
+    }
+
+    /// Says what the step does until the next of these, where it is not its work proper: progress
+    /// tells of that meanwhile.
+    pub fn stage(&self, doing: Option<String>) {
+        self.events.emit(Event::Stage { doing });
     }
 
     /// Writes a line to the step's log.

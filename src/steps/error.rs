@@ -1,12 +1,13 @@
 //! How a step fails: a message that says what, where, expected, found and what to do, and a class
 //! that decides the exit code.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
 
 /// What kind of failure it is; decides the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// The step itself failed (exit code 1).

@@ -19,6 +19,9 @@ const VERSION: u32 = 2;
 /// Longest journal that is read, in bytes; one of a million tensors is shorter.
 const MAX_BYTES: u64 = 1 << 28;
 
+/// Bytes that are read between two words about it.
+const PIECE: u64 = 16 << 20;
+
 /// The first line.
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -70,11 +73,20 @@ impl Journal {
     /// The entries of finished tensors that the unfinished file `partial` still bears out, from
     /// the first tensor on, and the file up to the end of the last. Whatever cannot be read or does
     /// not fit ends the list.
-    pub fn vouched(&self, partial: &File, layout: &Layout, sizes: &[u64]) -> (Vec<Entry>, Prefix) {
+    ///
+    /// All of that is read again. `watch` hears how many bytes were, of how many, and ends it with
+    /// false.
+    pub fn vouched(
+        &self,
+        partial: &File,
+        layout: &Layout,
+        sizes: &[u64],
+        watch: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> (Vec<Entry>, Prefix) {
         let mut good = (Vec::new(), Prefix::default());
         if let Ok(entries) = self.entries() {
             // What was good before an error is good.
-            let _ = check(partial, layout, sizes, entries, &mut good);
+            let _ = check(partial, layout, sizes, entries, watch, &mut good);
         }
         good
     }
@@ -143,8 +155,11 @@ fn check(
     layout: &Layout,
     sizes: &[u64],
     entries: Vec<Entry>,
+    watch: &mut dyn FnMut(u64, u64) -> bool,
     (good, prefix): &mut (Vec<Entry>, Prefix),
 ) -> io::Result<()> {
+    let Some(last) = entries.last() else { return Ok(()) };
+    let total = last.end(layout).min(partial.metadata()?.len());
     let mut file = partial;
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -159,12 +174,22 @@ fn check(
         if (entry.tensor, entry.offset, entry.bytes) != expected {
             break;
         }
-        let padded = bytes + layout.padding(bytes) as u64;
-        let found = io::copy(&mut (&mut reader).take(padded), &mut HashWriter(&mut hasher))?;
-        if found != padded || hex::encode(hasher.clone().finalize()) != entry.sha256 {
+        let end = entry.end(layout);
+        let mut at = entry.offset;
+        while at < end {
+            if !watch(at, total) {
+                return Ok(());
+            }
+            let piece = (end - at).min(PIECE);
+            if io::copy(&mut (&mut reader).take(piece), &mut HashWriter(&mut hasher))? != piece {
+                return Ok(());
+            }
+            at += piece;
+        }
+        if hex::encode(hasher.clone().finalize()) != entry.sha256 {
             break;
         }
-        *prefix = Prefix { bytes: entry.end(layout), hasher: hasher.clone() };
+        *prefix = Prefix { bytes: end, hasher: hasher.clone() };
         good.push(entry);
     }
     Ok(())

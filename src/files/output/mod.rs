@@ -48,27 +48,27 @@ impl Output {
     /// [`Error::Name`] if `path` exists and `replace` is false; [`Error::Refused`] if it
     /// cannot be written, the disk is too full or another process is writing it.
     pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, Error> {
-        Self::resume(path, expected_bytes, replace, |_| Prefix::default())
+        Self::resume(path, expected_bytes, replace, |_| Ok::<_, Error>(Prefix::default()))
     }
 
     /// Goes on with the `NAME.partial` of a killed run: `vouched` looks at it and says how much of
     /// its start is good, at most the whole; the rest is cut off.
     ///
     /// # Errors
-    /// As [`Output::create`].
-    pub fn resume(
+    /// As [`Output::create`]; those of `vouched`, which leave the file as it was.
+    pub fn resume<E: From<Error>>(
         path: &Utf8Path,
         expected_bytes: u64,
         replace: bool,
-        vouched: impl FnOnce(&File) -> Prefix,
-    ) -> Result<Self, Error> {
+        vouched: impl FnOnce(&File) -> Result<Prefix, E>,
+    ) -> Result<Self, E> {
         refuse_existing(path, replace)?;
         let directory = directory_of(path);
         fs::create_dir_all(directory)
             .map_err(|e| Error::Refused(format!("cannot create the directory {directory}: {e}")))?;
         let partial = partial_path(path);
         let file = open_locked(&partial)?;
-        let Prefix { bytes, hasher } = vouched(&file);
+        let Prefix { bytes, hasher } = vouched(&file)?;
         let blocks = Blocks::behind(file, bytes, expected_bytes)
             .map_err(|e| write_error(&partial, bytes, &e))?;
         let (path, finished) = (path.to_owned(), false);

@@ -64,7 +64,7 @@ fn a_failure_leaves_nothing_or_the_partial() {
     drop(output);
     assert_eq!(names(&dir), ["x.partial"]);
     let prefix = Prefix { bytes: 2, hasher: Sha256::new_with_prefix(b"ab") };
-    let mut output = Output::resume(&path, 3, false, |_| prefix).unwrap();
+    let mut output = Output::resume(&path, 3, false, |_| Ok::<_, Error>(prefix)).unwrap();
     assert_eq!(output.written(), 2);
     output.write(b"c").unwrap();
     assert_eq!(output.finish().unwrap().sha256, ABC);
@@ -82,7 +82,7 @@ fn large_files_are_written_in_blocks_whatever_the_pieces() {
     for kept in [0, 32, 4096, 4097, (8 << 20) + 777] {
         fs::write(partial_path(&path), [&bytes[..kept], &[7; 10_000]].concat()).unwrap();
         let prefix = Prefix { bytes: kept as u64, hasher: hasher(&bytes[..kept]) };
-        let mut output = Output::resume(&path, 64 << 20, true, |_| prefix).unwrap();
+        let mut output = Output::resume(&path, 64 << 20, true, |_| Ok::<_, Error>(prefix)).unwrap();
         assert_eq!((output.written(), output.in_file()), (kept as u64, kept as u64 / 4096 * 4096));
         let mut rest = &bytes[kept..];
         for piece in pieces.into_iter().cycle() {

@@ -90,7 +90,8 @@ impl View {
     }
 }
 
-fn why(verdict: &Verdict) -> Vec<String> {
+/// The reasons of a verdict in words.
+pub fn why(verdict: &Verdict) -> Vec<String> {
     match verdict {
         Verdict::Fresh => Vec::new(),
         Verdict::Stale { reasons } => reasons.iter().map(ToString::to_string).collect(),

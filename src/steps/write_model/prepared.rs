@@ -2,13 +2,14 @@
 
 use std::fs::File;
 
+use bytesize::ByteSize;
 use sha2::Sha256;
 
 use super::{ModelFile, program, totals};
 use crate::files::{Output, Prefix};
 use crate::gguf::{Layout, TensorInfo};
 use crate::steps::journal::{Entry, Journal};
-use crate::steps::{Context, ErrorClass, Level, StepError, WriteResult, WrittenTensor};
+use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WriteResult, WrittenTensor};
 
 /// A file whose place is taken and whose header is written.
 pub struct Prepared<'a> {
@@ -49,10 +50,24 @@ impl<'a> Prepared<'a> {
         let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, file.out, digest));
         let mut done = Vec::new();
         let vouched = |partial: &File| {
-            let Some(journal) = &journal else { return Prefix::default() };
-            let (entries, prefix) = journal.vouched(partial, &layout, &sizes);
+            let Some(journal) = &journal else { return Ok(Prefix::default()) };
+            let mut checking = false;
+            let mut watch = |done: u64, total: u64| {
+                if !std::mem::replace(&mut checking, true) {
+                    let written = ByteSize(total).display().si();
+                    ctx.stage(Some(format!("checking {written} already written")));
+                }
+                ctx.progress(done, total, Unit::Bytes);
+                ctx.check_cancelled().is_ok()
+            };
+            let (entries, prefix) = journal.vouched(partial, &layout, &sizes, &mut watch);
+            // What was not looked at may be good.
+            ctx.check_cancelled()?;
+            if checking {
+                ctx.stage(None);
+            }
             done = entries;
-            prefix
+            Ok(prefix)
         };
         let expected = layout.file_bytes().saturating_add(promised);
         let mut output = Output::resume(file.out, expected, file.replace, vouched)?;
