@@ -8,7 +8,9 @@ use serde_json::Value;
 
 #[test]
 fn the_schemas_in_the_tree_are_what_qrun_prints() {
-    for (name, file) in [("bench", "bench"), ("bench-pair", "bench_pair"), ("run-event", "run_event")] {
+    for (name, file) in
+        [("bench", "bench"), ("bench-pair", "bench_pair"), ("run-event", "run_event")]
+    {
         let path = format!("{}/schemas/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
         let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let output =

@@ -188,6 +188,34 @@ fn a_dry_run_says_what_and_why_and_writes_nothing() {
 }
 
 #[test]
+fn tables_fit_the_width_that_there_is_and_lose_nothing() {
+    let place = Place::new();
+    place.done(&["convert", nano().as_str(), "f32.gguf"]);
+    place.done(&["quantize", "f32.gguf", "q4.gguf", "--format", "q4_K_M"]);
+    let dry_run = ["quantize", "f32.gguf", "--format", "q4_K_M", "--dry-run"];
+    for arguments in [&["inspect", "q4.gguf"][..], &["diff", "f32.gguf", "q4.gguf"], &dry_run] {
+        let whole = place.done(arguments);
+        for columns in [80, 60] {
+            let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
+                .current_dir(&place.directory)
+                .env("COLUMNS", columns.to_string())
+                .args(arguments)
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            for line in text.lines() {
+                assert!(line.chars().count() <= columns, "{line}");
+            }
+            let words = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(words(&text), words(&whole));
+        }
+    }
+    let table = place.done(&dry_run);
+    let norm = table.lines().find(|line| line.contains("output_norm.weight")).unwrap();
+    assert!(norm.contains("f32"), "a row is a line where a program reads it: {norm}");
+}
+
+#[test]
 fn the_thread_count_changes_nothing() {
     let place = Place::new();
     let nano = nano();

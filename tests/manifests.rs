@@ -81,7 +81,11 @@ fn the_jobs_say_what_was_asked_for() {
     let names: Vec<&str> = big.formats.iter().map(|f| f.spec.name.as_str()).collect();
     assert_eq!(names[..2], ["q4_K_M", "q4_K_S"]);
     assert!(big.formats[0].baseline && names.len() == 4);
-    assert!(big.references.iter().all(|r| matches!(r.origin, ReferenceOrigin::Given { required: false })));
+    assert!(
+        big.references
+            .iter()
+            .all(|r| matches!(r.origin, ReferenceOrigin::Given { required: false }))
+    );
     let file = root().join("models/backups/gpt-oss-20b-{format}.{timestamp}.gguf");
     assert_eq!(big.quantize.gguf, file);
 

@@ -352,6 +352,105 @@ fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
     assert!(!workspace.path("out").exists());
 }
 
+/// What a run says on standard output, line by line, each as the schema has it.
+fn events(output: &Output) -> Vec<Value> {
+    let path = format!("{}/schemas/run_event.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let events = text.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert!(schema.is_valid(&event), "{line}");
+        event
+    });
+    events.collect()
+}
+
+#[test]
+fn a_run_is_told_as_json_lines() {
+    let workspace = Workspace::new();
+    let only = ["run", "job.toml", "--json", "--only", "quantize:small"];
+    let output = workspace.qrun(&only);
+    assert_eq!(output.status.code(), Some(0), "{}", all(&output));
+    assert!(output.stderr.is_empty(), "{}", all(&output));
+    let said = events(&output);
+    let (first, last) = (&said[0], &said[said.len() - 1]);
+    assert_eq!((&first["event"], &first["job"]), (&"run_started".into(), &"nano".into()));
+    let planned: Vec<_> = first["steps"].as_array().unwrap().iter().map(|s| &s["step"]).collect();
+    assert_eq!(planned, ["verify", "convert", "quantize:small"]);
+    let told = |kind: &str| -> Vec<&Value> {
+        said.iter().filter(|event| event["event"] == kind).map(|event| &event["step"]).collect()
+    };
+    assert_eq!(told("step_started"), planned);
+    assert_eq!(told("step_ended"), planned);
+    assert!(told("step_progress").contains(&planned[2]));
+    assert!(told("step_log").is_empty(), "there was nothing to warn of");
+    assert_eq!(
+        (&last["event"], &last["outcome"], &last["exit_code"], &last["done"]),
+        (&"run_ended".into(), &"done".into(), &0.into(), &3.into())
+    );
+
+    // The same with what it found, and nothing left to do; then a failure with its exit code.
+    let said = events(&workspace.qrun(&[&only[..], &["-v", "--force", "convert"]].concat()));
+    assert!(said.iter().any(|e| e["event"] == "step_log" && e["level"] == "info"), "{said:?}");
+    fs::write(workspace.path("checkpoint/generation_config.json"), "{}").unwrap();
+    let output = workspace.qrun(&only);
+    let said = events(&output);
+    let last = &said[said.len() - 1];
+    assert_eq!((&last["outcome"], &last["exit_code"]), (&"failed".into(), &3.into()));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said.iter().any(|event| event["class"] == "input" && event["message"].is_string()));
+}
+
+#[test]
+fn it_says_more_with_v_and_every_tensor_with_another() {
+    let workspace = Workspace::new();
+    let run = |how: &str| {
+        let arguments =
+            ["run", "job.toml", "--only", "quantize:small", "--force", "quantize:small"];
+        let output = workspace.qrun(&[&arguments[..], &[how]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", all(&output));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run("-v");
+    for line in [
+        "verify: stale: unverified",
+        "quantize:small: stale: forced",
+        "convert: started\n",
+        "[1/3] verify: done in ",
+        "[3/3] quantize:small: done in ",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(said.contains("quantize:small: wrote ") && !said.contains("blk.0."), "{said}");
+    let said = run("-vv");
+    assert!(said.contains("convert: fresh\n") && said.contains("blk.0.attn_q.weight"), "{said}");
+    assert_eq!(run("-q"), "");
+}
+
+#[test]
+fn what_people_read_fits_the_terminal_and_what_programs_read_stays_whole() {
+    let workspace = Workspace::new();
+    workspace.ok(&["run", "job.toml", "--only", "load_check"]);
+    fs::write(workspace.path("corpus.txt"), "another text").unwrap();
+    for arguments in [&["plan", "job.toml"][..], &["status"]] {
+        let whole = workspace.ok(arguments);
+        for columns in ["80", "50"] {
+            let output = workspace.command(arguments).env("COLUMNS", columns).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            // A path is not broken.
+            let word = whole.split_whitespace().map(|word| word.chars().count()).max().unwrap();
+            let columns: usize = columns.parse().unwrap();
+            assert!(widest <= columns.max(word + 8), "{arguments:?}: {text}");
+            let words = |text: &str| text.split_whitespace().map(str::len).sum::<usize>();
+            assert_eq!(words(&text), words(&whole), "{text}");
+        }
+    }
+    let plan = workspace.ok(&["plan", "job.toml"]);
+    assert!(plan.lines().any(|line| line.chars().count() > 80), "one step a line: {plan}");
+}
+
 #[test]
 fn steps_are_named_or_refused() {
     let workspace = Workspace::new();

@@ -70,7 +70,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.json {
         output::print_json(&BenchDocument::of_files(results))?;
     } else if !results.is_empty() {
-        output::print(&tables::describe(&results))?;
+        output::tell(&tables::describe(&results))?;
     }
     failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }

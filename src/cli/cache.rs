@@ -79,7 +79,7 @@ fn show<T: Serialize>(
     if at.json {
         return output::print_json(value);
     }
-    output::print(&text())?;
+    output::tell(&text())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -38,7 +38,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&result);
     }
-    output::print(&format!(
+    output::tell(&format!(
         "{}: {}, {} tensors, loads in {:.1} ms and computes",
         args.file, result.architecture, result.tensors, result.load_ms
     ))?;

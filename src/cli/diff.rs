@@ -77,7 +77,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&difference);
     }
-    output::print(&describe(&difference))?;
+    output::tell(&describe(&difference))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -128,7 +128,7 @@ fn describe(difference: &Difference) -> String {
         "B",
         "max error",
         "mean error",
-        "relative RMSE",
+        "relative\nRMSE",
     ]);
     for tensor in difference.tensors.iter().filter(|t| !t.identical) {
         table.add_row([

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.json {
         output::print_json(&finding)?;
     } else {
-        output::print(&describe(&finding))?;
+        output::tell(&describe(&finding))?;
     }
     Ok(finding.job.map_or(ExitCode::SUCCESS, |job| job.exit_code()))
 }

@@ -82,7 +82,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&shown);
     }
-    output::print(&shown.describe())?;
+    output::tell(&shown.describe())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&inspection);
     }
-    output::print(&describe(&inspection))?;
+    output::tell(&describe(&inspection))?;
     Ok(ExitCode::SUCCESS)
 }
 

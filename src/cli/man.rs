@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use super::{Cli, CliError, output};
-use crate::steps::{ErrorClass, write_atomic};
+use crate::steps::{ErrorClass, StepError, write_atomic};
 
 /// Print a manual page, or write them all
 #[derive(Debug, clap::Args)]
@@ -36,9 +36,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let pages = with_subcommands(&qrun);
     for command in &pages {
         let (name, page) = page(command)?;
-        write_atomic(&directory.join(name), &page, true)?;
+        write_atomic(&directory.join(name), &page, true).map_err(StepError::from)?;
     }
-    output::print(&format!("{} pages in {directory}", pages.len()))?;
+    output::tell(&format!("{} pages in {directory}", pages.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 

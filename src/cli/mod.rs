@@ -16,6 +16,7 @@ mod doctor;
 mod error;
 mod evaluate;
 mod exec_step;
+mod fit;
 mod generate;
 mod inspect;
 mod job;
@@ -41,12 +42,11 @@ pub use error::CliError;
 
 /// From a published checkpoint to quantized GGUF files that somebody can trust.
 ///
-/// `qrun JOB.toml` is short for `qrun run JOB.toml`.
-///
-/// Exit codes: 0 done, 1 a step failed, 2 the command line or the manifest is wrong, 3 an input is
-/// missing or not what its digest says, 4 the host cannot do it (RAM, disk), 130 interrupted.
+/// A manifest (JOB.toml) says what is wanted; qrun runs what of it is stale and goes on where it was
+/// stopped. For a file at hand there are the steps themselves: convert, quantize, check, bench and
+/// their kin.
 #[derive(Debug, Parser)]
-#[command(name = "qrun", version, arg_required_else_help = true)]
+#[command(name = "qrun", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -54,13 +54,36 @@ struct Cli {
     command: Command,
 }
 
+const AFTER_HELP: &str = "\
+Begin with:
+  qrun doctor JOB.toml    can this host do it
+  qrun plan JOB.toml      what would run, why, how large; changes nothing
+  qrun JOB.toml           run it, as `qrun run JOB.toml` does; Ctrl-C and run again at will
+  qrun status             what became of each step; `qrun log STEP` is the whole story
+
+  qrun quantize model-f32.gguf model.gguf --format q4_K_M
+  qrun inspect model.gguf
+
+Exit codes:
+  0    done
+  1    a step failed
+  2    the command line or the manifest is wrong
+  3    an input is missing or not what its digest says
+  4    the host cannot do it (RAM, disk)
+  130  interrupted
+
+Environment:
+  NO_COLOR  no colours
+  COLUMNS   width of tables where standard output is no terminal [default: as wide as they are]
+  QRUN_LOG  what the library traces, such as qrun::gguf=trace; wins over -q and -v";
+
 /// Flags that every subcommand takes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Globals {
     /// No progress; only results, warnings and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Say more; twice for all there is
+    /// Say more: why each step runs and what it found; -vv also every tensor
     #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 }
@@ -161,6 +184,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_says_the_exit_codes_that_there_are() {
+        use crate::steps::ErrorClass::{Host, Input, Interrupted, Step, Usage};
+        for (class, words) in [
+            (Step, "a step failed"),
+            (Usage, "the command line or the manifest is wrong"),
+            (Input, "an input is missing"),
+            (Host, "the host cannot do it"),
+            (Interrupted, "interrupted"),
+        ] {
+            let line = format!("\n  {:<5}{words}", class.exit_code());
+            assert!(AFTER_HELP.contains(&line), "{line}");
+        }
+        assert!(AFTER_HELP.lines().all(|line| line.len() <= 98));
     }
 
     #[test]

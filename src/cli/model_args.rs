@@ -93,7 +93,7 @@ pub fn print_written(results: &[WriteResult], json: bool) -> Result<ExitCode, Cl
         return output::print_one_or_all(results);
     }
     for result in results {
-        output::print(&format!(
+        output::tell(&format!(
             "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
             result.output.path,
             ByteSize(result.output.bytes).display().si(),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::CliError;
+use super::fit::{fit, stderr_width, stdout_width};
 use crate::steps::ErrorClass;
 
 /// Writes `text` to standard output and ends the line where `text` does not.
@@ -16,6 +17,14 @@ use crate::steps::ErrorClass;
 pub fn print(text: &str) -> Result<(), CliError> {
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     print_part(&format!("{text}{newline}"))
+}
+
+/// Writes `text` for people to standard output, in the width that there is.
+///
+/// # Errors
+/// As [`print`].
+pub fn tell(text: &str) -> Result<(), CliError> {
+    print(&fit(text, stdout_width()))
 }
 
 /// Writes `text` to standard output as it is, at once: a part of something longer.
@@ -38,9 +47,10 @@ pub fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Writes a line to standard error. A reader that went away must not end what is told about.
+/// Writes a line for people to standard error, in the width that there is. A reader that went away
+/// must not end what is told about.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", fit(text, stderr_width()));
 }
 
 /// Writes what came of one or several of the same: an object for one, a list for several.

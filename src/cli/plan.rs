@@ -42,6 +42,6 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         (_, true) => render::mermaid(&view),
         _ => render::text(&view),
     };
-    output::print(&text)?;
+    output::tell(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -131,7 +131,7 @@ fn dry_run(specs: &[QuantizeSpec], json: bool) -> Result<ExitCode, CliError> {
         for (spec, plan) in specs.iter().zip(&plans) {
             let title =
                 if specs.len() > 1 { format!("{}\n\n", spec.format.name) } else { String::new() };
-            output::print(&format!("{title}{}", describe(plan)))?;
+            output::tell(&format!("{title}{}", describe(plan)))?;
         }
     }
     match plans.iter().find_map(|plan| plan.problem.as_ref()) {

@@ -87,7 +87,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let summary = go(&progress);
     progress.finish();
     let summary = summary?;
-    output::print(&describe(&plan, &summary, started))?;
+    output::tell(&describe(&plan, &summary, started))?;
     Ok(exit_code(&summary).into())
 }
 

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&view);
     }
-    output::print(&describe(&view))?;
+    output::tell(&describe(&view))?;
     Ok(ExitCode::SUCCESS)
 }
 

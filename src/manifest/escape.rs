@@ -52,7 +52,7 @@ mod tests {
         let text = "a = \"x\"\nb = ['\\d', \"^output\\.weight\\\\.$\"] # \"\n";
         let at = text.find("\\.").unwrap() + 1;
         let shown = help("missing escaped value, expected `b`", text, at).unwrap();
-        assert_eq!(shown, "in single quotes a backslash is itself: '^output\\.weight\\d$'");
+        assert_eq!(shown, "in single quotes a backslash is itself: '^output\\.weight\\.$'");
         assert_eq!(help("key with no value", text, at), None);
         // Single quotes would end it, or it is not closed in its line, or not there at all.
         for text in ["\"it's \\.\"", "\"\\.", "\\.", "", "ü\\"] {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{ManifestError, Problems};
-use super::text::read_text;
 use super::resolve::is_sha256;
+use super::text::read_text;
 use crate::steps::{StepError, write_atomic};
 
 const HEADER: &str = "\

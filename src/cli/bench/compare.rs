@@ -25,7 +25,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.json {
         return output::print_json(&result);
     }
-    output::print(&describe(result))?;
+    output::tell(&describe(result))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,13 +5,43 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::steps::{BenchResult, Measurements};
 
-/// The results: speed and memory, then decoding more closely, and what the percentiles are worth.
+/// Columns that a file's name may take in a table.
+const NAME: usize = 14;
+
+// What stands over the numbers, in few enough columns for a terminal of 80.
+const SPEED: [&str; 7] =
+    ["file", "size", "first\ntoken ms", "p50 ms", "p95 ms", "prefill\ntok/s", "decode\ntok/s"];
+const MEMORY: [&str; 6] =
+    ["file", "load ms", "peak\nRSS MB", "minor\nfaults", "major\nfaults", "noise"];
+const DECODING: [&str; 7] = [
+    "file",
+    "next token\np50 ms",
+    "p95 ms",
+    "p99 ms",
+    "MB/token",
+    "decode\nGB/s",
+    "of read\nbandwidth",
+];
+
+/// The results: speed, memory and noise, then decoding more closely, and what the percentiles are
+/// worth. Files whose names are too long for a table have numbers in it.
 pub fn describe(results: &[BenchResult]) -> String {
-    let mut text = format!("{}\n", whole_runs(results));
-    if results.iter().any(|r| r.measured.inter_token_latency_ms.is_some()) {
-        text.push_str(&format!("\n{}\n", decoding(results)));
+    let mut text = String::new();
+    let mut names: Vec<String> = results.iter().map(|result| result.gguf.to_string()).collect();
+    if names.iter().any(|name| name.chars().count() > NAME) {
+        for (number, name) in (1..).zip(&mut names) {
+            text.push_str(&format!("{number}: {name}\n"));
+            *name = number.to_string();
+        }
+        text.push('\n');
     }
-    if let Some(first) = results.first() {
+    let results: Vec<(&str, &BenchResult)> = names.iter().map(|n| &**n).zip(results).collect();
+    let (speed, memory) = (speed(&results).trim_fmt(), memory(&results).trim_fmt());
+    text.push_str(&format!("{speed}\n\n{memory}\n"));
+    if results.iter().any(|(_, r)| r.measured.inter_token_latency_ms.is_some()) {
+        text.push_str(&format!("\n{}\n", decoding(&results).trim_fmt()));
+    }
+    if let Some((_, first)) = results.first() {
         let settings = first.measured.settings;
         text.push_str(&format!(
             "\n{} runs after {} warm-ups, {} prompt and {} generated tokens, {} threads.\n{}.\n",
@@ -29,49 +59,43 @@ pub fn describe(results: &[BenchResult]) -> String {
     text
 }
 
-fn whole_runs(results: &[BenchResult]) -> Table {
-    let rows = results.iter().map(|result| {
+fn speed(results: &[(&str, &BenchResult)]) -> Table {
+    let rows = results.iter().map(|(name, result)| {
         let m = &result.measured;
         [
-            result.gguf.to_string(),
+            (*name).to_owned(),
             ByteSize(result.bytes).display().si().to_string(),
-            number(Some(m.load_ms)),
             number(Some(m.time_to_first_token_ms.p50)),
             number(Some(m.latency_ms.p50)),
             number(Some(m.latency_ms.p95)),
             number(Some(m.prefill_tokens_per_s.p50)),
             number(m.decode_tokens_per_s.as_ref().map(|d| d.p50)),
+        ]
+    });
+    table(SPEED, rows)
+}
+
+fn memory(results: &[(&str, &BenchResult)]) -> Table {
+    let rows = results.iter().map(|(name, result)| {
+        let m = &result.measured;
+        [
+            (*name).to_owned(),
+            number(Some(m.load_ms)),
             number(m.peak_rss_mb),
             count(m.minor_faults),
             count(m.major_faults),
             if m.noise.quiet { "quiet" } else { "noisy" }.to_owned(),
         ]
     });
-    table(
-        [
-            "file",
-            "size",
-            "load ms",
-            "first token ms",
-            "p50 ms",
-            "p95 ms",
-            "prefill tok/s",
-            "decode tok/s",
-            "peak RSS MB",
-            "minor faults",
-            "major",
-            "noise",
-        ],
-        rows,
-    )
+    table(MEMORY, rows)
 }
 
-fn decoding(results: &[BenchResult]) -> Table {
-    let rows = results.iter().map(|result| {
+fn decoding(results: &[(&str, &BenchResult)]) -> Table {
+    let rows = results.iter().map(|(name, result)| {
         let m = &result.measured;
         let token = |of: fn(&Measurements) -> Option<f64>| number(of(m));
         [
-            result.gguf.to_string(),
+            (*name).to_owned(),
             token(|m| Some(m.inter_token_latency_ms.as_ref()?.p50)),
             token(|m| Some(m.inter_token_latency_ms.as_ref()?.p95)),
             token(|m| Some(m.inter_token_latency_ms.as_ref()?.p99)),
@@ -80,16 +104,7 @@ fn decoding(results: &[BenchResult]) -> Table {
             m.decode_bandwidth_share.map_or(none(), |share| format!("{:.0}%", share * 100.0)),
         ]
     });
-    let header = [
-        "file",
-        "next token p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "MB/token",
-        "decode GB/s",
-        "of read bandwidth",
-    ];
-    table(header, rows)
+    table(DECODING, rows)
 }
 
 /// A table whose columns but the first are numbers.
@@ -117,4 +132,30 @@ fn count(value: Option<u64>) -> String {
 
 fn none() -> String {
     "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_fits_80_columns() {
+        let name = "x".repeat(NAME);
+        // As large as they come: hours on a large model, millions of tokens on a small one.
+        let row = |columns: usize| {
+            let numbers = std::iter::repeat_n("1234567.89".to_owned(), 2)
+                .chain(std::iter::repeat_n("12345.67".to_owned(), columns - 3));
+            std::iter::once(name.clone()).chain(numbers)
+        };
+        fn fits<const N: usize>(header: [&str; N], row: impl Iterator<Item = String>) {
+            let row: Vec<String> = row.collect();
+            let row: [String; N] = row.try_into().unwrap();
+            for line in table(header, std::iter::once(row)).trim_fmt().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+        fits(SPEED, row(SPEED.len()));
+        fits(MEMORY, row(MEMORY.len()));
+        fits(DECODING, row(DECODING.len()));
+    }
 }

@@ -85,7 +85,7 @@ pub fn table(groups: &[Group]) -> String {
         "weights",
         "bytes",
         "share",
-        "bits per weight",
+        "bits per\nweight",
         "types",
     ]);
     for group in groups {

@@ -221,7 +221,8 @@ impl RunObserver for JsonEvents {
     }
 
     fn ended(&self, step: &StepReport) {
-        let took = step.duration_ms.and_then(|ms| u64::try_from(ms).ok().map(Duration::from_millis));
+        let took =
+            step.duration_ms.and_then(|ms| u64::try_from(ms).ok().map(Duration::from_millis));
         {
             let mut inner = self.inner.borrow_mut();
             inner.running.remove(&step.step);

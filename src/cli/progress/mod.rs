@@ -53,7 +53,7 @@ impl Progress {
         } else {
             View::Plain(Mutex::new(Instant::now() + PLAIN_INTERVAL))
         };
-        let least = if globals.quiet { Level::Warn } else { least(globals.verbose + 1) };
+        let least = if globals.quiet { Level::Warn } else { least(globals.verbose.max(1)) };
         Self { label: label.to_owned(), least, step, view }
     }
 
@@ -131,8 +131,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lightest log line that is shown: of a run warnings, with `-v` what a step found and did, with
-/// `-vv` every tensor; of a command on a file at hand one more from the start.
+/// The lightest log line that is shown: warnings, with `-v` what a step found and did, with `-vv`
+/// every tensor. A command on a file at hand says from the start what it found and did.
 fn least(verbose: u8) -> Level {
     match verbose {
         0 => Level::Warn,

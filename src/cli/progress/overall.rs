@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_step_of_the_same_kind_stands_in_and_nothing_else_does() {
-        let mut overall = overall(&[("quantize:a", None), ("quantize:b", None), ("report", Some(1))]);
+        let mut overall =
+            overall(&[("quantize:a", None), ("quantize:b", None), ("report", Some(1))]);
         assert_eq!(overall.left(&[]), None);
         assert_eq!(overall.left(&[("quantize:a", s(9), Some(s(9)))]), None);
         overall.end("quantize:a", Some(s(30)));

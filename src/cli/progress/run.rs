@@ -166,7 +166,8 @@ impl RunObserver for RunProgress {
     }
 
     fn ended(&self, step: &StepReport) {
-        let took = step.duration_ms.and_then(|ms| u64::try_from(ms).ok().map(Duration::from_millis));
+        let took =
+            step.duration_ms.and_then(|ms| u64::try_from(ms).ok().map(Duration::from_millis));
         let steps = {
             let mut known = locked(&self.known);
             known.running.remove(&step.step);

@@ -49,7 +49,7 @@ impl<'a> Prepared<'a> {
         let digest = file.digest(&identity, &layout, &program());
         let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, file.out, digest));
         let mut done = Vec::new();
-        let vouched = |partial: &File| {
+        let vouched = |partial: &File| -> Result<Prefix, StepError> {
             let Some(journal) = &journal else { return Ok(Prefix::default()) };
             let mut checking = false;
             let mut watch = |done: u64, total: u64| {

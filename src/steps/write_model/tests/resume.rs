@@ -1,6 +1,8 @@
 //! A file is the same however often its writing was interrupted, and whatever became meanwhile of
 //! what was there.
 
+use std::sync::Mutex;
+
 use super::*;
 
 /// Interrupts a run at `bytes`, with a journal.
@@ -41,6 +43,72 @@ fn an_interrupted_run_is_continued() {
         assert!(percent < 90 || resumed.resumed_tensors >= 3, "{}", resumed.resumed_tensors);
         assert_eq!(place.journals.read_dir_utf8().unwrap().count(), 0);
     }
+}
+
+/// Keeps what is said, and stops the step when it says what it does.
+struct Listener<'a> {
+    said: Mutex<Vec<Event>>,
+    cancelled: &'a AtomicBool,
+    stop: bool,
+}
+
+impl EventSink for Listener<'_> {
+    fn emit(&self, event: Event) {
+        if self.stop && matches!(event, Event::Stage { .. }) {
+            self.cancelled.store(true, Ordering::Relaxed);
+        }
+        self.said.lock().unwrap().push(event);
+    }
+}
+
+/// Goes on in `place`; answers with how that went and what was said.
+fn listened(
+    place: &Place,
+    model: &Model,
+    stop: bool,
+) -> (Result<WriteResult, StepError>, Vec<Event>) {
+    let cancelled = AtomicBool::new(false);
+    let listener = Listener { said: Mutex::default(), cancelled: &cancelled, stop };
+    let journals = Some(place.journals.clone());
+    let ctx = Context { events: &listener, cancelled: &cancelled, threads: 1, journals };
+    let result = place.write(model, &ctx);
+    (result, listener.said.into_inner().unwrap())
+}
+
+#[test]
+fn what_is_checked_is_told_and_is_no_progress_of_the_work() {
+    let model = Model::new();
+    let total = whole(&model).0.len() as u64;
+    let place = interrupted(&model, total * 60 / 100);
+    let (result, said) = listened(&place, &model, false);
+    assert!(result.unwrap().resumed_tensors >= 3);
+    let stage = |event: &Event| match event {
+        Event::Stage { doing } => Some(doing.clone()),
+        _ => None,
+    };
+    let stages: Vec<_> = said.iter().filter_map(stage).collect();
+    let [Some(doing), None] = stages.as_slice() else { panic!("{stages:?}") };
+    assert!(doing.starts_with("checking ") && doing.ends_with(" already written"), "{doing}");
+    let before: Vec<&Event> = said.iter().skip(1).take_while(|e| stage(e).is_none()).collect();
+    assert!(stage(&said[0]).is_some() && !before.is_empty());
+    assert!(before.iter().all(|e| matches!(e, Event::Progress { total: of, .. } if *of < total)));
+
+    let (_, said) = listened(&Place::new(), &model, false);
+    assert!(said.iter().all(|e| stage(e).is_none()), "there is nothing to check");
+}
+
+#[test]
+fn an_interrupt_while_checking_loses_nothing() {
+    let model = Model::new();
+    let (expected, _) = whole(&model);
+    let place = interrupted(&model, expected.len() as u64 * 60 / 100);
+    let (partial, journal) = (partial_path(&place.out), place.journal());
+    let before = (fs::read(&partial).unwrap(), fs::read(&journal).unwrap());
+    let (result, _) = listened(&place, &model, true);
+    assert_eq!(result.unwrap_err().class, ErrorClass::Interrupted);
+    assert!((fs::read(&partial).unwrap(), fs::read(&journal).unwrap()) == before);
+    assert!(resume(&place, &model).resumed_tensors >= 3);
+    assert!(fs::read(&place.out).unwrap() == expected);
 }
 
 #[test]
