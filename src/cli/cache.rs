@@ -1,5 +1,6 @@
 //! `qrun cache`: what the state holds, whether it is true, and what of it can go.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
@@ -8,9 +9,7 @@ use serde::Serialize;
 use super::{CliError, Globals, direct, job, output};
 use crate::plan::render::size;
 use crate::state::{Holdings, Removed, State, lock_workspace};
-use crate::steps::{
-    Context, ErrorClass, FileDigest, StepError, Unit, VerifySpec, verify as verify_step,
-};
+use crate::steps::{ErrorClass, VerifySpec, verify as verify_step};
 
 /// Look after what the workspace remembers
 ///
@@ -144,43 +143,32 @@ fn verify(at: &Where, globals: &Globals) -> Result<ExitCode, CliError> {
         ));
     }
     // The last success that wrote a name says what it should hold.
-    let mut files = std::collections::BTreeMap::new();
+    let mut files = BTreeMap::new();
     for action in state.actions()? {
         files.extend(action.outputs.into_iter().map(|output| (output.path.clone(), output)));
     }
-    let total = files.values().filter(|f| f.path.is_file()).map(|f| f.bytes).sum();
-    let checked = direct::run_step(globals, direct::Threads::default(), "verify", |context| {
-        let mut done = 0;
-        let mut checked = Vec::new();
-        for file in files.into_values() {
-            context.check_cancelled()?;
-            let finding = finding(&file, context)?;
-            if finding != "gone" {
-                done += file.bytes;
-                context.progress(done, total, Unit::Bytes);
-            }
-            checked.push(Checked { path: file.path, bytes: file.bytes, finding });
-        }
-        Ok(checked)
+    let there = files.values().filter(|file| file.path.is_file());
+    let spec = VerifySpec {
+        directory: Utf8PathBuf::from("/"),
+        files: there.map(|file| (file.path.to_string(), None)).collect(),
+    };
+    let found = direct::run_step(globals, direct::Threads::default(), "verify", |context| {
+        verify_step::run(&spec, context)
     })?;
+    let found: BTreeMap<_, _> = found.files.into_iter().map(|f| (f.path, f.sha256)).collect();
+    let checked = files.into_values().map(|file| {
+        let finding = match found.get(&file.path) {
+            None => "gone",
+            Some(sha256) if *sha256 == file.sha256 => "as_recorded",
+            Some(_) => "changed",
+        };
+        Checked { path: file.path, bytes: file.bytes, finding }
+    });
+    let checked: Vec<Checked> = checked.collect();
     let changed = checked.iter().any(|c| c.finding == "changed");
     show(at, &checked, || {
         let line = |c: &Checked| format!("{:11}  {}", c.finding.replace('_', " "), c.path);
         checked.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(if changed { ExitCode::from(ErrorClass::Input.exit_code()) } else { ExitCode::SUCCESS })
-}
-
-/// Whether a file is as it was recorded.
-fn finding(file: &FileDigest, context: &Context<'_>) -> Result<&'static str, StepError> {
-    if !file.path.is_file() {
-        return Ok("gone");
-    }
-    let spec = VerifySpec {
-        directory: Utf8PathBuf::from("/"),
-        files: [(file.path.to_string(), None)].into(),
-    };
-    let found = verify_step::run(&spec, context)?.files;
-    let same = found.first().is_some_and(|f| f.sha256 == file.sha256);
-    Ok(if same { "as_recorded" } else { "changed" })
 }

@@ -30,10 +30,14 @@ pub struct Estimate {
 
 impl Estimate {
     /// At the time `at` there were `done` of `total`. The first sample only says where the watching
-    /// begins; a count that falls or has another total is another one.
+    /// begins. A count that falls by half or has another total is another one; threads that work side
+    /// by side may tell of less than the last did, which says nothing.
     pub fn observe(&mut self, at: Instant, done: u64, total: u64) {
-        if total != self.total || self.last.is_some_and(|(_, last)| done < last) {
+        let last = self.last.map_or(0, |(_, last)| last);
+        if total != self.total || done < last / 2 {
             *self = Self { total, ..Self::default() };
+        } else if done < last {
+            return;
         }
         self.last = Some((at, done));
         if self.samples.back().is_none_or(|(last, _)| at.duration_since(*last) >= SPACING) {
@@ -128,6 +132,14 @@ mod tests {
         assert_eq!(estimate.left(at(5)), Some(Duration::from_secs(10)));
         estimate.observe(at(6), 2, 20);
         assert_eq!(estimate.left(at(6)), None, "it fell");
+    }
+
+    #[test]
+    fn threads_that_tell_out_of_order_do_not_hide_the_estimate() {
+        let samples: Vec<(f64, u64)> = (1..=10)
+            .flat_map(|s| [(f64::from(s), 10 * s as u64 + 3), (f64::from(s), 10 * s as u64)])
+            .collect();
+        assert_eq!(after(&samples, 203), (Some(10.0), Some(10.0)));
     }
 
     #[test]
