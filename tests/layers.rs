@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
@@ -35,13 +36,14 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+static ROOM: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bcrate::(\w+)").unwrap());
+
 /// The rooms that code names, `crate::room`. Comments may speak of anything.
 fn named(code: &str) -> Vec<String> {
     let code: String =
         code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     assert!(!code.contains("crate::{"), "use crate::room, one room a line: this test reads those");
-    let path = Regex::new(r"\bcrate::(\w+)").unwrap();
-    path.captures_iter(&code).map(|path| path[1].to_owned()).collect()
+    ROOM.captures_iter(&code).map(|path| path[1].to_owned()).collect()
 }
 
 #[test]

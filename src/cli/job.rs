@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 
 use super::CliError;
 use super::direct::Threads;
+use crate::files::program;
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::plan::{Machine, Plan, UnknownStep};
-use crate::state::{self, Owner, Stamp, State, StateError};
+use crate::state::{self, Owner, State, StateError};
 use crate::steps::{ErrorClass, HashWriter, StepError};
 
 /// Reads a manifest.
@@ -34,23 +35,21 @@ fn program_sha256(state: Option<&State>) -> Result<String, CliError> {
     let host = |e: std::io::Error| {
         CliError::new(ErrorClass::Host, format!("cannot read the program itself: {e}"))
     };
-    let path = std::env::current_exe().map_err(host)?;
-    let path = Utf8PathBuf::from_path_buf(path).unwrap_or_else(|_| "/proc/self/exe".into());
-    let stamp = Stamp::of(&path).map_err(host)?;
-    if let (Some(state), Some(stamp)) = (state, &stamp)
-        && let Some(sha256) = state.digest(&path, stamp)?
+    // Of the program that runs, not of what may stand under its name by now; it is remembered by its
+    // name, though.
+    let path = Utf8PathBuf::from_path_buf(program::path().map_err(host)?).ok();
+    let known = path.zip(program::stamp());
+    if let (Some(state), Some((path, stamp))) = (state, &known)
+        && let Some(sha256) = state.digest(path, stamp)?
     {
         return Ok(sha256);
     }
-    // A program that has been replaced since it started is still there under this name.
-    let mut file = std::fs::File::open("/proc/self/exe")
-        .or_else(|_| std::fs::File::open(&path))
-        .map_err(host)?;
+    let mut file = std::fs::File::open(program::itself().map_err(host)?).map_err(host)?;
     let mut hasher = Sha256::new();
     std::io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(host)?;
     let sha256 = hex::encode(hasher.finalize());
-    if let (Some(state), Some(stamp)) = (state.filter(|s| s.is_writable()), &stamp) {
-        state.record_digest(&path, stamp, &sha256)?;
+    if let (Some(state), Some((path, stamp))) = (state.filter(|s| s.is_writable()), &known) {
+        state.record_digest(path, stamp, &sha256)?;
     }
     Ok(sha256)
 }

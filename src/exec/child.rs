@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::os::{self, Group};
 use super::{WorkOrder, death};
+use crate::files::program;
 use crate::steps::{ErrorClass, Event, EventSink, Level, StepError};
 
 /// How long a worker that was told to stop may take to reach a safe point.
@@ -32,13 +33,9 @@ impl Program {
     /// This very program. On Linux by its open file rather than its name, so that a rebuild or an
     /// update while a job runs does not mix two versions.
     pub fn this() -> Result<Self, StepError> {
-        let path = if cfg!(target_os = "linux") {
-            "/proc/self/exe".into()
-        } else {
-            std::env::current_exe().map_err(|e| {
-                StepError::new(ErrorClass::Host, format!("cannot find the program itself: {e}"))
-            })?
-        };
+        let path = program::itself().map_err(|e| {
+            StepError::new(ErrorClass::Host, format!("cannot find the program itself: {e}"))
+        })?;
         Ok(Self { path: path.into(), arguments: vec!["exec-step".into()] })
     }
 }
@@ -124,14 +121,11 @@ fn start(
     if let Some(workspace) = workspace {
         command.current_dir(workspace);
     }
-    command
+    os::lead_group(&mut command, "qrun")
         .args(&program.arguments)
-        .arg0("qrun")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
-        // A group of its own: Ctrl-C reaches the runner only, which then ends its workers in order.
-        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| {
@@ -171,7 +165,7 @@ impl Told {
 
 /// Ends a worker that is to stop or has taken too long.
 struct Watch {
-    group: Option<Pid>,
+    group: Option<Group>,
     ticks: tokio::time::Interval,
     deadline: Option<(Instant, TimeLimit)>,
     /// When a worker that was told to stop is killed.
@@ -184,7 +178,7 @@ impl Watch {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            group: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+            group: Group::of(child),
             ticks,
             deadline: limit.map(|limit| (Instant::now() + limit.after, limit.clone())),
             kill_at: None,
@@ -209,23 +203,16 @@ impl Watch {
                     limit.setting
                 ),
             ));
-            self.signal(Signal::KILL);
+            self.group.map(Group::kill);
         }
         if self.kill_at.is_none() && cancelled.load(Ordering::Relaxed) {
             self.kill_at = Some(now + GRACE);
             self.why.get_or_insert_with(StepError::interrupted);
-            self.signal(Signal::TERM);
+            self.group.map(Group::terminate);
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = Some(now + GRACE);
-            self.signal(Signal::KILL);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // It may have ended by itself in this moment.
-            let _ = kill_process_group(group, signal);
+            self.group.map(Group::kill);
         }
     }
 

@@ -1,20 +1,22 @@
 //! How a worker died, in words.
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::os;
 use crate::steps::{ErrorClass, StepError};
 
 /// The failure of a worker that ended without saying how its step went.
 pub fn describe(status: ExitStatus) -> StepError {
-    let message = match (status.signal(), status.code()) {
-        (Some(9), _) => "its process was killed by SIGKILL (signal 9), which qrun did not send: \
+    let message = match (os::signal(status), status.code()) {
+        (Some((9, _)), _) => {
+            "its process was killed by SIGKILL (signal 9), which qrun did not send: \
             most likely the kernel was out of memory (`dmesg` says so); free memory, or give the \
             machine more, and run again"
-            .to_owned(),
-        (Some(signal), _) => {
-            let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-            let core = if status.core_dumped() { ", core dumped" } else { "" };
+                .to_owned()
+        }
+        (Some((signal, dumped)), _) => {
+            let name = os::signal_name(signal).unwrap_or("a signal");
+            let core = if dumped { ", core dumped" } else { "" };
             format!("its process was killed by {name} (signal {signal}{core})")
         }
         (None, Some(101)) => {
@@ -32,6 +34,8 @@ pub fn describe(status: ExitStatus) -> StepError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]

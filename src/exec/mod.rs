@@ -6,6 +6,7 @@ mod executor;
 mod observer;
 mod one;
 mod order;
+mod os;
 mod publish;
 mod scheduler;
 mod slots;

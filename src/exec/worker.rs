@@ -5,11 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde_json::Value;
 
-use super::WorkOrder;
 use super::publish::Publication;
+use super::{WorkOrder, os};
 use crate::metrics::rss::Memory;
 use crate::steps::{self, Context, ErrorClass, Event, EventSink, StepError, StepSpec};
 
@@ -72,10 +71,9 @@ fn read_order(mut input: impl Read) -> Result<WorkOrder, StepError> {
 /// Makes the kernel kill this process when the process `parent` ends.
 fn die_with(parent: u32) -> Result<(), StepError> {
     let host = |message| StepError::new(ErrorClass::Host, message);
-    set_parent_process_death_signal(Some(Signal::KILL))
+    let alive = os::die_with(parent)
         .map_err(|e| host(format!("cannot tie this process to its parent: {e}")))?;
-    // It may have ended before the request took hold.
-    if getppid().is_none_or(|p| p.as_raw_nonzero().get().cast_unsigned() != parent) {
+    if !alive {
         return Err(host(format!("process {parent}, which started this step, is gone")));
     }
     Ok(())

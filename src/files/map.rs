@@ -6,16 +6,15 @@
 //! [`Map::read`] 0.7 s, on a virtual machine where page faults are dear.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use camino::Utf8Path;
-use memmap2::{Advice, Mmap, UncheckedAdvice};
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use memmap2::Mmap;
+
+use super::os;
 
 /// A whole file, mapped read-only. Dereferences to its bytes.
 ///
@@ -52,7 +51,7 @@ impl Map {
     /// # Errors
     /// If the disk reports an error or the file is shorter by now.
     pub fn read(&self, offset: usize, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset as u64).map_err(|e| match e.kind() {
+        os::read_exact_at(&self.file, out, offset as u64).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => cut(),
             _ => e,
         })
@@ -66,10 +65,8 @@ impl Map {
         let mut bytes = Vec::with_capacity(range.len());
         while bytes.len() < range.len() {
             let at = (range.start + bytes.len()) as u64;
-            match pread(&self.file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(cut()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
+            if os::read_into(&self.file, &mut bytes, at)? == 0 {
+                return Err(cut());
             }
         }
         // The allocator may have given more.
@@ -86,7 +83,7 @@ impl Map {
     /// prompt of two tokens 9.1 and 10.0 GB.
     pub fn prefer_huge_pages(&self) {
         if let Some(map) = &self.map {
-            let _ = map.advise(Advice::HugePage);
+            os::prefer_huge_pages(map);
         }
     }
 
@@ -95,9 +92,7 @@ impl Map {
     /// not reported.
     pub fn release(&self, range: Range<usize>) {
         if let Some((map, start, length)) = self.pages(range) {
-            // SAFETY: on a read-only file map MADV_DONTNEED loses nothing: there are no dirty
-            // pages, and later reads fault the same bytes in from the file.
-            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, length) };
+            os::release(map, start, length);
         }
     }
 
@@ -112,20 +107,15 @@ impl Map {
         if let Some(length) = NonZeroU64::new((range.end - start) as u64)
             && !*self.was_cached.get_or_init(|| self.is_cached())
         {
-            let advice = rustix::fs::Advice::DontNeed;
-            let _ = rustix::fs::fadvise(&self.file, start as u64, Some(length), advice);
+            os::drop_cached(&self.file, start as u64, length);
         }
     }
 
     /// Whether more than half of some bytes, evenly spread, can be had without the disk.
     fn is_cached(&self) -> bool {
         const SAMPLES: usize = 64;
-        let cached = |sample: usize| {
-            let at = (self.len() / SAMPLES * sample) as u64;
-            let mut byte = [0];
-            let mut bytes = [IoSliceMut::new(&mut byte)];
-            preadv2(&self.file, &mut bytes, at, ReadWriteFlags::NOWAIT).is_ok()
-        };
+        let cached =
+            |sample: usize| os::is_cached_at(&self.file, (self.len() / SAMPLES * sample) as u64);
         (0..SAMPLES).filter(|&sample| cached(sample)).count() > SAMPLES / 2
     }
 

@@ -4,11 +4,14 @@
 mod digest;
 mod error;
 mod map;
+mod os;
 mod output;
+pub mod program;
 mod stamp;
 
 pub use digest::{FileDigest, HashWriter};
 pub use error::Error;
 pub use map::{Map, open_regular};
+pub use os::share_blocks;
 pub use output::{Flusher, Output, Prefix, free_bytes, partial_path, write_atomic};
-pub use stamp::{Stamp, now_ms, now_ns};
+pub use stamp::{FileId, Stamp, now_ms, now_ns};

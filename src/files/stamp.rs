@@ -1,10 +1,11 @@
 //! What a `stat` says of a file: the key under which its digest is remembered.
 
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
+
+use super::os;
 
 /// Longest step of a file system's clock that is waited for: kernels stamp files with a clock that
 /// ticks every 1 to 10 ms.
@@ -12,6 +13,24 @@ const TICK: Duration = Duration::from_millis(12);
 
 /// The same for file systems that keep whole seconds only (FAT keeps even ones).
 const COARSE_TICK: Duration = Duration::from_millis(2100);
+
+/// Which file or directory it is, under whatever name, as long as it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl FileId {
+    /// That of what stands at `path` (links are followed).
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub fn of(path: &Utf8Path) -> std::io::Result<Self> {
+        Ok(os::id(&std::fs::metadata(path)?))
+    }
+}
 
 /// Size, times and identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,14 +65,17 @@ impl Stamp {
         if !meta.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
-        Ok(Some(Self {
-            bytes: meta.len(),
-            mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
-            ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
-            inode: meta.ino(),
-            device: meta.dev(),
-        }))
+        let (mtime_ns, ctime_ns) = os::times(&meta);
+        let FileId { device, inode } = os::id(&meta);
+        Ok(Some(Self { bytes: meta.len(), mtime_ns, ctime_ns, inode, device }))
+    }
+
+    /// The stamp of a file that has to be there.
+    ///
+    /// # Errors
+    /// As [`Stamp::of`], and if nothing is there.
+    pub fn of_input(path: &Utf8Path) -> std::io::Result<Self> {
+        Self::of(path)?.ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
     /// Whether a change after `now_ns` is sure to give another stamp: neither of the file's times

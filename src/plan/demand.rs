@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::graph::{Node, Target, Task};
 use super::{FileFact, Judgement, Plan, Verdict, names};
+use crate::files::FileId;
 use crate::steps::{ErrorClass, StepError, evaluate, free_bytes, partial_path};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
@@ -104,12 +105,10 @@ impl Plan {
         let mut by_device: BTreeMap<u64, DiskDemand> = BTreeMap::new();
         let mut add = |path: &Utf8Path, bytes: Option<u64>| -> Result<(), StepError> {
             let directory = existing_ancestor(path);
-            let device = std::os::unix::fs::MetadataExt::dev(
-                &std::fs::metadata(&directory).map_err(|e| {
-                    StepError::new(ErrorClass::Host, format!("cannot look at {directory}: {e}"))
-                })?,
-            );
-            let disk = match by_device.entry(device) {
+            let id = FileId::of(&directory).map_err(|e| {
+                StepError::new(ErrorClass::Host, format!("cannot look at {directory}: {e}"))
+            })?;
+            let disk = match by_device.entry(id.device) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => entry.insert(DiskDemand {
                     free_bytes: free_bytes(&directory)?,

@@ -9,6 +9,7 @@ use rusqlite::Transaction;
 use serde_json::{Value, json};
 
 use super::State;
+use crate::files::FileId;
 
 /// The one key of the object that stands in a kept result for a path in the workspace.
 const INSIDE: &str = "$workspace";
@@ -44,9 +45,8 @@ impl State {
 
     /// What tells this state from a copy of it: device and inode of its directory.
     pub(super) fn home(&self) -> String {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(&self.directory)
-            .map_or_else(|_| String::new(), |meta| format!("{}:{}", meta.dev(), meta.ino()))
+        FileId::of(&self.directory)
+            .map_or_else(|_| String::new(), |id| format!("{}:{}", id.device, id.inode))
     }
 }
 

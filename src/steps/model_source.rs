@@ -2,12 +2,12 @@
 //! and says what it is made of, without reading it whole.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{ConvertDtype, ErrorClass, QuantizeSource, StepError, TokenizerSource};
 use crate::checkpoint::{self, Checkpoint, Converted};
+use crate::files::{FileId, Stamp};
 use crate::ggml::GgmlType;
 use crate::gguf::{self, TensorSource};
 use crate::tokenizer::Vocabulary;
@@ -105,9 +105,8 @@ pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, Ste
 /// # Errors
 /// [`ErrorClass::Usage`] if it is.
 pub(super) fn refuse_own_input(inputs: &[Utf8PathBuf], out: &Utf8Path) -> Result<(), StepError> {
-    let file = |path: &Utf8Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
-    let Some(target) = file(out) else { return Ok(()) };
-    match inputs.iter().find(|input| file(input) == Some(target)) {
+    let Ok(target) = FileId::of(out) else { return Ok(()) };
+    match inputs.iter().find(|input| FileId::of(input).is_ok_and(|id| id == target)) {
         None => Ok(()),
         Some(input) => Err(StepError::new(
             ErrorClass::Usage,
@@ -140,18 +139,9 @@ pub(super) fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, 
 pub(super) fn identity(files: &[Utf8PathBuf]) -> Result<String, StepError> {
     let mut identity = String::new();
     for path in files {
-        let m = fs::metadata(path)
+        let stamp = Stamp::of_input(path)
             .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))?;
-        identity.push_str(&format!(
-            "{path}\0{} {}.{} {}.{} {} {}\n",
-            m.len(),
-            m.mtime(),
-            m.mtime_nsec(),
-            m.ctime(),
-            m.ctime_nsec(),
-            m.ino(),
-            m.dev()
-        ));
+        identity.push_str(&format!("{path}\0{stamp:?}\n"));
     }
     Ok(identity)
 }

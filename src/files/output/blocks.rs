@@ -16,10 +16,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use bytemuck::{Pod, Zeroable};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use crate::files::os;
 
 /// Bytes that are written at once.
 const BLOCK: usize = 4 << 20;
@@ -62,7 +62,7 @@ impl Blocks {
         // Whole pages only are written directly, so the last one is written again.
         let filled = (bytes % PAGE as u64) as usize;
         let start = bytes - filled as u64;
-        file.read_exact_at(&mut bytemuck::cast_slice_mut(&mut block)[..filled], start)?;
+        os::read_exact_at(&file, &mut bytemuck::cast_slice_mut(&mut block)[..filled], start)?;
         let mut blocks = Self { file, block, start, filled, direct: false };
         if expected_bytes >= LARGE {
             // One that cannot is written through the page cache.
@@ -118,7 +118,7 @@ impl Blocks {
 
     fn write(&mut self) -> io::Result<()> {
         let bytes: &[u8] = &bytemuck::cast_slice(&self.block)[..self.filled];
-        match self.file.write_all_at(bytes, self.start) {
+        match os::write_all_at(&self.file, bytes, self.start) {
             // A file system that takes the flag and not the write, or wants more than pages; or one
             // that is full, and has taken a part that is no whole page.
             Err(e) if self.direct && refused(&e) => {
@@ -133,9 +133,7 @@ impl Blocks {
     }
 
     fn set_direct(&mut self, direct: bool) -> io::Result<()> {
-        let mut flags = fcntl_getfl(&self.file)?;
-        flags.set(OFlags::DIRECT, direct);
-        fcntl_setfl(&self.file, flags)?;
+        os::set_direct(&self.file, direct)?;
         self.direct = direct;
         Ok(())
     }

@@ -8,11 +8,9 @@ use std::fs::{self, File};
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{CWD, RenameFlags};
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::{Error, FileDigest};
+use super::{Error, FileDigest, os};
 use blocks::Blocks;
 use place::{directory_of, exists, open_locked, refuse_existing};
 pub use place::{free_bytes, partial_path};
@@ -214,12 +212,14 @@ impl Output {
     fn rename(&self) -> Result<(), Error> {
         let (from, to) = (self.partial.as_std_path(), self.path.as_std_path());
         if !self.replace {
-            match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            match os::rename_new(from, to) {
                 Ok(()) => return Ok(()),
-                Err(Errno::EXIST) => return Err(exists(&self.path)),
-                // The file system does not know the flag; the check below leaves a short window.
-                Err(Errno::INVAL | Errno::NOSYS) => refuse_existing(&self.path, false)?,
-                Err(e) => return Err(self.rename_error(e.into())),
+                Err(e) => match e.kind() {
+                    io::ErrorKind::AlreadyExists => return Err(exists(&self.path)),
+                    // The check here leaves a short window.
+                    io::ErrorKind::Unsupported => refuse_existing(&self.path, false)?,
+                    _ => return Err(self.rename_error(e)),
+                },
             }
         }
         fs::rename(from, to).map_err(|e| self.rename_error(e))

@@ -2,11 +2,10 @@
 //! already, and the room there is. Knows nothing of how it is written.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::files::Error;
+use crate::files::{Error, FileId, os};
 
 /// `NAME.partial` beside `path`.
 pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
@@ -18,10 +17,9 @@ pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
 /// # Errors
 /// [`Error::Refused`] if the file system does not say.
 pub fn free_bytes(directory: &Utf8Path) -> Result<u64, Error> {
-    let stat = rustix::fs::statvfs(directory.as_std_path()).map_err(|e| {
+    os::free_bytes(directory.as_std_path()).map_err(|e| {
         Error::Refused(format!("cannot ask for the free disk space of {directory}: {e}"))
-    })?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    })
 }
 
 /// The directory that holds `path`.
@@ -59,7 +57,7 @@ pub fn open_locked(partial: &Utf8Path) -> Result<File, Error> {
         // Its last owner may have renamed or removed it between the opening and the lock.
         let ours =
             file.metadata().map_err(|e| Error::Refused(format!("cannot read {partial}: {e}")))?;
-        if fs::metadata(partial).is_ok_and(|m| (m.dev(), m.ino()) == (ours.dev(), ours.ino())) {
+        if FileId::of(partial).is_ok_and(|id| id == os::id(&ours)) {
             return Ok(file);
         }
     }

@@ -5,13 +5,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RunSample;
+use crate::files::{Stamp, program};
 use crate::metrics::rss::Usage;
 use crate::steps::{BenchSpec, ErrorClass, StepError};
 
@@ -20,12 +20,11 @@ use crate::steps::{BenchSpec, ErrorClass, StepError};
 pub struct Conditions {
     spec: BenchSpec,
     threads: usize,
-    /// Size, modification time in nanoseconds, inode and device of the file.
-    file: [i128; 4],
+    file: Stamp,
     /// Differs after every start of the machine; empty where the system does not tell.
     boot: String,
-    /// Of qrun itself: size and modification time of the program.
-    program: [i128; 2],
+    /// Of qrun itself; absent where the system does not tell.
+    program: Option<Stamp>,
 }
 
 /// One finished run.
@@ -53,23 +52,18 @@ impl Conditions {
     /// # Errors
     /// [`ErrorClass::Input`] if the file cannot be looked at.
     pub fn now(spec: &BenchSpec, threads: usize) -> Result<Self, StepError> {
-        let file = fs::metadata(&spec.gguf).map_err(|e| {
+        let file = Stamp::of_input(&spec.gguf).map_err(|e| {
             StepError::new(ErrorClass::Input, format!("cannot read {}: {e}", spec.gguf))
         })?;
-        let program = std::env::current_exe().and_then(fs::metadata);
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             spec: spec.clone(),
             threads,
-            file: [file.len().into(), modified(&file), file.ino().into(), file.dev().into()],
+            file,
             boot: boot.trim().to_owned(),
-            program: program.map_or([0, 0], |m| [m.len().into(), modified(&m)]),
+            program: program::stamp(),
         })
     }
-}
-
-fn modified(metadata: &fs::Metadata) -> i128 {
-    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
 impl Journal {
@@ -172,9 +166,15 @@ mod tests {
                 kv_cache: None,
             },
             threads: 2,
-            file: [7, 1_700_000_000_123_456_789, 3, 4],
+            file: Stamp {
+                bytes: 7,
+                mtime_ns: 1_700_000_000_123_456_789,
+                ctime_ns: 5,
+                inode: 3,
+                device: 4,
+            },
             boot: "b".to_owned(),
-            program: [1, 2],
+            program: None,
         }
     }
 

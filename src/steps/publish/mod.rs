@@ -16,7 +16,7 @@ use super::{
     Context, ErrorClass, Level, PublishFile, PublishResult, PublishSpec, PublishedBy,
     PublishedFile, StepError,
 };
-use crate::files::{FileDigest, write_atomic};
+use crate::files::{FileDigest, share_blocks, write_atomic};
 use transfer::{Reflink, Transfer};
 
 /// Puts into the directory what is not there yet, and writes the list.
@@ -28,7 +28,7 @@ use transfer::{Reflink, Transfer};
 /// [`ErrorClass::Step`] if another file has the name; [`ErrorClass::Usage`] if two files want one
 /// name; [`ErrorClass::Host`] if the directory cannot be written.
 pub fn run(spec: &PublishSpec, ctx: &Context<'_>) -> Result<PublishResult, StepError> {
-    run_with(spec, ctx, |to, from| Ok(rustix::fs::ioctl_ficlone(to, from)?))
+    run_with(spec, ctx, share_blocks)
 }
 
 /// [`run`] with another way to share blocks.

@@ -14,12 +14,11 @@ mod span;
 mod threads;
 mod writer;
 
-use std::os::unix::fs::MetadataExt;
-
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use super::{Context, ErrorClass, StepError, WriteResult};
+use crate::files::program;
 use crate::ggml::{self, GgmlType};
 use crate::gguf::{Imatrix, Importance, Layout, Metadata, TensorInfo, TensorSource};
 use prepared::Prepared;
@@ -154,10 +153,8 @@ pub(super) fn write_all(
 
 /// Tells one build of qrun from another: what another one wrote is not continued.
 fn program() -> String {
-    let stamp = std::env::current_exe()
-        .and_then(std::fs::metadata)
-        .map_or(String::new(), |m| format!("{} {}.{}", m.len(), m.mtime(), m.mtime_nsec()));
-    format!("{} {stamp}", env!("CARGO_PKG_VERSION"))
+    let stamp = program::stamp();
+    format!("{} {stamp:?}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Name, type and shape of `targets`.

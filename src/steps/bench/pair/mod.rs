@@ -6,7 +6,6 @@ mod order;
 mod result;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use bytesize::ByteSize;
 
@@ -14,6 +13,7 @@ use super::journal::FinishedRun;
 use super::subject::{Opened, Subject};
 use super::summary::Facts;
 use super::{bandwidth, check};
+use crate::files::FileId;
 use crate::metrics::PairedRatio;
 use crate::metrics::host::HostFacts;
 use crate::metrics::paired::MOST_PAIRS;
@@ -122,9 +122,9 @@ fn compared(
 fn both_fit(specs: &[BenchSpec; 2], available: u64) -> Result<(), StepError> {
     let mut files = Vec::new();
     for BenchSpec { gguf, .. } in specs {
-        let file = fs::metadata(gguf)
-            .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {gguf}: {e}")))?;
-        files.push(((file.dev(), file.ino()), file.len()));
+        let unreadable = |e| StepError::new(ErrorClass::Input, format!("cannot read {gguf}: {e}"));
+        let id = FileId::of(gguf).map_err(unreadable)?;
+        files.push((id, fs::metadata(gguf).map_err(unreadable)?.len()));
     }
     let same = files[0].0 == files[1].0;
     let needed: u64 = files.iter().take(if same { 1 } else { 2 }).map(|(_, bytes)| bytes).sum();

@@ -1,0 +1,56 @@
+//! What of processes depends on the operating system: groups, the end of a parent, what a signal is
+//! called. Beside this only `files` knows one; this is the version for Unix.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
+use tokio::process::{Child, Command};
+
+/// A process and all that it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Group(Pid);
+
+/// Lets what `command` starts be the head of a [`Group`] of its own, named `name` in listings of
+/// processes: Ctrl-C on the terminal reaches this process only.
+pub fn lead_group<'c>(command: &'c mut Command, name: &str) -> &'c mut Command {
+    command.arg0(name).process_group(0)
+}
+
+impl Group {
+    /// The group of a process that leads one; `None` if it has ended.
+    pub fn of(child: &Child) -> Option<Self> {
+        child.id().and_then(|id| Pid::from_raw(id.cast_signed())).map(Self)
+    }
+
+    /// Asks it to stop. It may have ended by itself in this moment.
+    pub fn terminate(self) {
+        let _ = kill_process_group(self.0, Signal::TERM);
+    }
+
+    /// Ends it. It may have ended by itself in this moment.
+    pub fn kill(self) {
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
+/// Makes the kernel kill this process when its parent ends; returns whether that is still `parent`.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn die_with(parent: u32) -> io::Result<bool> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before the request took hold.
+    Ok(getppid().is_some_and(|p| p.as_raw_nonzero().get().cast_unsigned() == parent))
+}
+
+/// The signal that ended a process, and whether it left a core; `None` if none did.
+pub fn signal(status: ExitStatus) -> Option<(i32, bool)> {
+    status.signal().map(|signal| (signal, status.core_dumped()))
+}
+
+/// What a signal is called.
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    signal_hook::low_level::signal_name(signal)
+}
