@@ -85,6 +85,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let options =
         ModelOptions { threads: args.threads.count(), exact: args.exact, kv_cache: args.kv_cache };
     let Loaded { model, tokenizer, .. } = Loaded::open(&args.file, &options)?;
+    for warning in model.warnings() {
+        output::note(&format!("warning: {}: {warning}", args.file));
+    }
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
     let prompt: Vec<u32> =
         bos.into_iter().chain(tokenizer.encode(&args.prompt, Special::Parse)).collect();

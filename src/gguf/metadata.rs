@@ -38,6 +38,73 @@ pub enum Array {
     F64(Vec<f64>),
 }
 
+impl Value {
+    /// The type as messages name it: `u32`, `string`, `array of 4 u32`.
+    pub fn type_name(&self) -> String {
+        let name = match self {
+            Value::U8(_) => "u8",
+            Value::I8(_) => "i8",
+            Value::U16(_) => "u16",
+            Value::I16(_) => "i16",
+            Value::U32(_) => "u32",
+            Value::I32(_) => "i32",
+            Value::F32(_) => "f32",
+            Value::Bool(_) => "bool",
+            Value::String(_) => "string",
+            Value::Array(array) => {
+                return format!("array of {} {}", array.len(), array.element_name());
+            }
+            Value::U64(_) => "u64",
+            Value::I64(_) => "i64",
+            Value::F64(_) => "f64",
+        };
+        name.to_owned()
+    }
+}
+
+impl Array {
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Array::U8(v) => v.len(),
+            Array::I8(v) => v.len(),
+            Array::U16(v) => v.len(),
+            Array::I16(v) => v.len(),
+            Array::U32(v) => v.len(),
+            Array::I32(v) => v.len(),
+            Array::F32(v) => v.len(),
+            Array::Bool(v) => v.len(),
+            Array::String(v) => v.len(),
+            Array::U64(v) => v.len(),
+            Array::I64(v) => v.len(),
+            Array::F64(v) => v.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements' type as messages name it.
+    pub fn element_name(&self) -> &'static str {
+        match self {
+            Array::U8(_) => "u8",
+            Array::I8(_) => "i8",
+            Array::U16(_) => "u16",
+            Array::I16(_) => "i16",
+            Array::U32(_) => "u32",
+            Array::I32(_) => "i32",
+            Array::F32(_) => "f32",
+            Array::Bool(_) => "bool",
+            Array::String(_) => "string",
+            Array::U64(_) => "u64",
+            Array::I64(_) => "i64",
+            Array::F64(_) => "f64",
+        }
+    }
+}
+
 /// Key-value pairs in file order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {

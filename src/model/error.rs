@@ -1,6 +1,7 @@
 //! What can be wrong with a model or with what is asked of it.
 
 use crate::compute::{MatrixError, PoolError};
+use crate::ggml::GgmlType;
 use crate::gguf::SourceError;
 
 use super::SessionMemory;
@@ -14,9 +15,14 @@ pub enum ModelError {
         found.as_deref().map_or("missing".to_owned(), |f| format!("{f:?}"))
     )]
     Architecture { found: Option<String> },
-    /// A hyperparameter is missing or of another type.
-    #[error("metadata: {key} is missing or is not {expected}")]
+    /// A hyperparameter is missing.
+    #[error("metadata: {key} is missing; expected {expected}")]
     MissingKey { key: String, expected: &'static str },
+    /// A hyperparameter is of another type than llama.cpp reads.
+    #[error(
+        "metadata: {key} is stored as {found}; expected {expected}, and llama.cpp refuses anything else"
+    )]
+    KeyType { key: String, found: String, expected: String },
     /// A hyperparameter has an impossible value.
     #[error("metadata: {key} is {found}; expected {expected}")]
     BadValue { key: String, found: String, expected: String },
@@ -26,6 +32,20 @@ pub enum ModelError {
     /// A tensor has a shape that the hyperparameters do not allow.
     #[error("tensor {tensor} has shape {found:?}; the metadata asks for {expected:?}")]
     Shape { tensor: String, found: Vec<u64>, expected: Vec<u64> },
+    /// A tensor that the architecture does not have.
+    #[error(
+        "tensor {tensor}{} not gpt-oss's; expected no other tensors than the architecture's for \
+         the layers in the metadata: such a file is not computed with, and llama.cpp refuses it or \
+         multiplies with scales of that name",
+        others(*more)
+    )]
+    OtherTensor { tensor: String, more: usize },
+    /// A norm, a bias or the sinks in a type other than f32.
+    #[error(
+        "tensor {tensor} is {found}; expected f32, as all norms, biases and sinks: llama.cpp stops \
+         at any other type"
+    )]
+    VectorType { tensor: String, found: GgmlType },
     /// A tensor's type or bytes cannot be computed with.
     #[error("tensor {tensor} cannot be computed with")]
     Matrix { tensor: String, source: MatrixError },
@@ -68,6 +88,11 @@ pub enum ModelError {
         "the logits after {position} tokens are not finite (token {token}: {value}); the file is damaged or the model overflows"
     )]
     NotFinite { position: usize, token: usize, value: f32 },
+}
+
+/// How a sentence about one tensor goes on.
+fn others(more: usize) -> String {
+    if more == 0 { " is".to_owned() } else { format!(" and {more} more are") }
 }
 
 /// A number of bytes to read.

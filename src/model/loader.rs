@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::compute::{Matrix, MatrixError};
+use crate::ggml::GgmlType;
 use crate::gguf::{TensorInfo, TensorSource};
 
 use super::ModelError;
@@ -36,9 +37,13 @@ impl Loader {
         Ok(weight)
     }
 
-    /// All weights of a small tensor as f32, in file order.
+    /// All weights of a norm, a bias or the like, which are f32, in file order.
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let (index, info) = self.find(name, shape)?;
+        if info.ggml_type != GgmlType::F32 {
+            let (tensor, found) = (name.to_owned(), info.ggml_type);
+            return Err(ModelError::VectorType { tensor, found });
+        }
         let bytes = self.read(index, info)?;
         let matrix = Matrix::new(info.ggml_type, info.columns(), info.rows(), &bytes)
             .map_err(|e| wrong_bytes(name, e))?;
@@ -57,13 +62,25 @@ impl Loader {
         }
     }
 
+    /// Fails if the file has tensors that are not the architecture's.
+    pub fn no_others(&self, is_known: impl Fn(&str) -> bool) -> Result<(), ModelError> {
+        let mut others = self.source.tensors().iter().filter(|t| !is_known(&t.name));
+        match others.next() {
+            None => Ok(()),
+            Some(first) => {
+                let (tensor, more) = (first.name.clone(), others.count());
+                Err(ModelError::OtherTensor { tensor, more })
+            }
+        }
+    }
+
     fn find(&self, name: &str, shape: &[usize]) -> Result<(usize, &TensorInfo), ModelError> {
         let expected: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
         let Some(index) = self.source.find(name) else {
             return Err(ModelError::MissingTensor { tensor: name.to_owned(), expected });
         };
         let info = &self.source.tensors()[index];
-        if info.shape != expected {
+        if !same_shape(&info.shape, &expected) {
             let (tensor, found) = (name.to_owned(), info.shape.clone());
             return Err(ModelError::Shape { tensor, found, expected });
         }
@@ -86,6 +103,16 @@ impl Weight {
         };
         Matrix::new(self.info.ggml_type, self.info.columns(), self.info.rows(), bytes)
     }
+}
+
+/// Whether the shapes are the same but for dimensions of 1 at their ends, which llama.cpp does not
+/// tell from none.
+fn same_shape(a: &[u64], b: &[u64]) -> bool {
+    let length = a.len().max(b.len());
+    let padded = |shape: &[u64]| -> Vec<u64> {
+        shape.iter().copied().chain(std::iter::repeat(1)).take(length).collect()
+    };
+    padded(a) == padded(b)
 }
 
 fn wrong_bytes(name: &str, source: MatrixError) -> ModelError {

@@ -6,6 +6,7 @@ pub mod sampler;
 
 mod error;
 mod generate;
+mod keys;
 mod kv_cache;
 mod loader;
 mod memory;
@@ -76,6 +77,13 @@ impl Model {
     pub fn architecture(&self) -> &str {
         match &self.network {
             Network::GptOss(_) => gpt_oss::ARCHITECTURE,
+        }
+    }
+
+    /// What the file's metadata says of the model and is not computed with, a line each.
+    pub fn warnings(&self) -> &[String] {
+        match &self.network {
+            Network::GptOss(n) => n.warnings(),
         }
     }
 

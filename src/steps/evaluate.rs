@@ -73,7 +73,9 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
     let options = ModelOptions { threads: ctx.threads, exact: spec.exact, kv_cache: spec.kv_cache };
     let open = |path: &Utf8PathBuf| -> Result<(Utf8PathBuf, Loaded), StepError> {
         ctx.check_cancelled()?;
-        Ok((path.clone(), Loaded::open(path, &options)?))
+        let loaded = Loaded::open(path, &options)?;
+        loaded.warn(ctx);
+        Ok((path.clone(), loaded))
     };
     let mut models = vec![open(&spec.gguf)?];
     for reference in &spec.references {

@@ -8,7 +8,7 @@ use crate::gguf::{self, TensorSource};
 use crate::model::{Model, ModelError, ModelOptions};
 use crate::tokenizer::Tokenizer;
 
-use super::{ErrorClass, StepError};
+use super::{Context, ErrorClass, Level, StepError};
 
 /// A model ready to compute, with the vocabulary its file carries.
 pub struct Loaded {
@@ -27,13 +27,21 @@ impl Loaded {
         let file =
             gguf::File::open(path).map_err(|e| StepError::from_error(ErrorClass::Input, &e))?;
         let file = Arc::new(file);
+        let source: Arc<dyn TensorSource> = file.clone();
+        // Before the vocabulary: that of another architecture is no news.
+        let model = Model::load(source, options).map_err(|e| model_error(path, &e))?;
         let tokenizer = Tokenizer::from_gguf(file.metadata()).map_err(|e| {
             let error = StepError::from_error(ErrorClass::Input, &e);
             StepError::new(ErrorClass::Input, format!("{path}: {error}"))
         })?;
-        let source: Arc<dyn TensorSource> = file.clone();
-        let model = Model::load(source, options).map_err(|e| model_error(path, &e))?;
         Ok(Self { file, model, tokenizer })
+    }
+
+    /// Says what of the file has no effect on what is computed.
+    pub fn warn(&self, ctx: &Context<'_>) {
+        for warning in self.model.warnings() {
+            ctx.log(Level::Warn, format!("{}: {warning}", self.file.path()));
+        }
     }
 }
 

@@ -3,8 +3,12 @@
 //! Defaults of the Hugging Face kind are those of transformers' `GptOssConfig`; the other kind is
 //! `ModelConfig` of `gpt_oss/torch/model.py`.
 
-use serde::Deserialize;
+mod rope;
 
+use serde::{Deserialize, Deserializer};
+
+use self::rope::{Rope, Yarn};
+use super::config::all_but_every;
 use super::{Config, Layout};
 
 /// Why a `config.json` cannot be used.
@@ -49,7 +53,7 @@ impl Config {
             let found = if text.trim().is_empty() { "nothing" } else { "something else" };
             return Err(wrong("the whole file", "a JSON object; download it again", found));
         }
-        let (config, layout) = match serde_json::from_str::<Kind>(text)?.model_type {
+        let (mut config, layout) = match serde_json::from_str::<Kind>(text)?.model_type {
             Some(kind) if kind == "gpt_oss" => {
                 (serde_json::from_str::<HuggingFace>(text)?.resolve()?, Layout::HuggingFace)
             }
@@ -59,6 +63,7 @@ impl Config {
             None => (serde_json::from_str::<Original>(text)?.resolve(), Layout::Original),
         };
         config.check()?;
+        config.sliding = all_but_every(2, config.layers);
         Ok((config, layout))
     }
 
@@ -139,9 +144,15 @@ struct HuggingFace {
     max_position_embeddings: usize,
     rms_norm_eps: f32,
     rope_theta: Option<f32>,
-    rope_scaling: Option<Rope>,
+    #[serde(deserialize_with = "given")]
+    rope_scaling: Given<Rope>,
     /// Where transformers 5 keeps `rope_scaling` and `rope_theta`.
-    rope_parameters: Option<Rope>,
+    #[serde(deserialize_with = "given")]
+    rope_parameters: Given<Rope>,
+    partial_rotary_factor: Option<f32>,
+    /// Groups of experts, which the converter hands on and llama.cpp obeys.
+    n_group: Option<usize>,
+    is_causal: Option<bool>,
     swiglu_limit: f32,
     layer_types: Option<Vec<String>>,
     tie_word_embeddings: bool,
@@ -175,6 +186,9 @@ impl Default for HuggingFace {
             rope_theta: None,
             rope_scaling: None,
             rope_parameters: None,
+            partial_rotary_factor: None,
+            n_group: None,
+            is_causal: None,
             swiglu_limit: SWIGLU_LIMIT,
             layer_types: None,
             tie_word_embeddings: false,
@@ -185,43 +199,28 @@ impl Default for HuggingFace {
     }
 }
 
-#[derive(Clone, Deserialize)]
-#[serde(default)]
-struct Rope {
-    rope_type: Option<String>,
-    /// An older name of `rope_type`; a file may carry both.
-    r#type: Option<String>,
-    rope_theta: Option<f32>,
-    factor: f32,
-    beta_fast: f32,
-    beta_slow: f32,
-    truncate: bool,
-    original_max_position_embeddings: usize,
-}
+/// `None` where a key is not there, `Some(None)` where it is `null`.
+type Given<T> = Option<Option<T>>;
 
-impl Default for Rope {
-    fn default() -> Self {
-        Self {
-            rope_type: None,
-            r#type: None,
-            rope_theta: None,
-            factor: 32.0,
-            beta_fast: 32.0,
-            beta_slow: 1.0,
-            truncate: false,
-            original_max_position_embeddings: 4096,
-        }
-    }
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Given<T>, D::Error> {
+    Option::deserialize(json).map(Some)
 }
 
 impl HuggingFace {
     fn resolve(self) -> Result<Config, ConfigError> {
-        let rope = self.rope_parameters.or(self.rope_scaling).unwrap_or_default();
-        if let Some(found) = rope.rope_type.or(rope.r#type).filter(|t| t != "yarn") {
-            return Err(wrong("rope_scaling.rope_type", "yarn", found));
+        let rope = match self.rope_parameters.or(self.rope_scaling) {
+            None => Yarn::default(),
+            Some(None) => return Err(wrong("rope_scaling", "YaRN's parameters", "null")),
+            Some(Some(rope)) => rope.resolve()?,
+        };
+        if let Some(found) = self.partial_rotary_factor.filter(|f| *f != 1.0) {
+            return Err(wrong("partial_rotary_factor", 1, found));
         }
-        if rope.truncate {
-            return Err(wrong("rope_scaling.truncate", false, true));
+        if let Some(found) = self.n_group.filter(|n| *n > 1) {
+            return Err(wrong("n_group", "1, experts without groups", found));
+        }
+        if self.is_causal == Some(false) {
+            return Err(wrong("is_causal", true, false));
         }
         if self.tie_word_embeddings {
             return Err(wrong("tie_word_embeddings", false, true));
@@ -255,6 +254,7 @@ impl HuggingFace {
                 return Err(wrong("layer_types", format!("{expected} in layer {layer}"), found));
             }
         }
+        let rope_theta = rope.theta.or(self.rope_theta).unwrap_or(150_000.0);
         Ok(Config {
             layers: self.num_hidden_layers,
             hidden: self.hidden_size,
@@ -267,12 +267,17 @@ impl HuggingFace {
             vocab: self.vocab_size,
             context: self.max_position_embeddings,
             rms_eps: self.rms_norm_eps,
-            rope_theta: rope.rope_theta.or(self.rope_theta).unwrap_or(150_000.0),
+            rope_theta,
+            rope_theta_sliding: rope_theta,
+            rope_yarn: true,
             rope_factor: rope.factor,
-            rope_original_context: rope.original_max_position_embeddings,
+            rope_attention_factor: 1.0,
+            rope_original_context: rope.original_context,
             rope_beta_fast: rope.beta_fast,
             rope_beta_slow: rope.beta_slow,
             sliding_window: self.sliding_window,
+            // Known once the number of layers is believed.
+            sliding: Vec::new(),
             swiglu_limit: self.swiglu_limit,
         })
     }
@@ -323,77 +328,20 @@ impl Original {
                 as usize,
             rms_eps: RMS_EPS,
             rope_theta: self.rope_theta,
+            rope_theta_sliding: self.rope_theta,
+            rope_yarn: true,
             rope_factor: self.rope_scaling_factor,
+            rope_attention_factor: 1.0,
             rope_original_context: self.initial_context_length,
             rope_beta_fast: self.rope_ntk_beta,
             rope_beta_slow: self.rope_ntk_alpha,
             sliding_window: self.sliding_window,
+            // Known once the number of layers is believed.
+            sliding: Vec::new(),
             swiglu_limit: self.swiglu_limit,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NANO: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/gpt-oss-nano/config.json"
-    ));
-    const NANO_ORIGINAL: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/gpt-oss-nano/original/config.json"
-    ));
-
-    #[test]
-    fn both_kinds_describe_the_same_model() {
-        let (ours, layout) = Config::from_json(NANO).unwrap();
-        assert_eq!(layout, Layout::HuggingFace);
-        let (original, layout) = Config::from_json(NANO_ORIGINAL).unwrap();
-        assert_eq!(layout, Layout::Original);
-        assert_eq!(ours, original);
-        assert_eq!((ours.layers, ours.experts, ours.context), (4, 12, 131_072));
-    }
-
-    #[test]
-    fn defaults_are_those_of_transformers() {
-        let (config, _) = Config::from_json(r#"{"model_type": "gpt_oss"}"#).unwrap();
-        assert_eq!((config.layers, config.experts, config.experts_used), (36, 128, 4));
-        assert_eq!((config.rope_theta, config.rope_factor), (150_000.0, 32.0));
-    }
-
-    #[test]
-    fn transformers_5_keeps_rope_elsewhere() {
-        let text = r#"{"model_type": "gpt_oss", "rope_scaling": {"factor": 8},
-            "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000, "factor": 16.0}}"#;
-        let (config, _) = Config::from_json(text).unwrap();
-        assert_eq!((config.rope_theta, config.rope_factor), (10_000.0, 16.0));
-    }
-
-    #[test]
-    fn what_cannot_be_is_named() {
-        let message = |text: &str| Config::from_json(text).unwrap_err().to_string();
-        let hf = |rest: &str| message(&format!(r#"{{"model_type": "gpt_oss", {rest}}}"#));
-        assert!(message("{").contains("EOF"));
-        assert!(message("[]").contains("expected a JSON object"));
-        assert!(message(r#"{"model_type": "llama"}"#).contains("expected gpt_oss"));
-        assert!(message(r#"{"num_hidden_layers": 4}"#).contains("missing field `num_experts`"));
-        assert!(hf(r#""hidden_size": "x""#).contains("invalid type"));
-        assert!(hf(r#""num_hidden_layers": 0"#).contains("num_hidden_layers: expected 1 to 4096"));
-        assert!(hf(r#""hidden_size": 99999999999"#).contains("hidden_size: expected 1 to"));
-        assert!(hf(r#""num_key_value_heads": 7"#).contains("a divisor of num_attention_heads"));
-        assert!(hf(r#""num_experts_per_tok": 200"#).contains("at most the number of experts, 128"));
-        assert!(hf(r#""swiglu_limit": 8.0"#).contains("a GGUF file cannot say otherwise"));
-        assert!(hf(r#""rope_theta": -1"#).contains("rope_theta: expected a positive number"));
-        assert!(hf(r#""rope_scaling": {"rope_type": "linear"}"#).contains("expected yarn"));
-        assert!(
-            hf(r#""num_experts_per_tok": 4, "experts_per_token": 8"#).contains("expected 4, as")
-        );
-        assert!(hf(r#""quantization_config": {"quant_method": "fp8"}"#).contains("expected mxfp4"));
-        assert!(hf(r#""tie_word_embeddings": true"#).contains("tie_word_embeddings"));
-        let types =
-            r#""num_hidden_layers": 2, "layer_types": ["sliding_attention", "sliding_attention"]"#;
-        assert!(hf(types).contains("expected full_attention in layer 1"));
-    }
-}
+mod tests;

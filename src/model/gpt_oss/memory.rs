@@ -47,7 +47,9 @@ impl Config {
         // Activations are held in f32 and, in at most half as many bytes, in 8 bits with scales.
         let activations = |columns: usize| columns + columns / 2;
         let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
-        let attention = queries + 2 * keys + head_dim + activations(queries);
+        // Sliding layers have angles of their own where their base is another.
+        let angles = if self.slides_otherwise() { 2 * head_dim } else { head_dim };
+        let attention = queries + 2 * keys + angles + activations(queries);
         // What is gated, down.
         let visit = activations(self.expert_width) + hidden;
         // The stream, its norm, the projection.
@@ -55,9 +57,9 @@ impl Config {
         attention + stream + experts + experts_used * visit
     }
 
-    /// For each layer how many keys a token sees: even ones slide.
+    /// For each layer how many keys a token sees; `None` for all.
     pub(super) fn windows(&self) -> Vec<Option<usize>> {
-        (0..self.layers).map(|l| l.is_multiple_of(2).then_some(self.sliding_window)).collect()
+        self.sliding.iter().map(|slides| slides.then_some(self.sliding_window)).collect()
     }
 
     fn shape<'a>(

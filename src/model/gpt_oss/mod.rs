@@ -11,6 +11,7 @@ mod moe;
 mod network;
 mod rope;
 mod tensor_map;
+mod tensor_names;
 mod traffic;
 mod weights;
 

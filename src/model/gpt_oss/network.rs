@@ -10,10 +10,11 @@ use crate::model::ModelError;
 use crate::model::kv_cache::{KvCache, KvCacheType};
 use crate::model::loader::Loader;
 
-use super::Config;
 use super::moe::{Buffers, Experts, Routing};
 use super::rope::{Rope, rotate_rows};
+use super::tensor_names::part;
 use super::weights::{Layer, Linear, Weights};
+use super::{Config, from_metadata};
 
 /// Rows of a norm that are worth handing to a thread.
 const NORM_ROWS: usize = 16;
@@ -24,6 +25,9 @@ pub struct Network {
     loader: Loader,
     weights: Weights,
     rope: Rope,
+    /// The sliding layers' angles, where they are others.
+    sliding_rope: Option<Rope>,
+    warnings: Vec<String>,
 }
 
 /// What a text in progress keeps: the KV cache, and buffers that each chunk uses anew.
@@ -38,6 +42,8 @@ pub struct State {
     values: Vec<f32>,
     /// For each token a row of rotary angles.
     angles: Vec<f32>,
+    /// The sliding layers', where they are others.
+    sliding_angles: Vec<f32>,
     attention: AttentionBuffers,
     attended: Activations,
     projected: Vec<f32>,
@@ -59,9 +65,19 @@ impl Network {
     /// Reads hyperparameters and checks every tensor.
     pub fn load(source: Arc<dyn TensorSource>) -> Result<Self, ModelError> {
         let config = Config::from_metadata(source.metadata())?;
+        let warnings = from_metadata::warnings(source.metadata());
         let loader = Loader::new(source);
         let weights = Weights::load(&loader, &config)?;
-        Ok(Self { rope: Rope::new(&config), config, loader, weights })
+        loader.no_others(|name| part(name, config.layers).is_some())?;
+        let rope = Rope::new(&config, config.rope_theta);
+        let sliding_rope =
+            config.slides_otherwise().then(|| Rope::new(&config, config.rope_theta_sliding));
+        Ok(Self { config, loader, weights, rope, sliding_rope, warnings })
+    }
+
+    /// What the file says and is not computed with, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     pub fn config(&self) -> &Config {
@@ -79,6 +95,7 @@ impl Network {
             keys: Vec::new(),
             values: Vec::new(),
             angles: Vec::new(),
+            sliding_angles: Vec::new(),
             attention: AttentionBuffers::default(),
             attended: Activations::default(),
             projected: Vec::new(),
@@ -108,7 +125,11 @@ impl Network {
         }
         state.inputs.clear();
         state.inputs.extend(0..tokens.len() as u32);
-        self.rope.angles(position..position + tokens.len(), &mut state.angles);
+        let positions = position..position + tokens.len();
+        if let Some(rope) = &self.sliding_rope {
+            rope.angles(positions.clone(), &mut state.sliding_angles);
+        }
+        self.rope.angles(positions, &mut state.angles);
         for (number, layer) in self.weights.layers.iter().enumerate() {
             self.attention(pool, state, number, layer, position);
             self.experts(pool, state, layer);
@@ -148,8 +169,12 @@ impl Network {
                 self.product(&layer.value, &state.inputs, &mut state.values),
             ],
         );
-        rotate_rows(pool, &mut state.queries, heads * head_dim, &state.angles);
-        rotate_rows(pool, &mut state.keys, kv_heads * head_dim, &state.angles);
+        let angles = match &self.sliding_rope {
+            Some(_) if self.config.sliding[number] => &state.sliding_angles,
+            _ => &state.angles,
+        };
+        rotate_rows(pool, &mut state.queries, heads * head_dim, angles);
+        rotate_rows(pool, &mut state.keys, kv_heads * head_dim, angles);
         state.cache.put(number, position, &state.keys, &state.values);
         let attention = Attention {
             cache: state.cache.layer(number),

@@ -1,8 +1,9 @@
-//! Rotary positions with YaRN's context extension.
+//! Rotary positions with YaRN's context extension, or a linear one.
 //!
 //! Source: `_compute_yarn_parameters` of transformers with `truncate: false`, and
 //! `RotaryEmbedding` of openai/gpt-oss. llama.cpp rounds the ramp's ends to whole dimensions,
-//! which the published model does not.
+//! which the published model does not. What published models do not have (a base of its own for
+//! sliding layers, a factor on cosines and sines, no YaRN) is llama.cpp's (`src/llama-context.cpp`).
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -22,9 +23,16 @@ pub struct Rope {
 }
 
 impl Rope {
-    pub fn new(config: &Config) -> Self {
+    /// The angles of layers whose base is `theta`.
+    pub fn new(config: &Config, theta: f32) -> Self {
+        let (theta, factor) = (f64::from(theta), f64::from(config.rope_factor));
+        let attention = f64::from(config.rope_attention_factor);
         let pairs = config.head_dim / 2;
-        let (theta, factor) = (f64::from(config.rope_theta), f64::from(config.rope_factor));
+        if !config.rope_yarn {
+            let frequency = |i| theta.powf(-(i as f64) / pairs as f64) / factor;
+            let frequencies = (0..pairs).map(frequency).collect();
+            return Self { frequencies, concentration: attention };
+        }
         // Where a full turn over the original context takes as many tokens as `turns` says.
         let dimension = |turns: f32| {
             let length = config.rope_original_context as f64 / (f64::from(turns) * TAU);
@@ -43,7 +51,7 @@ impl Rope {
             })
             .collect();
         let concentration = if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 };
-        Self { frequencies, concentration }
+        Self { frequencies, concentration: concentration * attention }
     }
 
     /// For each position a row of a head's size: cosines, then sines, of all pairs.
@@ -99,19 +107,45 @@ mod tests {
             context: 131072,
             rms_eps: 1e-5,
             rope_theta: 150000.0,
+            rope_theta_sliding: 150000.0,
+            rope_yarn: true,
             rope_factor,
+            rope_attention_factor: 1.0,
             rope_original_context: 4096,
             rope_beta_fast: 32.0,
             rope_beta_slow: 1.0,
             sliding_window: 128,
+            sliding: vec![true],
             swiglu_limit: 7.0,
         }
+    }
+
+    fn stretched(factor: f32) -> Rope {
+        Rope::new(&config(factor), 150000.0)
+    }
+
+    #[test]
+    fn without_yarn_all_pairs_are_stretched_alike() {
+        let config = Config { rope_yarn: false, rope_attention_factor: 2.0, ..config(4.0) };
+        let rope = Rope::new(&config, 10000.0);
+        for (i, f) in rope.frequencies.iter().enumerate() {
+            let expected = 10000f64.powf(-(i as f64) / 32.0) / 4.0;
+            assert!((f / expected - 1.0).abs() < 1e-12);
+        }
+        assert_eq!(rope.concentration, 2.0);
+    }
+
+    #[test]
+    fn a_factor_multiplies_the_concentration() {
+        let twice = Config { rope_attention_factor: 2.0, ..config(32.0) };
+        let concentration = Rope::new(&twice, 150000.0).concentration;
+        assert_eq!(concentration, 2.0 * stretched(32.0).concentration);
     }
 
     /// The ramp goes from pair 8.09 (32 turns in 4096 tokens) to pair 17.40 (one turn).
     #[test]
     fn fast_pairs_keep_their_pace_and_slow_ones_are_stretched() {
-        let rope = Rope::new(&config(32.0));
+        let rope = stretched(32.0);
         let plain = |i: usize| 150000f64.powf(-(i as f64) / 32.0);
         for i in 0..=8 {
             assert_eq!(rope.frequencies[i], plain(i));
@@ -135,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_token_is_rotated_by_its_position() {
-        let rope = Rope::new(&config(32.0));
+        let rope = stretched(32.0);
         let rows: Vec<f32> = (0..3 * 128).map(|i| (i % 17) as f32).collect();
         let mut expected = rows.clone();
         for (token, row) in expected.chunks_exact_mut(128).enumerate() {
@@ -152,7 +186,7 @@ mod tests {
 
     #[test]
     fn rotation_pairs_halves_and_scales_by_the_concentration() {
-        let rope = Rope::new(&config(32.0));
+        let rope = stretched(32.0);
         let mut head: Vec<f32> = (0..64).map(|i| i as f32).collect();
         rotate(&mut head, &angles(&rope, 0));
         let concentration = (0.1 * 32f64.ln() + 1.0) as f32;
@@ -161,7 +195,7 @@ mod tests {
         }
         let mut head = vec![0.0; 128];
         (head[64], head[65]) = (1.0, 1.0);
-        rotate(&mut head, &angles(&Rope::new(&config(1.0)), 3));
+        rotate(&mut head, &angles(&stretched(1.0), 3));
         assert!((head[64] - 3f32.cos()).abs() < 1e-6 && (head[96] - 3f32.sin()).abs() < 1e-6);
         let slower = 3.0 * 150000f32.powf(-1.0 / 32.0);
         assert!((head[65] - slower.cos()).abs() < 1e-6 && (head[97] - slower.sin()).abs() < 1e-6);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Config;
+use super::tensor_names::{Part, part};
 use crate::gguf::TensorInfo;
 use crate::model::{DecodeTraffic, KvCacheType};
 
@@ -28,27 +29,12 @@ impl Config {
 
     /// Bytes of a tensor that one token reads; none of one that the network does not know.
     fn weight_bytes(&self, tensor: &TensorInfo) -> u64 {
-        let name = tensor.name.as_str();
-        let layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
-        let stem = layer.map_or(name, |(_, rest)| rest);
-        let stem = stem.strip_suffix(".weight").or(stem.strip_suffix(".bias")).unwrap_or(stem);
-        match stem {
-            "token_embd" => tensor.row_bytes() as u64,
+        match part(&tensor.name, self.layers) {
+            Some(Part::Embedding) => tensor.row_bytes() as u64,
             // The experts are the slowest dimension, so each has as many bytes as the other.
-            "ffn_gate_exps" | "ffn_up_exps" | "ffn_down_exps" => {
-                tensor.bytes() / self.experts as u64 * self.experts_used as u64
-            }
-            "attn_norm"
-            | "attn_q"
-            | "attn_k"
-            | "attn_v"
-            | "attn_output"
-            | "attn_sinks"
-            | "post_attention_norm"
-            | "ffn_gate_inp"
-            | "output_norm"
-            | "output" => tensor.bytes(),
-            _ => 0,
+            Some(Part::Experts) => tensor.bytes() / self.experts as u64 * self.experts_used as u64,
+            Some(Part::Whole) => tensor.bytes(),
+            None => 0,
         }
     }
 }

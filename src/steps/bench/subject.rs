@@ -40,6 +40,7 @@ impl Opened {
         let loaded = Loaded::open(&spec.gguf, &options)?;
         let load_ms = milliseconds(started.elapsed());
         ctx.log(Level::Info, format!("loaded in {load_ms:.1} ms"));
+        loaded.warn(ctx);
         Ok(Self { loaded, load_ms })
     }
 

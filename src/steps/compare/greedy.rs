@@ -41,6 +41,7 @@ pub fn agreement(spec: &CompareSpec, ctx: &Context<'_>) -> Result<GreedyAgreemen
 fn generate_greedily(path: &Utf8Path, count: usize, ctx: &Context<'_>) -> Result<Text, StepError> {
     let failed = |e: &_| model_error(path, e);
     let loaded = Loaded::open(path, &options(ctx))?;
+    loaded.warn(ctx);
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
     let mut session = loaded.model.session(PROMPT_TOKENS + count).map_err(|e| failed(&e))?;
     let generation = Generation { max_tokens: count, sampling: Sampling::GREEDY, stop: &[] };
@@ -58,6 +59,7 @@ fn choices(spec: &CompareSpec, text: &Text, ctx: &Context<'_>) -> Result<Vec<u32
     let path = &spec.gguf;
     let failed = |e: &_| model_error(path, e);
     let loaded = Loaded::open(path, &options(ctx))?;
+    loaded.warn(ctx);
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
     if prompt != text.prompt {
         return Err(StepError::new(

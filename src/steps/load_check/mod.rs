@@ -30,8 +30,10 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
 
     let started = Instant::now();
     let options = ModelOptions { threads: ctx.threads, exact: false, kv_cache: None };
-    let Loaded { file, model, tokenizer } = Loaded::open(&spec.gguf, &options)?;
+    let loaded = Loaded::open(&spec.gguf, &options)?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
+    loaded.warn(ctx);
+    let Loaded { file, model, tokenizer } = loaded;
     passed.note(format!(
         "the header holds: GGUF version {}, {} metadata pairs, {} tensors, each aligned, inside \
          the file and apart from the others",
