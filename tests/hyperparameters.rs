@@ -8,7 +8,7 @@ mod edit;
 
 use edit::{Warnings, edited};
 use qrun::gguf::{Array, Value};
-use qrun::steps::{EvaluateSpec, evaluate};
+use qrun::steps::{EvaluateSpec, SpecialTokens, evaluate};
 
 /// The perplexity of the f32 file with other keys, over two windows of 512 tokens.
 fn perplexity(name: &str, keys: &[(&str, Value)]) -> (f64, Vec<String>) {
@@ -27,6 +27,7 @@ fn perplexity(name: &str, keys: &[(&str, Value)]) -> (f64, Vec<String>) {
         context: 512,
         max_windows: Some(2),
         exact: false,
+        special_tokens: SpecialTokens::Parse,
         kv_cache: None,
     };
     let warnings = Warnings::default();

@@ -11,7 +11,7 @@ use super::{CliError, Globals, output};
 use crate::metrics::divergence::KlSummary;
 use crate::model::KvCacheType;
 use crate::steps::evaluate::{self, EvaluateResult};
-use crate::steps::{EvaluateSpec, ReferenceFile};
+use crate::steps::{EvaluateSpec, ReferenceFile, SpecialTokens};
 
 /// Measure perplexity over a text, and KL divergence from a reference
 ///
@@ -32,6 +32,10 @@ pub struct Args {
     /// Windows at most, from the start of the text [default: all]
     #[arg(long, value_name = "N")]
     windows: Option<u32>,
+    /// What text that spells a special token becomes: that token where llama-perplexity takes it
+    /// for one, as `<|start|>`, or text [possible values: parse, literal]
+    #[arg(long, value_name = "HOW", default_value = "parse", value_parser = special_tokens)]
+    special_tokens: SpecialTokens,
     /// Float activations instead of 8-bit ones: slow, and the measure of every faster way
     #[arg(long)]
     exact: bool,
@@ -53,6 +57,7 @@ struct Shown {
     windows: u64,
     perplexity: f64,
     perplexity_stderr: f64,
+    special_tokens: SpecialTokens,
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_divergence: Option<KlSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         context: args.context,
         max_windows: args.windows,
         exact: args.exact,
+        special_tokens: args.special_tokens,
         kv_cache: args.kv_cache,
     };
     let label = format!("evaluate {}", args.file);
@@ -94,6 +100,7 @@ impl Shown {
             windows: result.windows,
             perplexity: result.perplexity,
             perplexity_stderr: result.perplexity_stderr,
+            special_tokens: result.special_tokens,
             kl_divergence: reference.map(|r| r.kl_divergence),
             top_token_agreement: reference.map(|r| r.top_token_agreement),
             reference_perplexity: reference.map(|r| r.perplexity),
@@ -102,8 +109,16 @@ impl Shown {
 
     fn describe(&self) -> String {
         let mut text = format!(
-            "tokens scored        {} in {} windows\nperplexity           {:.4} ± {:.4}\n",
-            self.tokens, self.windows, self.perplexity, self.perplexity_stderr
+            "tokens scored        {} in {} windows\nspecial tokens       {}\n\
+             perplexity           {:.4} ± {:.4}\n",
+            self.tokens,
+            self.windows,
+            match self.special_tokens {
+                SpecialTokens::Parse => "parsed, as llama-perplexity does",
+                SpecialTokens::Literal => "read as text",
+            },
+            self.perplexity,
+            self.perplexity_stderr
         );
         if let Some(perplexity) = self.reference_perplexity {
             text.push_str(&format!("reference perplexity {perplexity:.4}\n"));
@@ -118,5 +133,13 @@ impl Shown {
             text.push_str(&format!("same top token       {:.2}%\n", agreement * 100.0));
         }
         text
+    }
+}
+
+fn special_tokens(text: &str) -> Result<SpecialTokens, String> {
+    match text {
+        "parse" => Ok(SpecialTokens::Parse),
+        "literal" => Ok(SpecialTokens::Literal),
+        _ => Err("expected parse or literal".to_owned()),
     }
 }

@@ -7,7 +7,9 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::steps::{ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TokenizerSource};
+use crate::steps::{
+    ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, SpecialTokens, TokenizerSource,
+};
 
 /// A job, resolved from its manifest.
 #[derive(Clone, Debug)]
@@ -114,6 +116,7 @@ pub struct Evaluate {
     pub corpus: Vec<Utf8PathBuf>,
     pub context: u32,
     pub max_windows: Option<u32>,
+    pub special_tokens: SpecialTokens,
     pub greedy_tokens: u32,
 }
 

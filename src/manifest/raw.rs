@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::job::FailedFormats;
 use crate::steps::evaluate::MIN_CONTEXT;
-use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback};
+use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback, SpecialTokens};
 
 /// A job of qrun: from a published checkpoint to quantized GGUF files. Paths are relative to
 /// `workspace`.
@@ -252,6 +252,10 @@ pub struct Evaluate {
     /// Windows at most, from the start of the text. Left out, all of it.
     #[schemars(with = "Option<u32>", range(min = 1))]
     pub max_windows: Option<Spanned<u32>>,
+    /// What text that spells a special token becomes: that token where llama-perplexity takes it
+    /// for one, or text.
+    #[serde(default)]
+    pub special_tokens: SpecialTokens,
     /// Tokens to generate greedily, to see where a candidate first leaves a reference.
     #[serde(default = "greedy_tokens")]
     #[schemars(with = "u32", range(min = 1))]

@@ -9,7 +9,7 @@ use super::input_files::Inputs;
 use crate::checkpoint::model_name;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::metrics::host::HostFacts;
-use crate::steps::{FormatSpec, OnFallback, TokenizerSource};
+use crate::steps::{FormatSpec, OnFallback, SpecialTokens, TokenizerSource};
 
 /// One thing that goes into a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +214,10 @@ impl List<'_> {
         self.parameter("evaluate.context", evaluate.context);
         let windows = evaluate.max_windows.map_or("all".to_owned(), |n| n.to_string());
         self.parameter("evaluate.max_windows", windows);
+        // As what is left out of a format.
+        if evaluate.special_tokens != SpecialTokens::default() {
+            self.parameter("evaluate.special_tokens", json_word(&evaluate.special_tokens));
+        }
     }
 
     fn report(&mut self) {

@@ -147,6 +147,7 @@ impl Plan {
             context: evaluate.context,
             max_windows: evaluate.max_windows,
             exact: false,
+            special_tokens: evaluate.special_tokens,
             kv_cache: None,
         })
     }

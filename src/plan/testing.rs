@@ -14,7 +14,7 @@ use crate::manifest::{
 use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
 use crate::steps::{
-    ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, TensorRule, TokenizerSource,
+    ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, SpecialTokens, TensorRule, TokenizerSource,
 };
 
 pub struct Workspace {
@@ -97,6 +97,7 @@ impl Workspace {
                 corpus: vec![at("corpus.txt")],
                 context: 64,
                 max_windows: None,
+                special_tokens: SpecialTokens::Parse,
                 greedy_tokens: 16,
             }),
             publish: Some(Publish {

@@ -15,7 +15,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, ErrorClass, EvaluateSpec, Level, Loaded, StepError, Unit, model_error};
+use super::{
+    Context, ErrorClass, EvaluateSpec, Level, Loaded, SpecialTokens, StepError, Unit, model_error,
+};
 use crate::compute::ThreadPool;
 use crate::gguf::open_regular;
 use crate::metrics::divergence::{Divergence, KlSummary, TokenDivergence};
@@ -42,8 +44,15 @@ pub struct EvaluateResult {
     pub perplexity: f64,
     /// Standard error of the perplexity.
     pub perplexity_stderr: f64,
+    /// How special tokens were read; results of before there was a choice have them as text.
+    #[serde(default = "literal")]
+    pub special_tokens: SpecialTokens,
     /// By the reference's name.
     pub references: BTreeMap<String, ReferenceResult>,
+}
+
+fn literal() -> SpecialTokens {
+    SpecialTokens::Literal
 }
 
 /// A candidate held against one reference.
@@ -81,7 +90,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
     for reference in &spec.references {
         models.push(open(&reference.gguf)?);
     }
-    let windows = windows(spec, context, &models)?;
+    let windows = windows(spec, context, &models, ctx)?;
     ctx.log(
         Level::Info,
         format!("{} windows of {context} tokens, {} models in turn", windows.len(), models.len()),
@@ -102,6 +111,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
             windows: windows.len() as u64,
             perplexity: candidate.value()?,
             perplexity_stderr: candidate.standard_error().unwrap_or(0.0),
+            special_tokens: spec.special_tokens,
             references,
         })
     });
@@ -113,11 +123,13 @@ fn windows(
     spec: &EvaluateSpec,
     context: usize,
     models: &[(Utf8PathBuf, Loaded)],
+    ctx: &Context<'_>,
 ) -> Result<Vec<Vec<u32>>, StepError> {
     let limit = spec.max_windows.map_or(usize::MAX, |n| n as usize);
     let mut windows = Vec::new();
     for path in &spec.corpus {
-        let tokens = tokens(path, models)?;
+        let text = text(path, ctx)?;
+        let tokens = tokens(path, &text, spec.special_tokens, models, ctx)?;
         if tokens.len() < context {
             return Err(StepError::new(
                 ErrorClass::Input,
@@ -146,24 +158,70 @@ fn windows(
     Ok(windows)
 }
 
-/// The tokens of one text, on which all vocabularies have to agree: a divergence between other
-/// tokens would mean nothing.
-fn tokens(path: &Utf8Path, models: &[(Utf8PathBuf, Loaded)]) -> Result<Vec<u32>, StepError> {
-    let input = |message: String| StepError::new(ErrorClass::Input, message);
+/// A corpus, which is UTF-8.
+fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
     let mut bytes = Vec::new();
     open_regular(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|e| input(format!("cannot read {path}: {e}")))?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(input(format!(
+            "{path} is UTF-16 text, by its first two bytes; expected UTF-8: convert it, for \
+             example with iconv -f UTF-16 -t UTF-8"
+        )));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        input(format!("{path} is not UTF-8 text: wrong at byte {at}"))
+        let (at, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
+        let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
+        input(format!(
+            "{path} is not UTF-8 text: expected UTF-8, found the byte {:#04x} at offset {at}, in \
+             line {line}; convert it, for example with iconv -f LATIN1 -t UTF-8",
+            bytes[at]
+        ))
     })?;
+    if text.starts_with('\u{feff}') {
+        let message =
+            "begins with a byte order mark, which is read as text, as by llama-perplexity";
+        ctx.log(Level::Warn, format!("{path} {message}"));
+    }
+    Ok(text)
+}
+
+fn input(message: String) -> StepError {
+    StepError::new(ErrorClass::Input, message)
+}
+
+/// The tokens of one text, on which all vocabularies have to agree: a divergence between other
+/// tokens would mean nothing.
+fn tokens(
+    path: &Utf8Path,
+    text: &str,
+    special: SpecialTokens,
+    models: &[(Utf8PathBuf, Loaded)],
+    ctx: &Context<'_>,
+) -> Result<Vec<u32>, StepError> {
+    let special = match special {
+        SpecialTokens::Parse => Special::UserDefined,
+        SpecialTokens::Literal => Special::AsText,
+    };
+    if special == Special::UserDefined
+        && let Some((_, Loaded { tokenizer, .. })) = models.first()
+        && let Some((count, first)) = tokenizer.spelled_as_text(text, special)
+    {
+        let first = String::from_utf8_lossy(tokenizer.bytes(first));
+        ctx.log(
+            Level::Warn,
+            format!(
+                "{path} spells control tokens {count} times, the first of them {first}: they are \
+                 read as text, as by llama-perplexity"
+            ),
+        );
+    }
     let mut agreed: Option<Vec<u32>> = None;
     for (gguf, loaded) in models {
         let tokenizer = &loaded.tokenizer;
         let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
-        let tokens: Vec<u32> =
-            bos.into_iter().chain(tokenizer.encode(&text, Special::AsText)).collect();
+        let tokens: Vec<u32> = bos.into_iter().chain(tokenizer.encode(text, special)).collect();
         match &agreed {
             None => agreed = Some(tokens),
             Some(first) => {
@@ -322,6 +380,7 @@ mod tests {
             context: 512,
             max_windows: None,
             exact: false,
+            special_tokens: SpecialTokens::Parse,
             kv_cache: None,
         }
     }

@@ -49,7 +49,10 @@ impl StepKind {
             // 2: other kernels, whose activations have scales in single precision for every 32.
             // 3: rows of floats are summed in sixteen lanes with AVX-512.
             // 4: the gate of an expert by an exponential of vectors.
-            StepKind::Evaluate | StepKind::Compare => 4,
+            // 5: marks of messages in a corpus are tokens; more keys of a file's are obeyed.
+            StepKind::Evaluate | StepKind::Compare => 5,
+            // 2: refuses and warns of more.
+            StepKind::LoadCheck => 2,
             // 2: bytes per token, bandwidth, clocks, faults of each run.
             // 3, 4, 5: a faster engine, whose times do not compare with the older ones'.
             StepKind::Bench => 5,

@@ -273,6 +273,19 @@ pub struct ReferenceFile {
     pub gguf: Utf8PathBuf,
 }
 
+/// What text of a corpus becomes that spells a special token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpecialTokens {
+    /// What it is to llama-perplexity: `<|start|>`, `<|channel|>`, `<|constrain|>`, `<|message|>`,
+    /// `<|end|>` and tokens of the user-defined type are those tokens; `<|return|>` and other
+    /// control tokens are text.
+    #[default]
+    Parse,
+    /// Text like any other.
+    Literal,
+}
+
 /// KL divergence, perplexity and agreement of a file against references over a text.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvaluateSpec {
@@ -285,6 +298,9 @@ pub struct EvaluateSpec {
     pub max_windows: Option<u32>,
     /// Float activations instead of 8-bit ones.
     pub exact: bool,
+    /// What text that spells a special token becomes.
+    #[serde(default)]
+    pub special_tokens: SpecialTokens,
     /// What keys and values are kept in, by all models; `None` for f16, or f32 if `exact`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_cache: Option<KvCacheType>,

@@ -5,15 +5,19 @@ use hashbrown::HashMap;
 
 use super::merge::Merges;
 use super::split::Splitter;
-use super::{TextStream, TokenType, TokenizerError, Vocabulary, byte_level};
+use super::{TextStream, TokenType, TokenizerError, Vocabulary, byte_level, gguf_keys};
 use crate::gguf::{Array, Metadata, Value};
 
-/// What text that spells a control token becomes.
+/// What text that spells a special token becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// The control token: for prompts that the program wrote.
+    /// The token, whichever it is: for prompts.
     Parse,
-    /// Ordinary tokens: for text from elsewhere.
+    /// The token if it is user-defined to llama.cpp, as its programs read a text (`llama-perplexity`,
+    /// `llama-tokenize --no-parse-special`): gpt-oss's `<|start|>`, `<|channel|>`, `<|constrain|>`,
+    /// `<|message|>` and `<|end|>` are, whatever type the file gives them.
+    UserDefined,
+    /// The token if the file calls it user-defined; otherwise ordinary tokens.
     AsText,
 }
 
@@ -26,8 +30,10 @@ pub struct Tokenizer {
     splitter: Splitter,
     /// Tokens that are found in text before it is split.
     all_special: SpecialTokens,
-    /// Those of them that are found even in text from elsewhere.
+    /// Those of them that are user-defined to llama.cpp.
     user_defined: SpecialTokens,
+    /// Those that the file calls user-defined.
+    declared: SpecialTokens,
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
@@ -54,7 +60,7 @@ struct Parts<'a> {
 
 /// Texts of tokens that end a generation: llama.cpp's list (`src/llama-vocab.cpp`), as far as
 /// byte-level vocabularies have them.
-const END_OF_GENERATION: [&str; 9] = [
+pub(super) const END_OF_GENERATION: [&str; 9] = [
     "<|return|>",
     "<|call|>",
     "<|end|>",
@@ -65,6 +71,12 @@ const END_OF_GENERATION: [&str; 9] = [
     "<|im_end|>",
     "<|fim_pad|>",
 ];
+
+/// Marks of a message that llama.cpp takes for user-defined (`src/llama-vocab.cpp`).
+const MARKS: [&str; 4] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+
+/// A mark, too, where the tokens of the harmony format are there; elsewhere it ends a generation.
+const END_OF_MESSAGE: &str = "<|end|>";
 
 impl Tokenizer {
     /// A tokenizer over `vocabulary`.
@@ -94,6 +106,7 @@ impl Tokenizer {
         supported(metadata, "tokenizer.ggml.pre", "pre-tokenizer", Vocabulary::PRE_TOKENIZER)?;
         let tokens = strings(metadata, "tokenizer.ggml.tokens")?;
         let merges = strings(metadata, "tokenizer.ggml.merges")?;
+        gguf_keys::check_types(metadata, tokens.len())?;
         let types = match metadata.get("tokenizer.ggml.token_type") {
             Some(Value::Array(Array::I32(types))) if types.len() == tokens.len() => Some(types),
             Some(Value::Array(Array::I32(types))) => {
@@ -121,8 +134,15 @@ impl Tokenizer {
         })
     }
 
+    /// What llama.cpp warns of in a GGUF file's vocabulary, or does otherwise than the file says, a
+    /// line each.
+    pub fn warnings(metadata: &Metadata) -> Vec<String> {
+        gguf_keys::warnings(metadata)
+    }
+
     fn build(parts: &Parts<'_>) -> Result<Self, TokenizerError> {
-        let ids: HashMap<&str, u32> = parts.tokens.iter().map(String::as_str).zip(0..).collect();
+        let ids = ids(parts.tokens)?;
+        let harmony = ids.contains_key("<|return|>") && ids.contains_key("<|call|>");
         let bytes = parts.tokens.iter().enumerate().map(|(id, token)| {
             match (parts.token_type)(id) {
                 TokenType::Normal | TokenType::Byte => byte_level::to_bytes(token),
@@ -130,34 +150,38 @@ impl Tokenizer {
             }
             .into_boxed_slice()
         });
-        let special = |wanted: &[TokenType]| {
+        // llama.cpp goes by the texts of some tokens and not by their types.
+        let llama_type = |token: &str, id: usize| match token {
+            END_OF_MESSAGE if harmony => TokenType::UserDefined,
+            _ if MARKS.contains(&token) => TokenType::UserDefined,
+            _ if END_OF_GENERATION.contains(&token) => TokenType::Control,
+            _ => (parts.token_type)(id),
+        };
+        let special = |wanted: &[TokenType], type_of: &dyn Fn(&str, usize) -> TokenType| {
             SpecialTokens::new(parts.tokens.iter().zip(0..).filter_map(|(token, id)| {
-                wanted.contains(&(parts.token_type)(id as usize)).then_some((token.as_str(), id))
+                wanted.contains(&type_of(token, id as usize)).then_some((token.as_str(), id))
             }))
         };
         Ok(Self {
             bytes: bytes.collect(),
             merges: Merges::new(parts.merges, |token| ids.get(token).copied())?,
             splitter: Splitter::new()?,
-            all_special: special(&[
-                TokenType::Control,
-                TokenType::UserDefined,
-                TokenType::Unknown,
-            ])?,
-            user_defined: special(&[TokenType::UserDefined])?,
+            all_special: special(
+                &[TokenType::Control, TokenType::UserDefined, TokenType::Unknown],
+                &llama_type,
+            )?,
+            user_defined: special(&[TokenType::UserDefined], &llama_type)?,
+            declared: special(&[TokenType::UserDefined], &|_, id| (parts.token_type)(id))?,
             bos: (parts.special_id)("bos"),
             eos: (parts.special_id)("eos"),
             add_bos: parts.add_bos,
-            end_of_generation: end_of_generation(&ids, parts.special_id),
+            end_of_generation: end_of_generation(&ids, harmony, parts.special_id),
         })
     }
 
     /// The tokens of `text`, without a `bos` token.
     pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
-        let tokens = match special {
-            Special::Parse => &self.all_special,
-            Special::AsText => &self.user_defined,
-        };
+        let tokens = self.found_in_text(special);
         let mut out = Vec::new();
         let mut at = 0;
         for found in tokens.find.find_iter(text) {
@@ -167,6 +191,25 @@ impl Tokenizer {
         }
         self.encode_ordinary(&text[at..], &mut out);
         out
+    }
+
+    fn found_in_text(&self, special: Special) -> &SpecialTokens {
+        match special {
+            Special::Parse => &self.all_special,
+            Special::UserDefined => &self.user_defined,
+            Special::AsText => &self.declared,
+        }
+    }
+
+    /// How many special tokens `text` spells that [`Tokenizer::encode`] reads as text, and the
+    /// first of them.
+    pub fn spelled_as_text(&self, text: &str, special: Special) -> Option<(usize, u32)> {
+        let read = self.found_in_text(special);
+        let mut spelled = (self.all_special.find.find_iter(text))
+            .map(|found| self.all_special.ids[found.pattern().as_usize()])
+            .filter(|id| !read.ids.contains(id));
+        let first = spelled.next()?;
+        Some((1 + spelled.count(), first))
     }
 
     fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) {
@@ -223,6 +266,11 @@ impl Tokenizer {
     }
 }
 
+/// Whether llama.cpp takes the token for a special one whatever its type.
+pub(super) fn looks_like_control(token: &str) -> bool {
+    MARKS.contains(&token) || END_OF_GENERATION.contains(&token)
+}
+
 impl SpecialTokens {
     fn new<'a>(tokens: impl Iterator<Item = (&'a str, u32)>) -> Result<Self, TokenizerError> {
         let (texts, ids): (Vec<&str>, Vec<u32>) = tokens.filter(|(t, _)| !t.is_empty()).unzip();
@@ -241,18 +289,31 @@ impl SpecialTokens {
 /// metadata names. In the harmony format `<|end|>` ends a message and not the generation.
 fn end_of_generation(
     ids: &HashMap<&str, u32>,
+    harmony: bool,
     special_id: &dyn Fn(&str) -> Option<u32>,
 ) -> Vec<u32> {
-    let harmony = ids.contains_key("<|return|>") && ids.contains_key("<|call|>");
     let mut end: Vec<u32> = END_OF_GENERATION
         .iter()
-        .filter(|&&text| !(harmony && text == "<|end|>"))
+        .filter(|&&text| !(harmony && text == END_OF_MESSAGE))
         .filter_map(|text| ids.get(text).copied())
         .chain(["eos", "eot", "eom"].into_iter().filter_map(special_id))
         .collect();
     end.sort_unstable();
     end.dedup();
     end
+}
+
+/// The ids of all tokens that have a text; every text is one token's.
+fn ids(tokens: &[String]) -> Result<HashMap<&str, u32>, TokenizerError> {
+    let mut ids = HashMap::with_capacity(tokens.len());
+    for (token, id) in tokens.iter().zip(0..) {
+        if let Some(first) = ids.insert(token.as_str(), id)
+            && !token.is_empty()
+        {
+            return Err(TokenizerError::DuplicateToken { token: token.clone(), first, second: id });
+        }
+    }
+    Ok(ids)
 }
 
 /// Checks that a string of the metadata is the one that is supported.

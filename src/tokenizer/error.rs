@@ -20,6 +20,11 @@ pub enum TokenizerError {
     /// Metadata that a tokenizer needs is missing or has another type.
     #[error("metadata key {key} is missing or is not {expected}; convert the checkpoint again")]
     Metadata { key: &'static str, expected: &'static str },
+    /// A key is of another type than llama.cpp reads.
+    #[error(
+        "metadata key {key} is stored as {found}; expected {expected}, and llama.cpp refuses anything else"
+    )]
+    KeyType { key: String, expected: &'static str, found: String },
     /// The model has fewer tokens than its vocabulary.
     #[error(
         "token {token:?} has id {id}, but the model's vocabulary has {vocab_size} tokens; the \
@@ -29,6 +34,9 @@ pub enum TokenizerError {
     /// Two tokens share one id.
     #[error("tokens {first:?} and {second:?} both have id {id}")]
     DuplicateId { first: String, second: String, id: u64 },
+    /// Two ids share one token.
+    #[error("ids {first} and {second} are both the token {token:?}; every token has one id")]
+    DuplicateToken { token: String, first: u32, second: u32 },
     /// Types and tokens do not match in number.
     #[error("{types} token types for {tokens} tokens; expected one for each")]
     TypeCount { types: usize, tokens: usize },

@@ -8,6 +8,7 @@ mod byte_level;
 mod directory;
 mod encode;
 mod error;
+mod gguf_keys;
 mod merge;
 mod o200k;
 mod split;

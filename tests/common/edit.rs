@@ -62,8 +62,12 @@ pub fn path(name: &str) -> Utf8PathBuf {
 pub fn edited(name: &str, edit: impl FnOnce(&mut Metadata, &mut Tensors)) -> Utf8PathBuf {
     let file = File::open(&NANO.1).unwrap();
     let mut metadata = file.metadata().clone();
-    let mut tensors: Tensors =
-        file.tensors().iter().enumerate().map(|(i, t)| (t.clone(), file.data(i).to_vec())).collect();
+    let mut tensors: Tensors = file
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(i, t)| (t.clone(), file.data(i).to_vec()))
+        .collect();
     edit(&mut metadata, &mut tensors);
     let infos: Vec<TensorInfo> = tensors.iter().map(|(info, _)| info.clone()).collect();
     let layout = Layout::new(&metadata, &infos).unwrap();

@@ -210,6 +210,7 @@ impl Resolver<'_> {
             corpus,
             context: self.at_least(MIN_CONTEXT, &evaluate.context, "context"),
             max_windows: evaluate.max_windows.map(|n| self.at_least(1, &n, "max_windows")),
+            special_tokens: evaluate.special_tokens,
             greedy_tokens: self.at_least(1, &evaluate.greedy_tokens, "greedy_tokens"),
         }
     }

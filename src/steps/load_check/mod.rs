@@ -2,6 +2,7 @@
 //!
 //! How long that may take is for whoever started this process to say.
 
+mod elsewhere;
 mod finite;
 
 use std::ops::ControlFlow;
@@ -33,6 +34,7 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
     let loaded = Loaded::open(&spec.gguf, &options)?;
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     loaded.warn(ctx);
+    elsewhere::check(&loaded.file, ctx)?;
     let Loaded { file, model, tokenizer } = loaded;
     passed.note(format!(
         "the header holds: GGUF version {}, {} metadata pairs, {} tensors, each aligned, inside \

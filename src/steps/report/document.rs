@@ -11,7 +11,7 @@ use super::recommend::Recommendation;
 use crate::metrics::Ratio;
 use crate::metrics::host::HostFacts;
 use crate::steps::bench::BENCH_SCHEMA;
-use crate::steps::{BenchResult, CompareResult, Measurements};
+use crate::steps::{BenchResult, CompareResult, Measurements, SpecialTokens};
 
 /// The benchmark JSON, `schemas/bench.schema.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +76,9 @@ pub struct FileResult {
     /// Tokens of the job's corpus that it was evaluated over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_tokens: Option<u64>,
+    /// How that corpus's special tokens were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special_tokens: Option<SpecialTokens>,
     /// Perplexity over the job's corpus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
@@ -197,6 +200,7 @@ impl FileResult {
             base: Some(candidate.format.base.clone()),
             role: Some(role),
             evaluated_tokens: candidate.evaluation.as_ref().map(|e| e.tokens),
+            special_tokens: candidate.evaluation.as_ref().map(|e| e.special_tokens),
             perplexity: candidate.evaluation.as_ref().map(|e| e.perplexity),
             loads: candidate.loads(),
             failures: candidate.failures.clone(),

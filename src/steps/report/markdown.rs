@@ -9,7 +9,7 @@ use super::input::Input;
 use super::recommend::{self, Recommendation};
 use super::table::Table;
 use crate::metrics::host::HostFacts;
-use crate::steps::Measurements;
+use crate::steps::{Measurements, SpecialTokens};
 
 /// What stands where nothing is known.
 const NONE: &str = "-";
@@ -111,11 +111,15 @@ fn candidates(document: &BenchDocument, quality_reference: Option<&str>) -> Stri
         "\np95_ms: latency of a whole run, prompt and generation. peak_rss_mb: largest resident set, \
          pages of the mapped file included; 1 MB is 1000000 bytes. decode tok/s: median.",
     );
-    let tokens = document.results.iter().find_map(|f| f.evaluated_tokens);
-    if let (Some(name), Some(tokens)) = (quality_reference, tokens) {
+    let evaluated = document.results.iter().find_map(|f| Some((f.evaluated_tokens?, f)));
+    if let (Some(name), Some((tokens, file))) = (quality_reference, evaluated) {
+        let special = match file.special_tokens {
+            Some(SpecialTokens::Literal) => ", special tokens read as text",
+            _ => "",
+        };
         text.push_str(&format!(
             " KL divergence (mean, nats per token), top token (share of tokens where both find the \
-             same one the most likely): from `{name}` over {tokens} tokens."
+             same one the most likely): from `{name}` over {tokens} tokens{special}."
         ));
     }
     text.push_str("\n\n");

@@ -84,3 +84,64 @@ fn a_bad_file_is_an_error_that_says_where() {
     });
     assert!(Tokenizer::from_gguf(&few).unwrap_err().to_string().contains("byte 0x00"));
 }
+
+/// `llama-tokenize` of b11434 on the nano model's file, with `--no-parse-special` and without.
+#[test]
+fn marks_of_messages_are_read_as_llama_cpp_reads_them() {
+    let nano =
+        camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let vocabulary = Vocabulary::from_directory(&nano, 2048).unwrap();
+    let mut metadata = Metadata::default();
+    vocabulary.clone().write_to(&mut metadata);
+    let text = "<|start|>user<|message|>Tell me of Moses.<|end|><|start|>assistant<|channel|>final \
+                <|constrain|>json<|message|>And Moses said, go up.<|return|><|call|><|endoftext|>\
+                <|start|";
+    let message = [
+        2037, 405, 267, 2039, 51, 661, 402, 268, 910, 13, 2038, 2037, 605, 515, 481, 2036, 69, 260,
+        332, 220, 2035, 73, 82, 271, 2039, 1486, 910, 450, 11, 461, 399, 13,
+    ];
+    let spelled =
+        [27, 91, 1098, 618, 91, 29, 27, 91, 66, 381, 91, 29, 27, 91, 701, 78, 642, 1232, 91, 29];
+    let cut = [27, 91, 305, 498, 91];
+    for tokenizer in
+        [Tokenizer::new(&vocabulary).unwrap(), Tokenizer::from_gguf(&metadata).unwrap()]
+    {
+        let as_perplexity = tokenizer.encode(text, Special::UserDefined);
+        assert_eq!(as_perplexity, [&message[..], &spelled, &cut].concat());
+        let all = tokenizer.encode(text, Special::Parse);
+        assert_eq!(all, [&message[..], &[2034, 2040, 2033], &cut].concat());
+        let literal = tokenizer.encode(text, Special::AsText);
+        assert!(literal.iter().all(|id| *id < 2033), "{literal:?}");
+        assert_eq!(tokenizer.decode(&literal), text);
+        assert_eq!(tokenizer.spelled_as_text(text, Special::UserDefined), Some((3, 2034)));
+        assert_eq!(tokenizer.spelled_as_text("<|start|>", Special::UserDefined), None);
+        assert_eq!(tokenizer.spelled_as_text(text, Special::AsText), Some((10, 2037)));
+    }
+}
+
+/// llama.cpp goes by the texts of these tokens, whatever a file says of their types.
+#[test]
+fn types_that_contradict_the_texts_do_not_count() {
+    let mut vocabulary = vocabulary();
+    for token in ["<|return|>", "<|call|>", "<|message|>"] {
+        vocabulary.tokens.push(token.to_owned());
+        vocabulary.token_types.push(TokenType::Normal);
+    }
+    let encode = |vocabulary: &Vocabulary, special| {
+        Tokenizer::new(vocabulary).unwrap().encode("<|message|>he<|end|><|return|>", special)
+    };
+    assert_eq!(encode(&vocabulary, Special::Parse), [263, 256, 258, 261]);
+    let found = encode(&vocabulary, Special::UserDefined);
+    assert_eq!((&found[..3], found.len()), (&[263, 256, 258][..], 3 + "<|return|>".len()));
+    // Without the harmony format's ends of a generation `<|end|>` is one.
+    vocabulary.tokens[261] = "<|other|>".to_owned();
+    assert!(encode(&vocabulary, Special::UserDefined).len() > 12);
+}
+
+#[test]
+fn a_token_twice_is_refused() {
+    let mut vocabulary = vocabulary();
+    vocabulary.tokens[259] = "he".to_owned();
+    let error = Tokenizer::new(&vocabulary).unwrap_err().to_string();
+    assert!(error.contains("ids 256 and 259 are both the token \"he\""), "{error}");
+}
