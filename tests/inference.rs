@@ -6,6 +6,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8Path;
 use common::Nano;
@@ -348,4 +349,19 @@ fn a_smaller_cache_costs_little() {
     println!("f16: {f16:?}\nq8_0: {q8_0:?}");
     assert!(f16.mean <= 1e-6, "{f16:?}");
     assert!(q8_0.mean <= 5e-4 && q8_0.mean > f16.mean, "{q8_0:?}");
+}
+
+#[test]
+fn a_session_stops_within_its_tokens_and_goes_on_as_if_it_had_not_read_them() {
+    let reference = reference();
+    let model = load(&Nano::new().f32(), 2, false);
+    let text = &reference.tokens[..100];
+    let mut session = model.session(200).unwrap();
+    let expected = session.forward(text, LogitsFor::Last).unwrap().to_vec();
+    let stop = AtomicBool::new(true);
+    let mut session = model.session(200).unwrap().stopped_by(&stop);
+    assert!(matches!(session.forward(text, LogitsFor::Last), Err(ModelError::Interrupted)));
+    assert_eq!((session.position(), session.logits().len()), (0, 0));
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(session.forward(text, LogitsFor::Last).unwrap(), expected);
 }

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use super::direct::{Threads, run_step};
 use super::{CliError, Globals, output};
 use crate::exec::{TimeLimit, run_one};
-use crate::steps::{ErrorClass, LoadCheckResult, LoadCheckSpec, StepError, StepSpec};
+use crate::steps::{ErrorClass, LoadCheckResult, LoadCheckSpec, StepSpec};
 
 /// Check that a GGUF file is whole, loads and computes
 #[derive(Debug, clap::Args)]
@@ -30,14 +30,15 @@ pub struct Args {
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let limit = TimeLimit { after: args.timeout, setting: "--timeout".to_owned() };
     let spec = StepSpec::LoadCheck(LoadCheckSpec { gguf: args.file.clone() });
-    let result = run_step(globals, args.threads, &format!("check {}", args.file), |ctx| {
-        let value = run_one(spec, ctx.threads, Some(&limit), ctx.cancelled, ctx.events)?;
-        serde_json::from_value::<LoadCheckResult>(value)
-            .map_err(|e| StepError::from_error(ErrorClass::Step, &e))
+    let value = run_step(globals, args.threads, &format!("check {}", args.file), |ctx| {
+        run_one(spec, ctx.threads, Some(&limit), ctx.cancelled, ctx.events)
     })?;
     if args.json {
-        return output::print_json(&result);
+        // With the warnings, which are no part of the type.
+        return output::print_json(&value);
     }
+    let result: LoadCheckResult =
+        serde_json::from_value(value).map_err(|e| CliError::from_error(ErrorClass::Step, &e))?;
     output::tell(&format!(
         "{}: {}, {} tensors, loads in {:.1} ms and computes",
         args.file, result.architecture, result.tensors, result.load_ms

@@ -11,7 +11,7 @@ use super::direct::Threads;
 use super::model_args::kv_cache;
 use super::{CliError, interrupt, output};
 use crate::model::sampler::Sampling;
-use crate::model::{Generation, KvCacheType, ModelOptions, Token, generate};
+use crate::model::{Generation, KvCacheType, ModelError, ModelOptions, Token, generate};
 use crate::steps::{ErrorClass, Loaded, StepError, model_error};
 use crate::tokenizer::{Special, TextStream, Tokenizer};
 
@@ -111,14 +111,18 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     };
     let failed = |e| model_error(&args.file, &e);
     let room = prompt.len().saturating_add(args.tokens);
-    let mut session = model.session(room).map_err(failed)?;
-    generate(&mut session, &prompt, &generation, |token| {
+    let mut session = model.session(room).map_err(failed)?.stopped_by(&cancelled);
+    let generated = generate(&mut session, &prompt, &generation, |token| {
         if cancelled.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
         }
         printer.take(token)
-    })
-    .map_err(failed)?;
+    });
+    match generated {
+        // What came before is shown.
+        Ok(_) | Err(ModelError::Interrupted) => {}
+        Err(e) => return Err(failed(e).into()),
+    }
     printer.finish()?;
     if cancelled.load(Ordering::Relaxed) {
         return Err(StepError::new(ErrorClass::Interrupted, "interrupted").into());

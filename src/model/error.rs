@@ -83,6 +83,9 @@ pub enum ModelError {
     /// Generation was asked to go on from nothing.
     #[error("the prompt has no tokens; give at least one")]
     EmptyPrompt,
+    /// The session was told to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// The model's logits are no numbers.
     #[error(
         "the logits after {position} tokens are not finite (token {token}: {value}); the file is damaged or the model overflows"

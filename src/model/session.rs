@@ -1,5 +1,7 @@
 //! A text in progress: its KV cache, its position, and the buffers of the forward pass.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::metrics::host::HostFacts;
 
 use super::{Model, ModelError, Network, SessionMemory, gpt_oss};
@@ -28,6 +30,7 @@ pub struct Session<'m> {
     logits: Vec<f32>,
     position: usize,
     capacity: usize,
+    stop: Option<&'m AtomicBool>,
 }
 
 /// What an architecture keeps per session.
@@ -52,7 +55,14 @@ impl<'m> Session<'m> {
         let chunk = CHUNK.min(max_tokens);
         let state = network.state(max_tokens, chunk, model.exact, model.kv_cache);
         let state = State::GptOss(state);
-        Ok(Self { model, state, logits: Vec::new(), position: 0, capacity: max_tokens })
+        let capacity = max_tokens;
+        Ok(Self { model, state, logits: Vec::new(), position: 0, capacity, stop: None })
+    }
+
+    /// Stops reading tokens soon after `stop` is set: after the layer that is being computed.
+    pub fn stopped_by(mut self, stop: &'m AtomicBool) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// What a session takes of memory.
@@ -67,7 +77,8 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// If the session has no room for them or one is not in the vocabulary; the session is then
-    /// as it was.
+    /// as it was. [`ModelError::Interrupted`] if it was told to stop; it has then read some of them,
+    /// in whole chunks.
     pub fn forward(&mut self, tokens: &[u32], logits: LogitsFor) -> Result<&[f32], ModelError> {
         let vocab = self.model.vocab_size();
         if tokens.len() > self.capacity - self.position {
@@ -87,7 +98,8 @@ impl<'m> Session<'m> {
             LogitsFor::All => tokens.len(),
         };
         self.logits.resize(wanted * vocab, 0.0);
-        let Session { model, state, logits, position, .. } = self;
+        let Session { model, state, logits, position, stop, .. } = self;
+        let go_on = || !stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
         let mut first_wanted = tokens.len() - wanted;
         let mut rows = logits.as_mut_slice();
         for chunk in tokens.chunks(CHUNK) {
@@ -97,7 +109,10 @@ impl<'m> Session<'m> {
             rows = rest;
             let Network::GptOss(network) = &model.network;
             let State::GptOss(state) = state;
-            network.forward(&model.pool, state, chunk, *position, out);
+            if !network.forward(&model.pool, state, chunk, *position, out, &go_on) {
+                logits.clear();
+                return Err(ModelError::Interrupted);
+            }
             *position += chunk.len();
         }
         Ok(&self.logits)

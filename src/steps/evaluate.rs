@@ -289,8 +289,7 @@ fn score(
     let vocab = models[0].1.model.vocab_size();
     let mut sessions = Vec::new();
     for (path, loaded) in models {
-        let session = loaded.model.session(context).map_err(|e| model_error(path, &e))?;
-        sessions.push((path, session));
+        sessions.push((path, loaded.session(context, ctx)?));
     }
     let Some(((path, session), others)) = sessions.split_first_mut() else {
         return Ok(Scores::default());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use crate::gguf::{self, TensorSource};
-use crate::model::{Model, ModelError, ModelOptions};
+use crate::model::{Model, ModelError, ModelOptions, Session};
 use crate::tokenizer::Tokenizer;
 
 use super::{Context, ErrorClass, Level, StepError};
@@ -37,6 +37,20 @@ impl Loaded {
         Ok(Self { file, model, tokenizer })
     }
 
+    /// Starts a text of at most `max_tokens` tokens, which stops when the step is told to.
+    ///
+    /// # Errors
+    /// As [`Model::session`].
+    pub fn session<'a>(
+        &'a self,
+        max_tokens: usize,
+        ctx: &Context<'a>,
+    ) -> Result<Session<'a>, StepError> {
+        let session = self.model.session(max_tokens);
+        let session = session.map_err(|e| model_error(self.file.path(), &e))?;
+        Ok(session.stopped_by(ctx.cancelled))
+    }
+
     /// Says what of the file has no effect on what is computed.
     pub fn warn(&self, ctx: &Context<'_>) {
         for warning in self.model.warnings() {
@@ -48,6 +62,7 @@ impl Loaded {
 /// What a model of the file `path` failed with, as a step's failure.
 pub fn model_error(path: &Utf8Path, error: &ModelError) -> StepError {
     let class = match error {
+        ModelError::Interrupted => return StepError::interrupted(),
         ModelError::Memory { .. } | ModelError::Threads(_) => ErrorClass::Host,
         ModelError::TooLong { .. }
         | ModelError::Full { .. }

@@ -108,7 +108,9 @@ impl Network {
 
     /// Reads `tokens`, the first of which stands at `position`, and writes the logits of as many
     /// of the last of them as `logits` has rows for. All tokens are in the vocabulary, and the
-    /// cache has room for them.
+    /// cache has room for them. `go_on` is asked before each layer; false if it said no, and then the
+    /// tokens are as if they had not been read.
+    #[must_use]
     pub fn forward(
         &self,
         pool: &ThreadPool,
@@ -116,7 +118,8 @@ impl Network {
         tokens: &[u32],
         position: usize,
         logits: &mut [f32],
-    ) {
+        go_on: &dyn Fn() -> bool,
+    ) -> bool {
         let Config { hidden, vocab, .. } = self.config;
         let embedding = self.loader.view(&self.weights.embedding);
         state.stream.resize(tokens.len() * hidden, 0.0);
@@ -131,6 +134,9 @@ impl Network {
         }
         self.rope.angles(positions, &mut state.angles);
         for (number, layer) in self.weights.layers.iter().enumerate() {
+            if !go_on() {
+                return false;
+            }
             self.attention(pool, state, number, layer, position);
             self.experts(pool, state, layer);
         }
@@ -143,6 +149,7 @@ impl Network {
             let product = Product { matrix, bias: None, gate: None, inputs, out };
             multiply(pool, state.exact, &mut state.normed, &[product]);
         }
+        true
     }
 
     fn attention(

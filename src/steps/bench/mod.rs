@@ -39,7 +39,7 @@ pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError
     }
 
     let opened = Opened::load(spec, ctx)?;
-    let mut subject = Subject::new(spec, &opened)?;
+    let mut subject = Subject::new(spec, &opened, ctx)?;
     let total = u64::from(spec.warmups) + u64::from(spec.runs);
     for warmup in 0..u64::from(spec.warmups) {
         ctx.progress(warmup, total, Unit::Runs);

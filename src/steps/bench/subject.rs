@@ -77,12 +77,16 @@ impl<'a> Subject<'a> {
     /// [`ErrorClass::Usage`] if more is asked for than the model's context;
     /// [`ErrorClass::Host`] if memory does not suffice; [`ErrorClass::Input`] if the vocabulary
     /// cannot spell the prompt.
-    pub fn new(spec: &'a BenchSpec, opened: &'a Opened) -> Result<Self, StepError> {
-        let Loaded { model, tokenizer, .. } = &opened.loaded;
+    pub fn new(
+        spec: &'a BenchSpec,
+        opened: &'a Opened,
+        ctx: &Context<'a>,
+    ) -> Result<Self, StepError> {
         // The session first: it knows what is too long before a prompt of that length is made.
         let tokens = spec.prompt_tokens as usize + spec.generate_tokens as usize;
-        let session = model.session(tokens).map_err(|e| model_error(&spec.gguf, &e))?;
-        let prompt = prompt::fixed(&spec.gguf, tokenizer, spec.prompt_tokens as usize)?;
+        let session = opened.loaded.session(tokens, ctx)?;
+        let prompt =
+            prompt::fixed(&spec.gguf, &opened.loaded.tokenizer, spec.prompt_tokens as usize)?;
         Ok(Self { spec, session, prompt })
     }
 

@@ -43,7 +43,7 @@ fn generate_greedily(path: &Utf8Path, count: usize, ctx: &Context<'_>) -> Result
     let loaded = Loaded::open(path, &options(ctx))?;
     loaded.warn(ctx);
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
-    let mut session = loaded.model.session(PROMPT_TOKENS + count).map_err(|e| failed(&e))?;
+    let mut session = loaded.session(PROMPT_TOKENS + count, ctx)?;
     let generation = Generation { max_tokens: count, sampling: Sampling::GREEDY, stop: &[] };
     let tokens = generate(&mut session, &prompt, &generation, |_| match ctx.check_cancelled() {
         Ok(()) => ControlFlow::Continue(()),
@@ -74,7 +74,7 @@ fn choices(spec: &CompareSpec, text: &Text, ctx: &Context<'_>) -> Result<Vec<u32
     let vocab = loaded.model.vocab_size();
     let Some((_, forced)) = text.tokens.split_last() else { return Ok(Vec::new()) };
     let room = PROMPT_TOKENS + text.tokens.len();
-    let mut session = loaded.model.session(room).map_err(|e| failed(&e))?;
+    let mut session = loaded.session(room, ctx)?;
     let first = session.forward(&prompt, LogitsFor::Last).map_err(|e| failed(&e))?;
     let mut chosen = vec![choose(path, first)?];
     for tokens in forced.chunks(CHUNK) {

@@ -1,6 +1,7 @@
 //! Tensor by tensor: how far the dequantized weights of two files lie apart.
 
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::{TensorError, TensorErrors, TypeDifference};
 use crate::compute::ThreadPool;
@@ -102,7 +103,7 @@ pub fn compare(
             });
         }
         let same = info.ggml_type == other.ggml_type && file.data(number) == reference.data(at);
-        let sums = tensor_sums((file, number), (reference, at), pool)?;
+        let sums = tensor_sums((file, number), (reference, at), pool, ctx)?;
         overall.add(sums);
         overall_weights += info.elements();
         tensors.push(ComparedTensor {
@@ -149,6 +150,7 @@ fn tensor_sums(
     (file, number): (&File, usize),
     (reference, at): (&File, usize),
     pool: &ThreadPool,
+    ctx: &Context<'_>,
 ) -> Result<Sums, StepError> {
     let (info, other) = (&file.tensors()[number], &reference.tensors()[at]);
     let (rows, columns) = (info.rows(), info.columns());
@@ -157,6 +159,9 @@ fn tensor_sums(
     let results = Mutex::new(vec![None; chunks]);
     pool.for_blocks(chunks, 1, |range| {
         for chunk in range {
+            if ctx.cancelled.load(Ordering::Relaxed) {
+                return;
+            }
             let rows = chunk * rows_per_chunk..rows.min((chunk + 1) * rows_per_chunk);
             let part = |info: &TensorInfo, data: &'_ [u8]| {
                 let bytes = &data[rows.start * info.row_bytes()..rows.end * info.row_bytes()];
@@ -170,6 +175,7 @@ fn tensor_sums(
             }
         }
     });
+    ctx.check_cancelled()?;
     // In the chunks' order, so that the sum does not depend on who was first.
     let mut total = Sums::default();
     for sums in results.into_inner().unwrap_or_default() {

@@ -19,9 +19,10 @@ pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), St
     let total: u64 = file.tensors().iter().map(TensorInfo::bytes).sum();
     let mut done = 0;
     for (number, info) in file.tensors().iter().enumerate() {
-        ctx.check_cancelled()?;
         let bytes = file.data(number);
-        if let Some(block) = first_bad_block(info, bytes, pool) {
+        let bad = first_bad_block(info, bytes, pool, ctx);
+        ctx.check_cancelled()?;
+        if let Some(block) = bad {
             return Err(not_finite(file, info, bytes, block));
         }
         // The check reads the whole file once; a file larger than memory must not fill it.
@@ -32,13 +33,19 @@ pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), St
     Ok(())
 }
 
-/// The number of the first block that stands for a NaN or an infinity.
-fn first_bad_block(info: &TensorInfo, bytes: &[u8], pool: &ThreadPool) -> Option<usize> {
+/// The number of the first block that stands for a NaN or an infinity; it means nothing once the
+/// step is to stop.
+fn first_bad_block(
+    info: &TensorInfo,
+    bytes: &[u8],
+    pool: &ThreadPool,
+    ctx: &Context<'_>,
+) -> Option<usize> {
     let size = info.ggml_type.block_bytes();
     let blocks = bytes.len() / size;
     let first = AtomicUsize::new(usize::MAX);
     pool.for_blocks(blocks, CHUNK / size, |range: Range<usize>| {
-        if range.start > first.load(Ordering::Relaxed) {
+        if range.start > first.load(Ordering::Relaxed) || ctx.cancelled.load(Ordering::Relaxed) {
             return;
         }
         let part = &bytes[range.start * size..range.end * size];

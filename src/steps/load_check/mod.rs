@@ -35,7 +35,7 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
     let load_ms = started.elapsed().as_secs_f64() * 1e3;
     loaded.warn(ctx);
     elsewhere::check(&loaded.file, ctx)?;
-    let Loaded { file, model, tokenizer } = loaded;
+    let Loaded { file, model, tokenizer } = &loaded;
     passed.note(format!(
         "the header holds: GGUF version {}, {} metadata pairs, {} tensors, each aligned, inside \
          the file and apart from the others",
@@ -52,13 +52,13 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
 
     let pool =
         ThreadPool::new(ctx.threads).map_err(|e| StepError::from_error(ErrorClass::Host, &e))?;
-    finite::check(&file, &pool, ctx)?;
+    finite::check(file, &pool, ctx)?;
     let weights: u64 = file.tensors().iter().map(|t| t.elements()).sum();
     passed.note(format!("all {weights} weights are finite"));
 
     let in_file = |e: &_| model_error(&spec.gguf, e);
-    let prompt = prompt::fixed(&spec.gguf, &tokenizer, PROMPT_TOKENS)?;
-    let mut session = model.session(PROMPT_TOKENS + GENERATE_TOKENS).map_err(|e| in_file(&e))?;
+    let prompt = prompt::fixed(&spec.gguf, tokenizer, PROMPT_TOKENS)?;
+    let mut session = loaded.session(PROMPT_TOKENS + GENERATE_TOKENS, ctx)?;
     let logits = session.forward(&prompt, LogitsFor::All).map_err(|e| in_file(&e))?;
     logits_are_sound(&spec.gguf, logits, model.vocab_size())?;
     passed.note(format!("a forward pass over {PROMPT_TOKENS} tokens gives finite logits"));

@@ -44,7 +44,7 @@ pub fn run(spec: &BenchPairSpec, ctx: &Context<'_>) -> Result<BenchPairResult, S
     let host = HostFacts::gather();
     both_fit(&specs, host.available_ram_bytes)?;
     let opened = [Opened::load(a, ctx)?, Opened::load(b, ctx)?];
-    let mut subjects = [Subject::new(a, &opened[0])?, Subject::new(b, &opened[1])?];
+    let mut subjects = [Subject::new(a, &opened[0], ctx)?, Subject::new(b, &opened[1], ctx)?];
 
     let total = 2 * (u64::from(a.warmups) + u64::from(a.runs));
     let mut done = 0;
