@@ -41,12 +41,12 @@ fn conversations_have_as_many_tokens_as_in_llama_cpp() {
     let corpus = MESSAGE.repeat(40);
     let (parsed, warnings) = run("parse", corpus.as_bytes(), SpecialTokens::Parse);
     let parsed = parsed.unwrap();
-    assert_eq!((parsed.windows, parsed.special_tokens), (9, SpecialTokens::Parse));
+    assert_eq!((parsed.windows, parsed.special_tokens), (9, Some(SpecialTokens::Parse)));
     assert!(warnings.is_empty(), "{warnings:?}");
     let (literal, warnings) = run("literal", corpus.as_bytes(), SpecialTokens::Literal);
     let literal = literal.unwrap();
     assert!(literal.windows > 18, "{}", literal.windows);
-    assert_eq!(literal.special_tokens, SpecialTokens::Literal);
+    assert_eq!(literal.special_tokens, Some(SpecialTokens::Literal));
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 

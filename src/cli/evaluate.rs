@@ -84,7 +84,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     };
     let label = format!("evaluate {}", args.file);
     let result = run_step(globals, args.threads, &label, |ctx| evaluate::run(&spec, ctx))?;
-    let shown = Shown::new(&result);
+    let shown = Shown::new(&result, args.special_tokens);
     if args.json {
         return output::print_json(&shown);
     }
@@ -93,14 +93,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
 }
 
 impl Shown {
-    fn new(result: &EvaluateResult) -> Self {
+    fn new(result: &EvaluateResult, special_tokens: SpecialTokens) -> Self {
         let reference = result.references.values().next();
         Self {
             tokens: result.tokens,
             windows: result.windows,
             perplexity: result.perplexity,
             perplexity_stderr: result.perplexity_stderr,
-            special_tokens: result.special_tokens,
+            special_tokens,
             kl_divergence: reference.map(|r| r.kl_divergence),
             top_token_agreement: reference.map(|r| r.top_token_agreement),
             reference_perplexity: reference.map(|r| r.perplexity),

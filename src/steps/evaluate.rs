@@ -44,15 +44,11 @@ pub struct EvaluateResult {
     pub perplexity: f64,
     /// Standard error of the perplexity.
     pub perplexity_stderr: f64,
-    /// How special tokens were read; results of before there was a choice have them as text.
-    #[serde(default = "literal")]
-    pub special_tokens: SpecialTokens,
+    /// How special tokens were read; absent in results of before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special_tokens: Option<SpecialTokens>,
     /// By the reference's name.
     pub references: BTreeMap<String, ReferenceResult>,
-}
-
-fn literal() -> SpecialTokens {
-    SpecialTokens::Literal
 }
 
 /// A candidate held against one reference.
@@ -111,7 +107,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
             windows: windows.len() as u64,
             perplexity: candidate.value()?,
             perplexity_stderr: candidate.standard_error().unwrap_or(0.0),
-            special_tokens: spec.special_tokens,
+            special_tokens: Some(spec.special_tokens),
             references,
         })
     });

@@ -200,7 +200,7 @@ impl FileResult {
             base: Some(candidate.format.base.clone()),
             role: Some(role),
             evaluated_tokens: candidate.evaluation.as_ref().map(|e| e.tokens),
-            special_tokens: candidate.evaluation.as_ref().map(|e| e.special_tokens),
+            special_tokens: candidate.evaluation.as_ref().and_then(|e| e.special_tokens),
             perplexity: candidate.evaluation.as_ref().map(|e| e.perplexity),
             loads: candidate.loads(),
             failures: candidate.failures.clone(),
