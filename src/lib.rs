@@ -11,7 +11,7 @@
 //! | 4 | [`manifest`], [`steps`] |
 //! | 3 | [`model`], [`checkpoint`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
-//! | 1 | [`ggml`], [`compute`], [`metrics`], [`files`] |
+//! | 1 | [`ggml`], [`compute`], [`metrics`], [`published`], [`files`] |
 
 pub mod checkpoint;
 pub mod cli;
@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod model;
 pub mod plan;
+pub mod published;
 pub mod state;
 pub mod steps;
 pub mod tokenizer;

@@ -338,9 +338,113 @@ fn an_index_that_disagrees() {
     let made = edit(|map| {
         map["model.norm.weight"] = "../../etc/passwd".into();
     });
-    assert_message(&made.path, &["has no ../../etc/passwd"]);
+    let outside = ["names of files beside it", "found \"../../etc/passwd\""];
+    assert_message(&made.path, &outside);
+    for elsewhere in ["/etc/passwd", "sub/x.safetensors", "..", ".", "", "./x.safetensors", "x/"] {
+        let mut json: Json =
+            serde_json::from_str(&fs::read_to_string(made.path.join(index)).unwrap()).unwrap();
+        json["weight_map"]["model.norm.weight"] = elsewhere.into();
+        fs::write(made.path.join(index), json.to_string()).unwrap();
+        assert_message(&made.path, &["names of files beside it", &format!("found {elsewhere:?}")]);
+    }
     fs::write(made.path.join(index), "[1, 2").unwrap();
     assert_message(&made.path, &["the index is not what it should be"]);
+}
+
+#[test]
+fn an_index_may_name_files_that_are_called_anything() {
+    let index = "model.safetensors.index.json";
+    let made = sharded(true);
+    let rename = |from: &str, to: &str| {
+        fs::rename(made.path.join(from), made.path.join(to)).unwrap();
+        let text = fs::read_to_string(made.path.join(index)).unwrap();
+        fs::write(made.path.join(index), text.replace(from, to)).unwrap();
+    };
+    rename("model-00002-of-00003.safetensors", "experts.safetensors");
+    rename("model-00003-of-00003.safetensors", ".rest");
+    let source = converted(&made.path, GgmlType::F32).unwrap();
+    let expected = converted(&nano(), GgmlType::F32).unwrap();
+    assert_eq!(describe(&source), describe(&expected));
+    let names = Checkpoint::file_names(&made.path).unwrap();
+    let all = [".rest", "experts.safetensors", "model-00001-of-00003.safetensors", index];
+    assert_eq!(names[..4], all);
+
+    // Its own name in full, with why it is not there.
+    fs::remove_file(made.path.join("experts.safetensors")).unwrap();
+    assert_message(&made.path, &["has no experts.safetensors, which", "download it again"]);
+    let downloads = made.path.join(".cache/huggingface/download");
+    fs::create_dir_all(&downloads).unwrap();
+    fs::write(downloads.join("Zk3x.dd67.incomplete"), "").unwrap();
+    assert_message(&made.path, &["has no experts.safetensors", "is not finished; run it again"]);
+    std::os::unix::fs::symlink("../blobs/dd67", made.path.join("experts.safetensors")).unwrap();
+    assert_message(&made.path, &["has no experts.safetensors", "a link to ../blobs/dd67"]);
+
+    // Without an index another name is no weight file, and is named.
+    let made = with_weights(&fixture_tensors());
+    let file = made.path.join("model.safetensors");
+    fs::rename(&file, made.path.join("weights.safetensors")).unwrap();
+    assert_message(&made.path, &["has no model*.safetensors; it has weights.safetensors, which"]);
+}
+
+#[test]
+fn what_was_not_fetched_is_told_from_what_is_damaged() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:dd6778c7\nsize 5664040\n";
+    let fetched = ["is a Git LFS pointer", "5.7 MB", "git lfs pull"];
+    let page = ["is a web page or a server's error message"];
+    for name in ["model.safetensors", "config.json"] {
+        let made = with_weights(&fixture_tensors());
+        fs::write(made.path.join(name), pointer).unwrap();
+        assert_message(&made.path, &[&[name][..], &fetched].concat());
+        fs::write(made.path.join(name), "<!DOCTYPE html>\n<html>").unwrap();
+        assert_message(&made.path, &[&[name][..], &page].concat());
+    }
+    let made = with_weights(&fixture_tensors());
+    fs::write(made.path.join("model.safetensors"), "Invalid username or password.").unwrap();
+    let quoted = ["expected a safetensors file", "begins with \"Invalid username or password.\""];
+    assert_message(&made.path, &quoted);
+    let made = sharded(true);
+    fs::write(made.path.join("model.safetensors.index.json"), pointer).unwrap();
+    assert_message(&made.path, &fetched);
+
+    let directory = with_weights(&fixture_tensors());
+    fs::write(directory.path.join("tokenizer.json"), pointer).unwrap();
+    let error = Vocabulary::from_directory(&directory.path, 2048).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json is a Git LFS pointer"), "{error}");
+}
+
+#[test]
+fn numbers_that_only_python_writes_matter_only_where_they_are_used() {
+    let made = with_weights(&fixture_tensors());
+    let edit = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(nano().join(name)).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(made.path.join(name), text.replace(from, to)).unwrap();
+    };
+    let unused = "\"initializer_range\": -Infinity, \"x\": [NaN, Infinity]";
+    edit("config.json", "\"initializer_range\": 0.02", unused);
+    edit("generation_config.json", "\"do_sample\"", "\"max_time\": Infinity, \"do_sample\"");
+    let source = converted(&made.path, GgmlType::F32).unwrap();
+    assert_eq!(source.warnings(), [] as [String; 0]);
+
+    edit("generation_config.json", "\"do_sample\"", "\"temperature\": NaN, \"do_sample\"");
+    assert_message(&made.path, &["generation_config.json", "temperature", "found \"NaN\""]);
+    edit("generation_config.json", "\"do_sample\"", "\"top_k\": 1e10, \"do_sample\"");
+    assert_message(&made.path, &["generation_config.json", "top_k", "found 10000000000.0"]);
+    edit("generation_config.json", "{", "");
+    let warnings = converted(&made.path, GgmlType::F32).unwrap().warnings().to_vec();
+    assert!(warnings[0].contains("generation_config.json is not the JSON"), "{warnings:?}");
+
+    edit("config.json", "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": NaN");
+    assert_message(&made.path, &["config.json", "\"NaN\"", "at line "]);
+}
+
+#[test]
+fn a_stray_name_that_is_no_text_is_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let made = with_weights(&fixture_tensors());
+    let stray = std::ffi::OsStr::from_bytes(b"model-\xff.safetensors");
+    fs::write(made.path.as_std_path().join(stray), "").unwrap();
+    converted(&made.path, GgmlType::F32).unwrap();
 }
 
 #[test]

@@ -354,7 +354,9 @@ fn a_rule_that_decides_nothing_is_told() {
     let heard = Heard::default();
     let context = Context { events: &heard, ..context() };
     quantize::run(&spec, &context).unwrap();
-    let heard = heard.0.into_inner().unwrap();
+    let mut heard = heard.0.into_inner().unwrap();
+    let template = heard.remove(0);
+    assert!(template.contains("has no chat template"), "{template}");
     let expected = "the tensor rule \"_norm\" decides nothing: what it matches is never \
                     quantized, or decided by an option or an earlier rule, such as \
                     blk.0.attn_norm.weight (kept: a norm)";

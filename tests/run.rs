@@ -83,6 +83,8 @@ impl Workspace {
                 fs::copy(&path, checkpoint.join(path.file_name().unwrap())).unwrap();
             }
         }
+        // Nothing to warn of.
+        fs::write(checkpoint.join("chat_template.jinja"), "{{ messages }}").unwrap();
         let text = fs::read_to_string(fixtures.join("corpus/kjv.txt")).unwrap();
         fs::write(directory.path().join("corpus.txt"), &text[..2000]).unwrap();
         let workspace = Self { directory };
@@ -340,6 +342,17 @@ fn what_is_wrong_with_the_inputs_is_said_before_anything_runs() {
     let said = workspace.fails(3, &["job.toml"]);
     assert!(said.contains("quantize:") && said.contains("of/nano.gguf"), "{said}");
 
+    workspace.manifest(|text| text);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:dd67\nsize 13800000000\n";
+    for name in ["corpus.txt", "checkpoint/tokenizer.json", "checkpoint/model.safetensors"] {
+        let kept = fs::read(workspace.path(name)).unwrap();
+        fs::write(workspace.path(name), pointer).unwrap();
+        let said = workspace.fails(3, &["job.toml"]);
+        assert!(said.contains(&format!("{name} is a Git LFS pointer")), "{said}");
+        assert!(said.contains("13.8 GB") && said.contains("git lfs pull"), "{said}");
+        fs::write(workspace.path(name), kept).unwrap();
+    }
+
     let wrong = "0".repeat(64);
     workspace.manifest(|text| {
         text.replace(
@@ -449,6 +462,49 @@ fn what_people_read_fits_the_terminal_and_what_programs_read_stays_whole() {
     }
     let plan = workspace.ok(&["plan", "job.toml"]);
     assert!(plan.lines().any(|line| line.chars().count() > 80), "one step a line: {plan}");
+}
+
+/// All files that an index names are inputs, whatever they are called; and what has no UTF-8 name is
+/// none.
+#[test]
+fn every_file_that_is_read_is_hashed_and_pinned() {
+    use std::os::unix::ffi::OsStrExt;
+    let workspace = Workspace::new();
+    workspace.manifest(|text| text);
+    let stray = std::ffi::OsStr::from_bytes(b"stray-\xff.json");
+    fs::write(workspace.path("checkpoint").join(stray), "").unwrap();
+    let weights = fs::read(workspace.path("checkpoint/model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&weights[8..8 + header]).unwrap();
+    let names = header.as_object().unwrap().keys().filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<_, _> = names.map(|n| (n.clone(), "weights.1".into())).collect();
+    let index = serde_json::json!({ "weight_map": map });
+    let at = workspace.path("checkpoint/model.safetensors.index.json");
+    fs::write(at, index.to_string()).unwrap();
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("input.checkpoint") && said.contains("has no weights.1"), "{said}");
+
+    let from = workspace.path("checkpoint/model.safetensors");
+    fs::rename(from, workspace.path("checkpoint/weights.1")).unwrap();
+    fs::remove_file(workspace.path("checkpoint/chat_template.jinja")).unwrap();
+    let plan = workspace.ok(&["plan", "job.toml"]);
+    let warning =
+        "warning: convert, quantize:ref:quality, quantize:q4_K_M and 1 more: what it is made";
+    assert!(plan.contains(warning), "{plan}");
+    let json = workspace.json(&["plan", "job.toml", "--json"]);
+    let steps = json["steps"].as_array().unwrap();
+    let convert = steps.iter().find(|step| step["step"] == "convert").unwrap();
+    let told = convert["warnings"][0].as_str().unwrap();
+    assert!(told.contains("tokenizer.chat_template"), "{told}");
+
+    workspace.ok(&["run", "job.toml", "--only", "convert"]);
+    let lock = fs::read_to_string(workspace.path("job.lock")).unwrap();
+    assert!(lock.contains("weights.1"), "{lock}");
+    let mut weights = fs::read(workspace.path("checkpoint/weights.1")).unwrap();
+    *weights.last_mut().unwrap() ^= 1;
+    fs::write(workspace.path("checkpoint/weights.1"), weights).unwrap();
+    let said = workspace.fails(3, &["job.toml"]);
+    assert!(said.contains("weights.1"), "{said}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub struct Converted {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     mapped: Vec<Mapped>,
+    warnings: Vec<String>,
 }
 
 impl Converted {
@@ -63,8 +64,9 @@ impl Converted {
             })
             .collect();
         let (directory, config) = (checkpoint.directory(), checkpoint.config());
-        let metadata = metadata(directory, config, &tensors, dtype, vocabulary)?;
-        Ok(Self { checkpoint, metadata, tensors, mapped })
+        let mut warnings = Vec::new();
+        let metadata = metadata(directory, config, &tensors, dtype, vocabulary, &mut warnings)?;
+        Ok(Self { checkpoint, metadata, tensors, mapped, warnings })
     }
 
     /// The checkpoint it is made of.
@@ -192,6 +194,10 @@ impl TensorSource for Converted {
 
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn read_rows(

@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::model::gpt_oss::ConfigError;
+use crate::published::ReadError;
 
 /// Why a checkpoint cannot be used. Every message names the file or directory.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A text is not there, or not what it should be.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A file that a checkpoint consists of is not there.
     #[error("{directory} has no {what}{hint}")]
     Missing { directory: Utf8PathBuf, what: String, hint: String },

@@ -3,17 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::Error;
-use super::json_file::read_text;
 use super::safetensors::{Entry, SafetensorsFile};
 use crate::gguf::Map;
 use crate::model::gpt_oss::{Config, Layout};
+use crate::published::{json, names_in, read_text};
 
 /// Names the file of each tensor, where a checkpoint has several.
 const INDEX: &str = "model.safetensors.index.json";
+
+/// Where Hugging Face's downloader keeps what it has not finished.
+const DOWNLOADS: &str = ".cache/huggingface/download";
+
+/// Longest JSON file that is read, in bytes.
+pub(super) const MAX_JSON: u64 = 100_000_000;
 
 /// An open checkpoint.
 #[derive(Debug)]
@@ -49,8 +55,8 @@ impl Checkpoint {
         if !config_path.is_file() {
             return Err(missing_config(directory));
         }
-        let text = read_text(&config_path)?;
-        let (config, layout) = Config::from_json(&text)
+        let text = read_text(&config_path, MAX_JSON)?;
+        let (config, layout) = Config::from_json(&json::quote_constants(&text))
             .map_err(|source| Error::Config { path: config_path, source })?;
 
         let set = WeightFiles::list(directory)?;
@@ -177,65 +183,92 @@ struct WeightFiles {
 
 impl WeightFiles {
     fn list(directory: &Utf8Path) -> Result<Self, Error> {
-        let mut present = BTreeSet::new();
         let io = |source| Error::Io { path: directory.to_owned(), source };
-        for entry in directory.read_dir_utf8().map_err(io)? {
-            let name = entry.map_err(io)?.file_name().to_owned();
-            if name.starts_with("model") && name.ends_with(".safetensors") {
-                present.insert(name);
-            }
-        }
+        let mut present: BTreeSet<String> = names_in(directory).map_err(io)?.into_iter().collect();
+        present.retain(|name| name.ends_with(".safetensors"));
+        let mut model = present.clone();
+        model.retain(|name| name.starts_with("model"));
         if directory.join(INDEX).is_file() {
-            return Self::from_index(directory, &present);
+            return Self::from_index(directory, &model);
         }
-        if present.is_empty() {
+        if model.is_empty() {
+            let mut hint = "; expected a directory with config.json and the weights".to_owned();
+            if let Some(other) = present.first() {
+                hint = format!(
+                    "; it has {other}, which is read only under the name model.safetensors, or if \
+                     {INDEX} names it"
+                );
+            }
             return Err(Error::Missing {
                 directory: directory.to_owned(),
                 what: "model*.safetensors".into(),
-                hint: "; expected a directory with config.json and the checkpoint's weights".into(),
+                hint,
             });
         }
-        check_shard_numbers(directory, &present)?;
-        Ok(Self { names: present.into_iter().collect(), index: None })
+        check_shard_numbers(directory, &model)?;
+        Ok(Self { names: model.into_iter().collect(), index: None })
     }
 
-    fn from_index(directory: &Utf8Path, present: &BTreeSet<String>) -> Result<Self, Error> {
+    /// The files that the index names, whatever they are called. `model` are those that would be
+    /// read without it.
+    fn from_index(directory: &Utf8Path, model: &BTreeSet<String>) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
         let path = directory.join(INDEX);
-        let index: Index = serde_json::from_str(&read_text(&path)?)
+        let index: Index = json::from_str(&read_text(&path, MAX_JSON)?)
             .map_err(|source| Error::Json { path: path.clone(), what: "the index", source })?;
+        let damaged = |expected: String, found: String| Error::Damaged {
+            path: path.clone(),
+            what: "weight_map".into(),
+            expected,
+            found,
+        };
         let named: BTreeSet<String> = index.weight_map.values().cloned().collect();
         if named.is_empty() {
-            return Err(Error::Damaged {
-                path,
-                what: "weight_map".into(),
-                expected: "an entry for every tensor".into(),
-                found: "none".into(),
-            });
+            return Err(damaged("an entry for every tensor".into(), "none".into()));
         }
         for name in &named {
-            // Also keeps the index from naming files outside the directory.
-            if !present.contains(name) {
+            let mut parts = Utf8Path::new(name).components();
+            let plain = matches!(
+                (parts.next(), parts.next()),
+                (Some(Utf8Component::Normal(part)), None) if part == name
+            );
+            if !plain {
+                return Err(damaged("names of files beside it".into(), format!("{name:?}")));
+            }
+            if !directory.join(name).is_file() {
                 return Err(Error::Missing {
                     directory: directory.to_owned(),
                     what: name.clone(),
-                    hint: format!(", which {INDEX} names; download it again"),
+                    hint: format!(", which {INDEX} names; {}", how_to_get(directory, name)),
                 });
             }
         }
-        if let Some(extra) = present.difference(&named).next() {
-            return Err(Error::Damaged {
-                path,
-                what: "weight_map".into(),
-                expected: format!("an entry for every file of {directory}"),
-                found: format!("none for {extra}; remove that file if it is left over"),
-            });
+        if let Some(extra) = model.difference(&named).next() {
+            return Err(damaged(
+                format!("an entry for every file of {directory}"),
+                format!(
+                    "none for {extra}; remove that file if it is left over, or {INDEX} if the \
+                     weights are not those that it names"
+                ),
+            ));
         }
         Ok(Self { names: named.into_iter().collect(), index: Some(index.weight_map) })
     }
+}
+
+/// What to do about a file that an index names and that is not there.
+fn how_to_get(directory: &Utf8Path, name: &str) -> String {
+    if let Ok(target) = directory.join(name).read_link_utf8() {
+        return format!("it is a link to {target}, which is not there; download it again");
+    }
+    let unfinished = names_in(&directory.join(DOWNLOADS)).unwrap_or_default();
+    if unfinished.iter().any(|n| n.ends_with(".incomplete")) {
+        return format!("a download into {DOWNLOADS} is not finished; run it again");
+    }
+    "download it again".to_owned()
 }
 
 /// Without an index, `-00001-of-00003` in the names says whether shards are missing.

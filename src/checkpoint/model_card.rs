@@ -1,161 +1,138 @@
-//! What a checkpoint's `README.md` says about it in its front matter, as far as licence, tags and
-//! languages go; llama.cpp's converter carries these into the file. Base models and data sets,
-//! which it writes too, are left out, and so is whatever is not a plain value or a plain list.
+//! What a checkpoint's `README.md` says about it in its front matter, under the keys that llama.cpp's
+//! converter carries into the file (`Metadata.apply_metadata_heuristic` in gguf-py's `metadata.py`).
 
-use std::fs;
+use std::rc::Rc;
 
 use camino::Utf8Path;
 
 use super::error::Error;
-use crate::gguf::{Array, Metadata, Value};
+use super::front_matter::{self, Node};
+use super::model_id::{ModelId, title};
+use crate::published::{ReadError, read_text_if_there};
 
-/// Longest front matter that is looked at, in bytes.
-const MAX_BYTES: usize = 1 << 16;
+/// Longest card that is read, in bytes.
+const MAX_CARD: u64 = 64 << 20;
 
-/// The card's keys and values, in order; lists have several values.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ModelCard {
-    entries: Vec<(String, Vec<String>)>,
-}
+/// Keys of a base model or data set in GGUF, in the order in which a file has them.
+const RELATED: [&str; 9] =
+    ["name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"];
+
+/// The card of a model.
+#[derive(Debug)]
+pub struct ModelCard(Node);
+
+/// A base model or data set: values under some of [`RELATED`].
+pub type Related = Vec<(&'static str, String)>;
 
 impl ModelCard {
-    /// Reads the card of the checkpoint in `directory`; one without is empty.
+    /// Reads the card of the checkpoint in `directory`; one without says nothing. One that cannot be
+    /// understood says nothing either, and `warnings` that it does not: no model fails for its card.
     ///
     /// # Errors
-    /// If there is one that cannot be read.
-    pub fn read(directory: &Utf8Path) -> Result<Self, Error> {
+    /// If there is one and reading it fails.
+    pub fn read(directory: &Utf8Path, warnings: &mut Vec<String>) -> Result<Self, Error> {
         let path = directory.join("README.md");
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let start = &bytes[..bytes.len().min(MAX_BYTES)];
-                Ok(Self::parse(&String::from_utf8_lossy(start)))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(Error::Io { path, source }),
+        let parsed = match read_text_if_there(&path, MAX_CARD) {
+            Ok(None) => return Ok(Self(Node::Null)),
+            Ok(Some(text)) => front_matter::parse(&text).map_err(|what| format!("{path}: {what}")),
+            Err(e @ ReadError::Io { .. }) => return Err(e.into()),
+            Err(e) => Err(e.to_string()),
+        };
+        Ok(Self(parsed.map_or_else(
+            |reason| {
+                warnings.push(format!("what the model card says is left out: {reason}"));
+                Node::Null
+            },
+            |card| card.unwrap_or(Node::Null),
+        )))
+    }
+
+    /// The value under the first of `keys` that has one. A truth value is one that says nothing.
+    pub fn text(&self, keys: &[&str]) -> Option<String> {
+        keys.iter().find_map(|key| match self.0.get(key)? {
+            Node::Text(text) => Some(text.clone()),
+            Node::Bool(_) => Some(String::new()),
+            Node::Null | Node::List(_) | Node::Map(_) => None,
+        })
+    }
+
+    /// The licence; several are joined by commas.
+    pub fn license(&self) -> Option<String> {
+        match self.0.get("license") {
+            Some(Node::List(items)) => Some(texts(items).join(",")),
+            _ => self.text(&["license"]),
         }
     }
 
-    /// Parses the YAML between two lines `---` at the start of `text`: `key: value`,
-    /// `key: [a, b]`, and `key:` before lines `- item`.
-    fn parse(text: &str) -> Self {
-        let mut lines = text.lines();
-        let mut card = Self::default();
-        if lines.next() != Some("---") {
-            return card;
-        }
-        for line in lines.take_while(|line| *line != "---") {
-            if let Some(item) = line.trim_start().strip_prefix("- ") {
-                if let Some((_, values)) = card.entries.last_mut() {
-                    values.extend(scalar(item));
-                }
-                continue;
-            }
-            // An indented line belongs to a value that is more than a list.
-            let Some((key, value)) = line.split_once(':').filter(|(k, _)| !k.starts_with(' '))
-            else {
-                continue;
-            };
-            let value = value.trim();
-            let list = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
-            let values = match list {
-                Some(list) => list.split(',').filter_map(scalar).collect(),
-                None => scalar(value).into_iter().collect(),
-            };
-            card.entries.push((key.trim().to_owned(), values));
-        }
-        card
+    /// The values under all of `keys`: one, or a list of them, each.
+    pub fn all(&self, keys: &[&str]) -> Vec<String> {
+        let values = keys.iter().filter_map(|key| self.0.get(key));
+        values
+            .flat_map(|value| match value {
+                Node::Text(text) => vec![text.clone()],
+                Node::List(items) => texts(items),
+                Node::Null | Node::Bool(_) | Node::Map(_) => Vec::new(),
+            })
+            .collect()
     }
 
-    fn get(&self, key: &str) -> &[String] {
-        self.entries.iter().find(|(k, _)| k == key).map_or(&[], |(_, values)| values)
-    }
-
-    /// Appends the licence.
-    pub fn write_license(&self, metadata: &mut Metadata) {
-        let license = self.get("license").join(",");
-        let link = |key: &str| self.get(key).first().cloned().unwrap_or_default();
-        for (key, value) in [
-            ("general.license", license),
-            ("general.license.name", link("license_name")),
-            ("general.license.link", link("license_link")),
-        ] {
-            if !value.is_empty() {
-                metadata.set(key, Value::String(value));
-            }
-        }
-    }
-
-    /// Appends tags and languages.
-    pub fn write_tags(&self, metadata: &mut Metadata) {
-        for (key, sources) in [
-            ("general.tags", ["tags", "pipeline_tag"]),
-            ("general.languages", ["languages", "language"]),
-        ] {
-            let values: Vec<String> =
-                sources.iter().flat_map(|source| self.get(source)).cloned().collect();
-            if !values.is_empty() {
-                metadata.set(key, Value::Array(Array::String(values)));
-            }
-        }
+    /// The base models or data sets under the first of `keys` that is there at all; of a model of so
+    /// many `parameters`.
+    pub fn related(&self, keys: &[&str], parameters: u64) -> Option<Vec<Related>> {
+        Some(match keys.iter().find_map(|key| self.0.get(key))? {
+            Node::Text(id) => vec![from_id(id, parameters)],
+            Node::List(items) => items.iter().map(|item| from_item(item, parameters)).collect(),
+            Node::Null | Node::Bool(_) | Node::Map(_) => Vec::new(),
+        })
     }
 }
 
-/// A plain value without its quotes and comment; `None` where there is none or it is not plain.
-fn scalar(text: &str) -> Option<String> {
-    let text = text.trim();
-    for quote in ['"', '\''] {
-        if let Some(rest) = text.strip_prefix(quote) {
-            return rest.split_once(quote).map(|(value, _)| value.to_owned());
-        }
-    }
-    let text = text.split_once(" #").map_or(text, |(value, _)| value.trim_end());
-    let plain = !text.is_empty() && !text.starts_with(['#', '|', '>', '{', '[', '&', '*', '!']);
-    (plain && !matches!(text, "null" | "~")).then(|| text.to_owned())
+/// The items of a list that are text, or look like it.
+fn texts(items: &[Rc<Node>]) -> Vec<String> {
+    let text = |item: &Rc<Node>| match &**item {
+        Node::Text(text) | Node::Bool(text) => Some(text.clone()),
+        Node::Null | Node::List(_) | Node::Map(_) => None,
+    };
+    items.iter().filter_map(text).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metadata(text: &str) -> Vec<(String, Value)> {
-        let (card, mut metadata) = (ModelCard::parse(text), Metadata::default());
-        card.write_license(&mut metadata);
-        card.write_tags(&mut metadata);
-        metadata.iter().map(|(k, v)| (k.to_owned(), v.clone())).collect()
+fn from_item(item: &Node, parameters: u64) -> Related {
+    if let Node::Text(id) = item {
+        return from_id(id, parameters);
     }
+    let value = |key: &'static str| match item.get(key)? {
+        Node::Text(text) => Some((key, text.clone())),
+        _ => None,
+    };
+    RELATED.into_iter().filter_map(value).collect()
+}
 
-    #[test]
-    fn the_card_of_gpt_oss() {
-        let text = "---\nlicense: apache-2.0\npipeline_tag: text-generation\nlibrary_name: \
-                    transformers\ntags:\n- vllm\n---\n\n# gpt-oss\nlicense: other\n";
-        let list =
-            |v: &[&str]| Value::Array(Array::String(v.iter().map(|&s| s.to_owned()).collect()));
-        assert_eq!(
-            metadata(text),
-            [
-                ("general.license".to_owned(), Value::String("apache-2.0".into())),
-                ("general.tags".to_owned(), list(&["vllm", "text-generation"])),
-            ]
-        );
-    }
-
-    #[test]
-    fn lists_quotes_and_what_is_not_plain() {
-        let text = "---\nlicense: [mit, 'apache-2.0'] \nlicense_link: \"a: b\" # why\n\
-                    language:\n  - en # English\n  - \"no\"\ntags: |\n  block\nextra:\n  a: b\n---\n";
-        let found = metadata(text);
-        let value = |key: &str| found.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-        assert_eq!(value("general.license"), Some(Value::String("mit,apache-2.0".into())));
-        assert_eq!(value("general.license.link"), Some(Value::String("a: b".into())));
-        let languages = Array::String(vec!["en".into(), "no".into()]);
-        assert_eq!(value("general.languages"), Some(Value::Array(languages)));
-        assert_eq!(value("general.tags"), None);
-    }
-
-    #[test]
-    fn without_front_matter_there_is_nothing() {
-        for text in ["", "# title\n---\nlicense: mit\n---\n", "---", "---\n- item\n:\n---\n"] {
-            assert_eq!(metadata(text), []);
+/// From an address, or `organization/name` of Hugging Face.
+fn from_id(id: &str, parameters: u64) -> Related {
+    let address = ["http://", "https://", "ssh://"].iter().any(|scheme| id.starts_with(scheme));
+    let hosted = ["https://huggingface.co/", "http://huggingface.co/"]
+        .iter()
+        .find_map(|host| id.strip_prefix(host))
+        .filter(|rest| {
+            rest.split_once('/').is_some_and(|(organization, name)| {
+                !organization.is_empty() && !name.is_empty() && !name.contains('/')
+            })
+        });
+    let known = if address { hosted } else { Some(id) };
+    let parsed = known.map(|id| ModelId::parse(id, parameters));
+    let repository = match &parsed {
+        _ if address => Some(id.to_owned()),
+        Some(ModelId { organization: Some(organization), full_name, .. }) => {
+            Some(format!("https://huggingface.co/{organization}/{full_name}"))
         }
-    }
+        _ => None,
+    };
+    let parts = parsed.map(|id| {
+        let name = Some(("name", title(&id.full_name)));
+        let version = id.version.map(|version| ("version", version));
+        let organization = id.organization.map(|o| ("organization", title(&o)));
+        [name, version, organization]
+    });
+    let parts = parts.into_iter().flatten().flatten();
+    parts.chain(repository.map(|url| ("repo_url", url))).collect()
 }

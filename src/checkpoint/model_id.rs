@@ -1,5 +1,5 @@
-//! What a model's directory name says about it: name, base name, size, version and fine-tune, by
-//! the same guesses as `Metadata.get_model_id_components` in gguf-py's `metadata.py`, so that a
+//! What a model's name says about it, be it a directory's or `organization/model`: name, base name,
+//! size, version and fine-tune, by the same guesses as `Metadata.get_model_id_components` in gguf-py's `metadata.py`, so that a
 //! converted file carries the `general.*` keys that llama.cpp's converter gives it.
 
 use std::sync::LazyLock;
@@ -9,8 +9,10 @@ use regex::Regex;
 /// The parts of a model's name, each absent where nothing looks like it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelId {
-    /// Title form, for people: `Gpt Oss 20b`.
-    pub name: String,
+    /// Without the organization, as it is written: `gpt-oss-20b`.
+    pub full_name: String,
+    /// What stands before the first slash.
+    pub organization: Option<String>,
     pub basename: Option<String>,
     pub finetune: Option<String>,
     pub version: Option<String>,
@@ -55,14 +57,18 @@ fn is(pattern: &LazyLock<Option<Regex>>, part: &str) -> bool {
 }
 
 impl ModelId {
-    /// Takes `id` (a directory's name) apart; a size in it counts only where it is about that of
-    /// the model, `parameters`.
+    /// Takes `id` apart; a size in it counts only where it is about that of the model, `parameters`.
     pub fn parse(id: &str, parameters: u64) -> Self {
         if id.contains(' ') {
-            return Self { name: title(id), ..Self::default() };
+            return Self { full_name: id.to_owned(), ..Self::default() };
         }
+        let (organization, full_name) = match id.split_once('/') {
+            // A path is no organization.
+            Some((first, rest)) => (Some(first).filter(|o| !o.starts_with('.')), rest),
+            None => (None, id),
+        };
         let mut parts: Vec<String> =
-            id.split('-').filter(|p| !p.is_empty()).map(str::to_owned).collect();
+            full_name.split('-').filter(|p| !p.is_empty()).map(str::to_owned).collect();
         let mut looks = vec![Looks::default(); parts.len()];
         for (i, (part, looks)) in parts.iter_mut().zip(&mut looks).enumerate() {
             if is(&VERSION, part) {
@@ -82,22 +88,27 @@ impl ModelId {
         drop_words_beside_numbers(&parts, &mut looks);
         mark_basename(&parts, &mut looks);
 
-        let join = |wanted: fn(&Looks) -> bool| {
-            let chosen: Vec<&str> = parts
-                .iter()
-                .zip(&looks)
-                .filter(|(_, l)| wanted(l))
-                .map(|(p, _)| p.as_str())
-                .collect();
-            (!chosen.is_empty()).then(|| chosen.join("-"))
+        let chosen = |wanted: fn(&Looks) -> bool| -> Vec<&str> {
+            let all = parts.iter().zip(&looks).filter(|(_, l)| wanted(l));
+            all.map(|(p, _)| p.as_str()).collect()
         };
+        let joined = |parts: Vec<&str>| (!parts.is_empty()).then(|| parts.join("-"));
+        let join = |wanted| joined(chosen(wanted));
         let finetune = join(|l| l.finetune);
         let version = join(|l| l.version && !l.basename);
-        let size_label = join(|l| l.size);
+        let mut sizes: Vec<&str> = Vec::new();
+        for size in chosen(|l| l.size) {
+            if !sizes.contains(&size) {
+                sizes.push(size);
+            }
+        }
+        let size_label = joined(sizes);
         // A base name that nothing sets off from the rest is none.
         let alone = finetune.is_none() && version.is_none() && size_label.is_none();
         let basename = if alone { None } else { join(|l| l.basename) };
-        Self { name: title(id), basename, finetune, version, size_label }
+        let organization = organization.map(str::to_owned);
+        let full_name = full_name.to_owned();
+        Self { full_name, organization, basename, finetune, version, size_label }
     }
 }
 
@@ -177,7 +188,7 @@ fn mark_basename(parts: &[String], looks: &mut [Looks]) {
 
 /// `gpt-oss-20b` is `Gpt Oss 20b`: words in lower case get a capital, unless they are versions or
 /// begin with a digit.
-fn title(id: &str) -> String {
+pub fn title(id: &str) -> String {
     let spaced = id.replace('-', " ");
     let words = spaced.split_whitespace().map(|word| {
         let lower = word.chars().any(char::is_lowercase) && !word.chars().any(char::is_uppercase);
@@ -192,7 +203,7 @@ fn title(id: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A capital at the start of every run of letters.
+/// A capital at the start of every run of letters that have cases.
 fn capitalize(word: &str) -> String {
     let mut out = String::new();
     let mut inside = false;
@@ -200,9 +211,12 @@ fn capitalize(word: &str) -> String {
         if inside {
             out.extend(c.to_lowercase());
         } else {
-            out.extend(c.to_uppercase());
+            // One letter may become two, of which one is the capital: `Ss`.
+            let mut capitals = c.to_uppercase();
+            out.extend(capitals.next());
+            out.extend(capitals.flat_map(char::to_lowercase));
         }
-        inside = c.is_alphabetic();
+        inside = c.is_lowercase() || c.is_uppercase();
     }
     out
 }
@@ -234,7 +248,13 @@ mod tests {
     fn parts(id: &str, parameters: u64) -> [String; 5] {
         let id = ModelId::parse(id, parameters);
         let text = |x: Option<String>| x.unwrap_or_default();
-        [id.name, text(id.basename), text(id.finetune), text(id.version), text(id.size_label)]
+        [
+            title(&id.full_name),
+            text(id.basename),
+            text(id.finetune),
+            text(id.version),
+            text(id.size_label),
+        ]
     }
 
     #[test]
@@ -257,6 +277,8 @@ mod tests {
                 ["Phi 3 Mini 4k Instruct", "Phi-3", "4k-instruct", "", "mini"],
             ),
             ("o200k-MoE-q4_0", 0, ["O200K MoE Q4_0", "", "", "", ""]),
+            ("模型abc-20b", 21 * billion, ["模型Abc 20b", "模型abc", "", "", "20B"]),
+            ("a-20B-x-20b", 21 * billion, ["A 20B X 20b", "a", "x", "", "20B"]),
         ];
         for (id, parameters, expected) in cases {
             assert_eq!(parts(id, parameters), expected.map(str::to_owned), "{id}");

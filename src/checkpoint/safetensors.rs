@@ -16,6 +16,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Error;
 use crate::gguf::Map;
+use crate::published::{ReadError, StandIn, text_instead};
 
 /// Longest header that is read, in bytes; the same as in the `safetensors` crate.
 const MAX_HEADER: u64 = 100_000_000;
@@ -62,7 +63,18 @@ fn read_header(path: &Utf8Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
         return Err(truncated(8));
     };
     let length = u64::from_le_bytes(*length);
+    if let Some(what) = StandIn::of(bytes) {
+        return Err(ReadError::StandIn { path: path.to_owned(), what }.into());
+    }
     if length > MAX_HEADER {
+        if let Some(text) = text_instead(bytes) {
+            return Err(Error::Damaged {
+                path: path.to_owned(),
+                what: "its header".into(),
+                expected: "a safetensors file".into(),
+                found: format!("text that begins with {text:?}; download it again"),
+            });
+        }
         return Err(Error::Damaged {
             path: path.to_owned(),
             what: "the length of the header, its first 8 bytes".into(),

@@ -10,6 +10,7 @@ use super::cursor::Cursor;
 use super::values::read_metadata;
 use super::{Error, Metadata, TensorInfo};
 use crate::ggml::GgmlType;
+use crate::published::StandIn;
 
 /// Longest tensor name, in bytes: ggml's `GGML_MAX_NAME` less its terminator.
 pub const MAX_NAME: usize = 63;
@@ -74,6 +75,8 @@ fn read_version(path: &Utf8Path, bytes: &[u8], cursor: &mut Cursor<'_>) -> Resul
         let start = &bytes[..bytes.len().min(4)];
         let found = if start.is_empty() {
             "an empty file".to_owned()
+        } else if let Some(other) = StandIn::of(bytes) {
+            other.to_string()
         } else {
             format!("\"{}\"", start.escape_ascii())
         };

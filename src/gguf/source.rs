@@ -62,6 +62,11 @@ pub trait TensorSource: Send + Sync {
     /// Every tensor, in file order.
     fn tensors(&self) -> &[TensorInfo];
 
+    /// What of the source does not come through, each with its reason.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// Writes rows `rows` of tensor number `tensor` into `out`, which holds exactly
     /// `rows.len() * row_bytes()` bytes.
     ///

@@ -30,11 +30,13 @@ pub struct Demand {
 }
 
 /// What one step asks of the machine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StepDemand {
     pub write_bytes: Option<u64>,
     pub ram_bytes: Option<u64>,
     pub last_duration_ms: Option<i64>,
+    /// What it will warn of, as far as headers tell.
+    pub warnings: Vec<String>,
 }
 
 /// What a plan writes to one file system.
@@ -57,7 +59,8 @@ impl Plan {
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
-        let sizes = self.model_bytes(judgements)?;
+        let mut files = self.model_files(judgements)?;
+        let sizes = files.iter().map(|(&step, file)| (step, file.bytes)).collect();
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
             let last = match &self.state {
@@ -65,9 +68,10 @@ impl Plan {
                 None => None,
             };
             steps.push(StepDemand {
-                write_bytes: sizes.get(&step).copied(),
+                write_bytes: files.get(&step).map(|file| file.bytes),
                 ram_bytes: self.ram_bytes(node.task, &sizes)?,
                 last_duration_ms: last.map(|action| action.duration_ms),
+                warnings: files.remove(&step).map(|file| file.warnings).unwrap_or_default(),
             });
         }
         let mut demand = Demand {

@@ -1,11 +1,21 @@
 //! The files that come from outside the job: which there are, which are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::checkpoint::Checkpoint;
+use crate::files::open_regular;
 use crate::manifest::{Job, ReferenceOrigin};
+use crate::published::{StandIn, names_in};
 use crate::steps::{ErrorClass, ReferenceFile, StepError, TokenizerSource};
+
+/// The folder in which a tokenizer has more chat templates.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+
+/// Bytes that a pointer or a server's answer has at most.
+const LARGEST_STAND_IN: u64 = 1 << 16;
 
 /// What stands where the manifest says that inputs are.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +76,11 @@ impl Inputs {
                     .push(format!("evaluate.corpus: {corpus} is not there; expected a text file"));
             }
         }
+        for path in inputs.expected(job).keys() {
+            if let Some(what) = stand_in(path) {
+                inputs.problems.push(format!("{path} is {what}"));
+            }
+        }
         Ok(inputs)
     }
 
@@ -79,16 +94,10 @@ impl Inputs {
             return Ok(());
         };
         self.checkpoint = names;
-        for (what, there) in [
-            ("*.safetensors", self.checkpoint.iter().any(|n| n.ends_with(".safetensors"))),
-            ("config.json", self.checkpoint.iter().any(|n| n == "config.json")),
-        ] {
-            if !there {
-                self.problems.push(format!(
-                    "input.checkpoint: {directory} holds no {what}; expected a directory with \
-                     config.json and *.safetensors"
-                ));
-            }
+        // An index may name files that are called anything.
+        match Checkpoint::file_names(directory) {
+            Ok(names) => self.checkpoint.extend(names),
+            Err(e) => self.problems.push(format!("input.checkpoint: {e}")),
         }
         for name in job.input.sha256.keys() {
             if !self.checkpoint.contains(name) {
@@ -101,6 +110,7 @@ impl Inputs {
             }
         }
         self.checkpoint.sort();
+        self.checkpoint.dedup();
         Ok(())
     }
 
@@ -157,19 +167,36 @@ fn list(directory: &Utf8Path) -> Result<Option<Vec<String>>, StepError> {
     if !directory.is_dir() {
         return Ok(None);
     }
-    let mut names = Vec::new();
-    for entry in directory.read_dir_utf8().map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        // The model card's licence and tags go into the converted file.
-        let wanted = entry.file_name() == "README.md"
+    let mut names = names_in(directory).map_err(unreadable)?;
+    if directory.join(MORE_TEMPLATES).is_dir() {
+        let more = names_in(&directory.join(MORE_TEMPLATES)).map_err(unreadable)?;
+        names.extend(more.iter().map(|name| format!("{MORE_TEMPLATES}/{name}")));
+    }
+    names.retain(|name| {
+        let path = Utf8Path::new(name);
+        // What the model card says goes into the converted file.
+        let wanted = name == "README.md"
             || matches!(
-                entry.path().extension(),
+                path.extension(),
                 Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
             );
-        if wanted && !entry.file_name().starts_with('.') && entry.path().is_file() {
-            names.push(entry.file_name().to_owned());
-        }
-    }
+        wanted && !name.starts_with('.') && directory.join(path).is_file()
+    });
     names.sort();
     Ok(Some(names))
+}
+
+/// What stands in the place of the file at `path`, as far as its first bytes tell; large files are
+/// none.
+fn stand_in(path: &Utf8Path) -> Option<StandIn> {
+    let file = open_regular(path).ok()?;
+    if file.metadata().ok()?.len() > LARGEST_STAND_IN {
+        return None;
+    }
+    let mut start = Vec::new();
+    file.take(LARGEST_STAND_IN).read_to_end(&mut start).ok()?;
+    let what = StandIn::of(&start)?;
+    // A card or a corpus may well be a page.
+    let binary = matches!(path.extension(), Some("safetensors" | "json" | "gguf"));
+    (binary || what != StandIn::WebPage).then_some(what)
 }

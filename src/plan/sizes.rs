@@ -1,46 +1,58 @@
-//! Exact sizes of the model files that a plan writes, from headers alone.
+//! Exact sizes of the model files that a plan writes, and what their steps will warn of, from headers
+//! alone.
 
 use std::collections::BTreeMap;
 
 use super::graph::{Target, Task};
 use super::{Judgement, Plan, StepState, Verdict};
 use crate::gguf::{Layout, TensorSource};
-use crate::steps::{ErrorClass, QuantizeSource, QuantizeSpec, StepError, open_source, quantize};
+use crate::steps::{
+    ErrorClass, QuantizeSource, QuantizeSpec, StepError, open_source, quantize, source_warnings,
+};
+
+/// A model file that a plan has or writes.
+#[derive(Clone, Debug)]
+pub(super) struct ModelFile {
+    pub bytes: u64,
+    /// What the step that writes it will warn of; empty where it is written already.
+    pub warnings: Vec<String>,
+}
 
 impl Plan {
-    /// Bytes of each model file, by step number: of a file that is there already as it is, of
+    /// Each model file, by step number: of a file that is there already as it is, of
     /// others from the headers of what they are made from. A step is left out where those cannot
     /// be read; the step itself will say why.
     ///
     /// # Errors
     /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible;
     /// [`ErrorClass::Input`] if an importance matrix is damaged.
-    pub(super) fn model_bytes(
+    pub(super) fn model_files(
         &self,
         judgements: &[Judgement],
-    ) -> Result<BTreeMap<usize, u64>, StepError> {
-        let mut sizes = BTreeMap::new();
+    ) -> Result<BTreeMap<usize, ModelFile>, StepError> {
+        let mut files = BTreeMap::new();
         let mut to_write = Vec::new();
         for (step, judgement) in judgements.iter().enumerate() {
             let task = self.graph.node(step).task;
             match (&self.states[step], &judgement.verdict) {
                 // An input is missing: nothing can be said.
-                (_, Verdict::Blocked { .. }) => return Ok(sizes),
+                (_, Verdict::Blocked { .. }) => return Ok(files),
                 (StepState::Fresh(done), _) if task.writes_model() => {
-                    sizes.extend(done.outputs.first().map(|output| (step, output.bytes)));
+                    let file = |bytes| ModelFile { bytes, warnings: Vec::new() };
+                    files.extend(done.outputs.first().map(|output| (step, file(output.bytes))));
                 }
                 _ if task.writes_model() => to_write.push((step, task)),
                 _ => {}
             }
         }
         if to_write.is_empty() {
-            return Ok(sizes);
+            return Ok(files);
         }
         // A vocabulary takes its time: one look at the source serves all.
-        let Ok(source) = open_source(&self.source_to_measure()) else { return Ok(sizes) };
+        let Ok(source) = open_source(&self.source_to_measure()) else { return Ok(files) };
         for (step, task) in to_write {
-            match self.bytes_to_write(&*source, task) {
-                Ok(bytes) => sizes.extend(bytes.map(|bytes| (step, bytes))),
+            match self.file_to_write(&*source, task) {
+                Ok(file) => files.extend(file.map(|file| (step, file))),
                 Err(error) if matches!(error.class, ErrorClass::Usage | ErrorClass::Input) => {
                     let step = &self.graph.node(step).id;
                     return Err(StepError::new(error.class, format!("{step}: {error}")));
@@ -48,7 +60,7 @@ impl Plan {
                 Err(_) => {}
             }
         }
-        Ok(sizes)
+        Ok(files)
     }
 
     /// What every model file is made from: the converted file if it is there as it should be, or
@@ -60,21 +72,22 @@ impl Plan {
         }
     }
 
-    fn bytes_to_write(
+    fn file_to_write(
         &self,
         source: &dyn TensorSource,
         task: Task,
-    ) -> Result<Option<u64>, StepError> {
+    ) -> Result<Option<ModelFile>, StepError> {
         Ok(match task {
             Task::Convert => Layout::new(source.metadata(), source.tensors())
                 .ok()
-                .map(|layout| layout.file_bytes()),
-            Task::Quantize(target) => Some(self.quantized_bytes(source, target)?),
+                .map(|layout| layout.file_bytes())
+                .map(|bytes| ModelFile { bytes, warnings: source_warnings(source) }),
+            Task::Quantize(target) => Some(self.quantized(source, target)?),
             _ => None,
         })
     }
 
-    fn quantized_bytes(&self, source: &dyn TensorSource, target: Target) -> Result<u64, StepError> {
+    fn quantized(&self, source: &dyn TensorSource, target: Target) -> Result<ModelFile, StepError> {
         let spec = QuantizeSpec {
             source: self.source(),
             format: self.format(target)?.clone(),
@@ -86,7 +99,7 @@ impl Plan {
         let plan = quantize::plan_source(source, &spec)?;
         match plan.refusal() {
             Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
-            None => Ok(plan.file_bytes),
+            None => Ok(ModelFile { bytes: plan.file_bytes, warnings: plan.warnings }),
         }
     }
 }

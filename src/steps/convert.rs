@@ -1,8 +1,10 @@
 //! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
 
-use super::model_source::{identity, open_checkpoint, refuse_own_input, weight_files};
+use super::model_source::{
+    identity, open_checkpoint, refuse_own_input, source_warnings, weight_files,
+};
 use super::write_model::{FLUSH_BYTES, ModelFile, Target};
-use super::{Context, ConvertSpec, QuantizeSource, StepError, WriteResult};
+use super::{Context, ConvertSpec, Level, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
 
 /// Does the step.
@@ -25,6 +27,9 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         dtype: spec.dtype,
     })?;
     refuse_own_input(&files, &spec.out)?;
+    for warning in source_warnings(&source) {
+        ctx.log(Level::Warn, warning);
+    }
     let file = ModelFile {
         source: &source,
         metadata: source.metadata(),

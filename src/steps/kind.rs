@@ -44,8 +44,11 @@ impl StepKind {
     /// counts any more.
     pub fn version(self) -> u32 {
         match self {
+            // 2: a chat template with the built-in vocabulary; all that the model card says.
+            StepKind::Convert => 2,
             // 2: q5_K cuts the levels of its scales where importance is known, too.
-            StepKind::Quantize => 2,
+            // 3: as for `Convert`.
+            StepKind::Quantize => 3,
             // 2: other kernels, whose activations have scales in single precision for every 32.
             // 3: rows of floats are summed in sixteen lanes with AVX-512.
             // 4: the gate of an expert by an exponential of vectors.

@@ -10,7 +10,7 @@ use crate::checkpoint::{self, Checkpoint, Converted};
 use crate::files::{FileId, Stamp};
 use crate::ggml::GgmlType;
 use crate::gguf::{self, TensorSource};
-use crate::tokenizer::Vocabulary;
+use crate::tokenizer::{ChatTemplates, TokenizerError, Vocabulary};
 
 impl ConvertDtype {
     /// The type of tensors.
@@ -56,9 +56,7 @@ pub fn open_checkpoint(
             Vocabulary::from_directory(directory, vocab_size)
         }
         TokenizerSource::Directory(other) => Vocabulary::from_directory(other, vocab_size),
-        TokenizerSource::O200kHarmony => {
-            Vocabulary::o200k_harmony(vocab_size, chat_template(directory)?)
-        }
+        TokenizerSource::O200kHarmony => harmony(directory, vocab_size),
     }
     .map_err(|e| input(&e))?;
     Ok(Converted::new(checkpoint, vocabulary, dtype.ggml_type())?)
@@ -76,14 +74,14 @@ fn no_tokenizer(directory: &Utf8Path) -> StepError {
     )
 }
 
-/// The chat template of a checkpoint whose vocabulary is the built-in one.
-fn chat_template(directory: &Utf8Path) -> Result<Option<String>, StepError> {
-    let path = directory.join("chat_template.jinja");
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}"))),
+/// The built-in vocabulary; a template that the checkpoint in `directory` brings along wins.
+fn harmony(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
+    let mut vocabulary = Vocabulary::o200k_harmony(vocab_size)?;
+    let own = ChatTemplates::from_directory(directory)?;
+    if !own.is_empty() {
+        vocabulary.chat = own;
     }
+    Ok(vocabulary)
 }
 
 /// Opens what quantize reads.
@@ -97,6 +95,21 @@ pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, Ste
             Box::new(open_checkpoint(directory, tokenizer, *dtype)?)
         }
     })
+}
+
+/// What whoever writes a model file from `source` should be told of: what does not come through, and
+/// that it has no chat template.
+pub fn source_warnings(source: &dyn TensorSource) -> Vec<String> {
+    let mut warnings = source.warnings().to_vec();
+    if source.metadata().str("tokenizer.chat_template").is_none() {
+        warnings.push(
+            "what it is made from has no chat template (tokenizer.chat_template), so the file has \
+             none and llama.cpp's server formats conversations as ChatML, whatever the model was \
+             trained on; put the model's chat_template.jinja beside its tokenizer.json"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 /// Refuses an output that is one of the files it is made from, by whichever name: replacing it

@@ -1,18 +1,18 @@
 //! A vocabulary from `tokenizer.json` and its companions, as llama.cpp's converter makes it
 //! (`conversion/base.py`, `get_vocab_base`; gguf-py's `vocab.py`, `SpecialVocab`).
 
+mod chat;
 mod special;
 
 use std::collections::HashMap;
-use std::io::Read;
 
 use camino::Utf8Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{TokenType, TokenizerError, Vocabulary, split};
-use crate::gguf::open_regular;
+use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary, split};
+use crate::published::{json, read_text, read_text_if_there};
 
 /// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
 const LARGEST_FILE: u64 = 512 << 20;
@@ -59,8 +59,7 @@ struct AddedToken {
 /// Reads the vocabulary in `directory`, padded to `vocab_size`.
 pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
     let tokenizer: TokenizerJson = required(&directory.join("tokenizer.json"))?;
-    let mut config: Map<String, Value> =
-        optional(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
+    let mut config = configuration(directory)?;
     let model_config: Map<String, Value> =
         optional(&directory.join("config.json"))?.unwrap_or_default();
     check_supported(&tokenizer)?;
@@ -72,11 +71,21 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
     Ok(Vocabulary {
         special_ids: special::ids(&config, &model_config, &tokenizer.added_tokens, vocab_size),
         add_special,
-        chat_template: chat_template(directory, &config)?,
+        chat: chat::templates(directory, &config)?,
         merges: tokenizer.model.merges.into_iter().map(Merge::joined).collect(),
         tokens,
         token_types,
     })
+}
+
+/// The chat templates in `directory`.
+pub fn chat_templates(directory: &Utf8Path) -> Result<ChatTemplates, TokenizerError> {
+    chat::templates(directory, &configuration(directory)?)
+}
+
+/// `tokenizer_config.json`; empty where there is none.
+fn configuration(directory: &Utf8Path) -> Result<Map<String, Value>, TokenizerError> {
+    Ok(optional(&directory.join("tokenizer_config.json"))?.unwrap_or_default())
 }
 
 impl Merge {
@@ -199,60 +208,18 @@ fn looks_special(token: &str) -> bool {
         || wrapped("<unused", ">")
 }
 
-/// The chat template: in `tokenizer_config.json`, else `chat_template.jinja`, else
-/// `chat_template.json`. Of several named ones the default.
-fn chat_template(
-    directory: &Utf8Path,
-    config: &Map<String, Value>,
-) -> Result<Option<String>, TokenizerError> {
-    let named = match config.get("chat_template") {
-        Some(Value::String(template)) => return Ok(Some(template.clone())),
-        Some(Value::Array(named)) => {
-            named.iter().find(|t| t.get("name") == Some(&"default".into()))
-        }
-        _ => None,
-    };
-    if let Some(default) = named.and_then(|t| t.get("template")).and_then(Value::as_str) {
-        return Ok(Some(default.to_owned()));
-    }
-    if let Some(text) = read_text(&directory.join("chat_template.jinja"))? {
-        return Ok(Some(text));
-    }
-    let file: Option<Map<String, Value>> = optional(&directory.join("chat_template.json"))?;
-    Ok(file.and_then(|file| Some(file.get("chat_template")?.as_str()?.to_owned())))
-}
-
 /// A JSON file that must be there.
 fn required<T: DeserializeOwned>(path: &Utf8Path) -> Result<T, TokenizerError> {
-    optional(path)?.ok_or_else(|| TokenizerError::Read {
-        path: path.to_owned(),
-        source: std::io::ErrorKind::NotFound.into(),
-    })
+    parse(path, &read_text(path, LARGEST_FILE)?)
 }
 
 /// A JSON file, or `None` where there is none.
 fn optional<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, TokenizerError> {
-    let Some(text) = read_text(path)? else { return Ok(None) };
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|source| TokenizerError::Json { path: path.to_owned(), source })
+    read_text_if_there(path, LARGEST_FILE)?.map(|text| parse(path, &text)).transpose()
 }
 
-/// A text file, or `None` where there is none.
-fn read_text(path: &Utf8Path) -> Result<Option<String>, TokenizerError> {
-    let failed = |source| TokenizerError::Read { path: path.to_owned(), source };
-    let file = match open_regular(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    let bytes = file.metadata().map_err(failed)?.len();
-    if bytes > LARGEST_FILE {
-        return Err(TokenizerError::TooLarge { path: path.to_owned(), bytes, limit: LARGEST_FILE });
-    }
-    let mut text = String::new();
-    file.take(LARGEST_FILE).read_to_string(&mut text).map_err(failed)?;
-    Ok(Some(text))
+fn parse<T: DeserializeOwned>(path: &Utf8Path, text: &str) -> Result<T, TokenizerError> {
+    json::from_str(text).map_err(|source| TokenizerError::Json { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

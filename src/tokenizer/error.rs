@@ -2,15 +2,14 @@
 
 use camino::Utf8PathBuf;
 
+use crate::published::ReadError;
+
 /// Why a vocabulary cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// A file of the tokenizer cannot be read.
-    #[error("cannot read {path}")]
-    Read { path: Utf8PathBuf, source: std::io::Error },
-    /// A file is larger than a tokenizer's file can be.
-    #[error("{path} has {bytes} bytes; a tokenizer's file has {limit} at most")]
-    TooLarge { path: Utf8PathBuf, bytes: u64, limit: u64 },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A file is not the JSON it should be.
     #[error("{path} is not the JSON of a tokenizer")]
     Json { path: Utf8PathBuf, source: serde_json::Error },

@@ -18,4 +18,4 @@ mod vocabulary;
 pub use encode::{Special, Tokenizer};
 pub use error::TokenizerError;
 pub use stream::TextStream;
-pub use vocabulary::{TokenType, Vocabulary};
+pub use vocabulary::{ChatTemplates, TokenType, Vocabulary};

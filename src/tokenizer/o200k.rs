@@ -1,9 +1,9 @@
-//! The built-in vocabulary of gpt-oss, o200k_harmony: the ranks of o200k_base and the special
-//! tokens of the harmony format.
+//! The built-in vocabulary of gpt-oss, o200k_harmony: the ranks of o200k_base, the special tokens of
+//! the harmony format, and the template that writes conversations in it.
 
 use std::collections::HashMap;
 
-use super::{TokenType, TokenizerError, Vocabulary, byte_level};
+use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary, byte_level};
 
 /// Tokens with a rank; their ids are their ranks.
 const RANKED: u32 = 199_998;
@@ -23,14 +23,15 @@ const NAMED: [(u32, &str); 10] = [
     (200_018, "<|endofprompt|>"),
 ];
 
+/// How gpt-oss formats a conversation: OpenAI's own template, published with the weights under the
+/// Apache License 2.0; byte for byte `models/templates/openai-gpt-oss-120b.jinja` in llama.cpp.
+const CHAT_TEMPLATE: &str = include_str!("gpt-oss.jinja");
+
 /// One more than the last special token.
 const END: u32 = 200_019;
 
 /// The vocabulary, padded to `vocab_size`.
-pub fn vocabulary(
-    vocab_size: usize,
-    chat_template: Option<String>,
-) -> Result<Vocabulary, TokenizerError> {
+pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
     if vocab_size < END as usize {
         return Err(TokenizerError::OutOfVocabulary {
             token: "<|endofprompt|>".to_owned(),
@@ -53,7 +54,7 @@ pub fn vocabulary(
         merges,
         special_ids: vec![("bos", 199_998), ("eos", 200_002), ("padding", 199_999)],
         add_special: Vec::new(),
-        chat_template,
+        chat: ChatTemplates { default: Some(CHAT_TEMPLATE.to_owned()), named: Vec::new() },
     };
     vocabulary.pad(vocab_size);
     Ok(vocabulary)
@@ -94,6 +95,7 @@ fn merges(ranked: &[Vec<u8>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::Metadata;
     use crate::tokenizer::{Special, Tokenizer};
 
     #[derive(serde::Deserialize)]
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn texts_get_the_published_ids_and_come_back() {
-        let vocabulary = vocabulary(201_088, None).unwrap();
+        let vocabulary = vocabulary(201_088).unwrap();
         assert_eq!(vocabulary.tokens.len(), 201_088);
         assert_eq!(vocabulary.merges.len(), 446_189);
         assert_eq!(vocabulary.tokens[200_018], "<|endofprompt|>");
@@ -124,9 +126,33 @@ mod tests {
         assert_eq!(tokenizer.end_of_generation(), [199_999, 200_002, 200_012]);
     }
 
+    /// The keys of the published conversions of gpt-oss, in their order.
+    #[test]
+    fn metadata_is_that_of_the_published_tokenizer() {
+        let mut metadata = Metadata::default();
+        vocabulary(201_088).unwrap().write_to(&mut metadata);
+        let keys: Vec<&str> = metadata.iter().map(|(key, _)| key).collect();
+        let published = [
+            "tokenizer.ggml.model",
+            "tokenizer.ggml.pre",
+            "tokenizer.ggml.tokens",
+            "tokenizer.ggml.token_type",
+            "tokenizer.ggml.merges",
+            "tokenizer.ggml.bos_token_id",
+            "tokenizer.ggml.eos_token_id",
+            "tokenizer.ggml.padding_token_id",
+            "tokenizer.chat_template",
+        ];
+        assert_eq!(keys, published);
+        // SHA-256 of `models/templates/openai-gpt-oss-120b.jinja` in llama.cpp b11434.
+        let template = metadata.str("tokenizer.chat_template").unwrap();
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(template));
+        assert_eq!(digest, "a4c9919cbbd4acdd51ccffe22da049264b1b73e59055fa58811a99efbd7c8146");
+    }
+
     #[test]
     fn a_smaller_model_is_refused() {
-        let error = vocabulary(2048, None).unwrap_err().to_string();
+        let error = vocabulary(2048).unwrap_err().to_string();
         assert!(error.contains("2048 tokens") && error.contains("another model"), "{error}");
     }
 }

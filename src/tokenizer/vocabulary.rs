@@ -48,8 +48,16 @@ pub struct Vocabulary {
     pub special_ids: Vec<(&'static str, u32)>,
     /// Whether a `bos` (`eos`, `sep`) token is added to every text, where the tokenizer says so.
     pub add_special: Vec<(&'static str, bool)>,
-    /// Jinja template of a conversation.
-    pub chat_template: Option<String>,
+    pub chat: ChatTemplates,
+}
+
+/// Jinja templates of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatTemplates {
+    /// The one that is used where none is asked for by name.
+    pub default: Option<String>,
+    /// Others, such as `tool_use`, by name.
+    pub named: Vec<(String, String)>,
 }
 
 impl Vocabulary {
@@ -66,16 +74,13 @@ impl Vocabulary {
         directory::read(directory, vocab_size)
     }
 
-    /// The built-in vocabulary of gpt-oss, padded to the model's `vocab_size`. The checkpoint's
-    /// `chat_template`, if it has one, comes along.
+    /// The built-in vocabulary of gpt-oss, padded to the model's `vocab_size`, with gpt-oss's own
+    /// chat template.
     ///
     /// # Errors
     /// If the model has fewer tokens than the vocabulary.
-    pub fn o200k_harmony(
-        vocab_size: usize,
-        chat_template: Option<String>,
-    ) -> Result<Self, TokenizerError> {
-        o200k::vocabulary(vocab_size, chat_template)
+    pub fn o200k_harmony(vocab_size: usize) -> Result<Self, TokenizerError> {
+        o200k::vocabulary(vocab_size)
     }
 
     /// The id of the special token that GGUF calls `name`.
@@ -100,9 +105,7 @@ impl Vocabulary {
         for (name, add) in self.add_special {
             metadata.set(format!("tokenizer.ggml.add_{name}_token"), Value::Bool(add));
         }
-        if let Some(template) = self.chat_template {
-            metadata.set("tokenizer.chat_template", Value::String(template));
-        }
+        self.chat.write_to(metadata);
     }
 
     /// Appends the unused tokens `[PAD<id>]` up to `vocab_size`.
@@ -110,6 +113,43 @@ impl Vocabulary {
         for id in self.tokens.len()..vocab_size {
             self.tokens.push(format!("[PAD{id}]"));
             self.token_types.push(TokenType::Unused);
+        }
+    }
+}
+
+impl ChatTemplates {
+    /// The templates in `directory`, where a tokenizer is published: in `tokenizer_config.json`, or
+    /// else in `chat_template.jinja` and `additional_chat_templates/`, or else in
+    /// `chat_template.json`. Without any it is empty.
+    ///
+    /// # Errors
+    /// If a file is there and cannot be read or parsed.
+    pub fn from_directory(directory: &Utf8Path) -> Result<Self, TokenizerError> {
+        directory::chat_templates(directory)
+    }
+
+    /// Whether there is no template at all.
+    pub fn is_empty(&self) -> bool {
+        self.default.is_none() && self.named.is_empty()
+    }
+
+    /// Appends the keys of the templates, in the order of gguf-py's `add_chat_template`; names have
+    /// `_` for what is neither a letter nor a digit of ASCII.
+    fn write_to(self, metadata: &mut Metadata) {
+        let mut names = Vec::new();
+        for (name, template) in self.named {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+            let name: String = name.chars().map(plain).collect();
+            metadata.set(format!("tokenizer.chat_template.{name}"), Value::String(template));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            metadata.set("tokenizer.chat_templates", Value::Array(Array::String(names)));
+        }
+        if let Some(template) = self.default {
+            metadata.set("tokenizer.chat_template", Value::String(template));
         }
     }
 }

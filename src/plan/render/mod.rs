@@ -50,6 +50,9 @@ pub struct StepView {
     /// How long its last success took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_duration_ms: Option<i64>,
+    /// What it will warn of, as far as headers tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl View {
@@ -72,6 +75,7 @@ impl View {
                     write_bytes: own.write_bytes,
                     ram_bytes: own.ram_bytes,
                     last_duration_ms: own.last_duration_ms,
+                    warnings: own.warnings.clone(),
                 }
             })
             .collect();

@@ -62,6 +62,9 @@ pub fn text(view: &View) -> String {
     for reference in &view.missing_references {
         let _ = writeln!(out, "missing reference, left out: {reference}");
     }
+    for (warning, steps) in warnings(view) {
+        let _ = writeln!(out, "warning: {}: {warning}", shortened(&steps));
+    }
     for problem in &demand.problems {
         let _ = writeln!(out, "cannot run here: {problem}");
     }
@@ -104,6 +107,20 @@ fn rows(step: &StepView) -> Vec<[String; 5]> {
         cells
     });
     std::iter::once(first).chain(more).collect()
+}
+
+/// What steps will warn of, each warning once with all that give it.
+fn warnings(view: &View) -> Vec<(&str, Vec<String>)> {
+    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+    for step in &view.steps {
+        for warning in &step.warnings {
+            match all.iter_mut().find(|(known, _)| known == warning) {
+                Some((_, steps)) => steps.push(step.step.clone()),
+                None => all.push((warning, vec![step.step.clone()])),
+            }
+        }
+    }
+    all
 }
 
 /// The first three names, and how many more there are.

@@ -8,6 +8,7 @@ use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::Mix;
 use crate::ggml::policy::{self, Policy};
 use crate::gguf::{Imatrix, Metadata, TensorSource, Value};
+use crate::steps::model_source::source_warnings;
 use crate::steps::write_model::Target;
 use crate::steps::{
     Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix,
@@ -69,7 +70,8 @@ impl Chosen {
             .collect();
 
         let mut metadata = metadata(source.metadata(), mix);
-        let mut warnings = rules::idle(&rules, &tensors, &choices);
+        let mut warnings = source_warnings(source);
+        warnings.extend(rules::idle(&rules, &tensors, &choices));
         let fallen = fallback::finding(&tensors, &choices, &rules);
         let refused = fallen
             .as_ref()

@@ -107,12 +107,62 @@ fn merges_come_in_two_encodings() {
     assert_eq!(read_from(&joined).unwrap().merges, nano().merges);
 }
 
+/// The keys that a directory's templates become, in order.
+fn template_keys(directory: &tempfile::TempDir) -> Vec<(String, gguf::Value)> {
+    let mut metadata = Metadata::default();
+    read_from(directory).unwrap().write_to(&mut metadata);
+    let own = metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template"));
+    own.map(|(key, value)| (key.to_owned(), value.clone())).collect()
+}
+
+fn entry(key: &str, template: &str) -> (String, gguf::Value) {
+    (format!("tokenizer.{key}"), gguf::Value::String(template.to_owned()))
+}
+
+fn template_names(names: &[&str]) -> (String, gguf::Value) {
+    let names = names.iter().map(|&name| name.to_owned()).collect();
+    ("tokenizer.chat_templates".to_owned(), gguf::Value::Array(Array::String(names)))
+}
+
 #[test]
-fn a_chat_template_comes_from_its_own_file() {
+fn chat_templates_come_from_files_of_their_own() {
     let directory = changed(|_| ());
-    std::fs::write(directory.path().join("chat_template.jinja"), "{{ x }}").unwrap();
-    assert_eq!(read_from(&directory).unwrap().chat_template.as_deref(), Some("{{ x }}"));
-    assert_eq!(nano().chat_template, None);
+    assert_eq!(template_keys(&directory), []);
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("chat_template.json"), r#"{"chat_template": "json"}"#).unwrap();
+    assert_eq!(template_keys(&directory), [entry("chat_template", "json")]);
+    std::fs::write(at("chat_template.jinja"), "{{ x }}").unwrap();
+    assert_eq!(template_keys(&directory), [entry("chat_template", "{{ x }}")]);
+    std::fs::create_dir(at("additional_chat_templates")).unwrap();
+    for (name, text) in [("tool-use.jinja", "tools"), ("a.jinja", "a"), ("notes.txt", "no")] {
+        std::fs::write(at("additional_chat_templates").join(name), text).unwrap();
+    }
+    let expected = [
+        entry("chat_template.a", "a"),
+        entry("chat_template.tool_use", "tools"),
+        template_names(&["a", "tool_use"]),
+        entry("chat_template", "{{ x }}"),
+    ];
+    assert_eq!(template_keys(&directory), expected);
+}
+
+#[test]
+fn chat_templates_of_the_configuration_win() {
+    let directory = changed(|_| ());
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("chat_template.jinja"), "{{ x }}").unwrap();
+    let configured = |value: &str| {
+        let text = format!(r#"{{"chat_template": {value}}}"#);
+        std::fs::write(at("tokenizer_config.json"), text).unwrap();
+        template_keys(&directory)
+    };
+    assert_eq!(configured(r#""one""#), [entry("chat_template", "one")]);
+    assert_eq!(configured("null"), [entry("chat_template", "{{ x }}")]);
+    let list = r#"[{"name": "rag", "template": "r"}, {"name": "default", "template": "d"},
+                   {"name": "", "template": "no"}, {"name": "x"}]"#;
+    let expected =
+        [entry("chat_template.rag", "r"), template_names(&["rag"]), entry("chat_template", "d")];
+    assert_eq!(configured(list), expected);
 }
 
 #[test]

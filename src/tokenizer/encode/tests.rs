@@ -21,7 +21,7 @@ fn vocabulary() -> Vocabulary {
         merges: vec!["h e".to_owned(), "Ġ he".to_owned()],
         special_ids: vec![("eos", 258)],
         add_special: vec![("bos", true)],
-        chat_template: None,
+        chat: Default::default(),
     }
 }
 

@@ -1,0 +1,9 @@
+//! Files as others publish them: reading texts, JSON as Python writes it, and telling a file from what
+//! stands in its place. Knows nothing of checkpoints, vocabularies or models.
+
+pub mod json;
+mod read;
+mod stand_in;
+
+pub use read::{ReadError, names_in, read_text, read_text_if_there};
+pub use stand_in::{StandIn, text_instead};
