@@ -1,8 +1,6 @@
 //! Opens what convert and quantize read: a GGUF file, or a checkpoint as convert would write it;
 //! and says what it is made of, without reading it whole.
 
-use std::fs;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{ConvertDtype, ErrorClass, QuantizeSource, StepError, TokenizerSource};

@@ -1,6 +1,7 @@
 //! A vocabulary from `tokenizer.json` and its companions, as llama.cpp's converter makes it
 //! (`conversion/base.py`, `get_vocab_base`; gguf-py's `vocab.py`, `SpecialVocab`).
 
+mod added;
 mod chat;
 mod special;
 
@@ -48,7 +49,7 @@ enum Merge {
     Pair([String; 2]),
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct AddedToken {
     id: u64,
     content: String,
@@ -64,13 +65,14 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
         optional(&directory.join("config.json"))?.unwrap_or_default();
     check_supported(&tokenizer)?;
 
-    let (tokens, token_types) =
-        tokens(&tokenizer.model.vocab, &tokenizer.added_tokens, vocab_size)?;
-    let mut add_special = special::post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
-    special::add_configured(&config, &mut add_special);
+    let (vocab, own) = (&tokenizer.model.vocab, &tokenizer.added_tokens);
+    let added = added::tokens(directory, &config, vocab, own)?;
+    let (tokens, token_types) = tokens(vocab, &added, vocab_size)?;
+    let mut processed = special::post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
+    processed.add_configured(&config);
     Ok(Vocabulary {
-        special_ids: special::ids(&config, &model_config, &tokenizer.added_tokens, vocab_size),
-        add_special,
+        special_ids: special::ids(&config, &processed, &model_config, own, vocab_size),
+        add_special: processed.add,
         chat: chat::templates(directory, &config)?,
         merges: tokenizer.model.merges.into_iter().map(Merge::joined).collect(),
         tokens,

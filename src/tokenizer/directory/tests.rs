@@ -197,3 +197,57 @@ fn what_is_not_supported_or_not_consistent_is_named() {
     let empty = tempfile::tempdir().unwrap();
     assert!(read_from(&empty).unwrap_err().to_string().contains("tokenizer.json"));
 }
+
+/// What `scripts/make_vocabularies.py` had llama.cpp's converter make of changed files.
+#[derive(Deserialize)]
+struct Case {
+    shows: String,
+    files: HashMap<String, Value>,
+    tokens: Vec<(usize, String, i32)>,
+    keys: Vec<(String, Value)>,
+}
+
+#[test]
+fn files_that_say_more_become_what_llama_cpps_converter_makes_of_them() {
+    let oracle = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/oracle/vocabularies.json"
+    ));
+    let cases: Vec<Case> = serde_json::from_str(oracle).unwrap();
+    assert!(cases.len() > 20);
+    let plain = nano();
+    for Case { shows, files, tokens, keys } in cases {
+        let directory = changed(|json| {
+            let change = &files["tokenizer.json"];
+            if let Some(more) = change["added_tokens"].as_array() {
+                json["added_tokens"].as_array_mut().unwrap().extend(more.iter().cloned());
+            }
+            json["post_processor"] = change["post_processor"].clone();
+        });
+        let at = |name: &str| directory.path().join(name);
+        for (name, content) in files.iter().filter(|(name, _)| *name != "tokenizer.json") {
+            std::fs::write(at(name), content.to_string()).unwrap();
+        }
+        std::fs::copy(format!("{NANO}/config.json"), at("config.json")).unwrap();
+        let found = read_from(&directory).unwrap();
+        let both = found.tokens.iter().zip(&found.token_types);
+        let before = plain.tokens.iter().zip(&plain.token_types);
+        let differ = both.zip(before).enumerate().filter(|(_, (now, before))| now != before);
+        let differ: Vec<_> =
+            differ.map(|(id, ((text, &kind), _))| (id, text.clone(), kind as i32)).collect();
+        assert_eq!(differ, tokens, "{shows}");
+
+        let mut metadata = Metadata::default();
+        found.write_to(&mut metadata);
+        let special = metadata.iter().filter(|(key, _)| {
+            key.ends_with("_token_id") || key.starts_with("tokenizer.ggml.add_")
+        });
+        let special: Vec<(String, Value)> = special
+            .map(|(key, value)| match value {
+                gguf::Value::Bool(truth) => (key.to_owned(), (*truth).into()),
+                other => (key.to_owned(), shown(other)),
+            })
+            .collect();
+        assert_eq!(special, keys, "{shows}");
+    }
+}
