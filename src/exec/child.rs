@@ -203,16 +203,22 @@ impl Watch {
                     limit.setting
                 ),
             ));
-            self.group.map(Group::kill);
+            if let Some(group) = self.group {
+                group.kill();
+            }
         }
         if self.kill_at.is_none() && cancelled.load(Ordering::Relaxed) {
             self.kill_at = Some(now + GRACE);
             self.why.get_or_insert_with(StepError::interrupted);
-            self.group.map(Group::terminate);
+            if let Some(group) = self.group {
+                group.terminate();
+            }
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = Some(now + GRACE);
-            self.group.map(Group::kill);
+            if let Some(group) = self.group {
+                group.kill();
+            }
         }
     }
 
