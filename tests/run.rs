@@ -187,6 +187,14 @@ fn a_job_runs_whole_and_then_only_what_changed() {
     assert_eq!(names(&workspace.path("published")).len(), 2);
     let report = fs::read_to_string(workspace.path("reports/README-nano.md")).unwrap();
     assert!(report.contains("qrun job.toml") && report.contains("elsewhere"), "{report}");
+    assert!(report.contains("## Made from") && report.contains("by qrun "), "{report}");
+    let bench: Value =
+        serde_json::from_slice(&fs::read(workspace.path("out/bench.json")).unwrap()).unwrap();
+    assert_eq!(bench["qrun_version"], env!("CARGO_PKG_VERSION"));
+    let inputs = bench["made_from"].as_array().unwrap();
+    assert!(inputs.iter().all(|file| file["sha256"].as_str().is_some_and(|s| s.len() == 64)));
+    let files = ["job.toml", "checkpoint/model.safetensors", "corpus.txt"];
+    assert!(files.iter().all(|path| inputs.iter().any(|file| file["path"] == *path)), "{bench}");
     let reports = names(&workspace.path("reports"));
     for name in ["nano-q4_K_M.log", "nano-small.log", "bench.json"] {
         assert!(reports.contains(&name.to_owned()), "{reports:?}");

@@ -17,6 +17,10 @@ pub struct Job {
     pub name: String,
     /// The manifest's own path, absolute.
     pub manifest: Utf8PathBuf,
+    /// The manifest's length in bytes.
+    pub manifest_bytes: u64,
+    /// The manifest's SHA-256, in lower-case hexadecimal.
+    pub manifest_sha256: String,
     /// `<manifest stem>.lock` beside the manifest: pinned digests.
     pub lock: Utf8PathBuf,
     /// Absolute directory every other path was relative to.

@@ -15,6 +15,7 @@ mod text;
 
 use camino::Utf8Path;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 pub use diagnostic::{Invalid, ManifestError, Problem};
@@ -68,7 +69,11 @@ fn parse(text: &str, shown: &Utf8Path, absolute: &Utf8Path) -> Result<Job, Manif
         }
     };
     match job {
-        Some(job) if problems.is_empty() => Ok(job),
+        Some(job) if problems.is_empty() => Ok(Job {
+            manifest_bytes: text.len() as u64,
+            manifest_sha256: hex::encode(Sha256::digest(text)),
+            ..job
+        }),
         _ => Err(problems.into_error(shown, text)),
     }
 }

@@ -116,7 +116,7 @@ impl Graph {
     fn edges_of(&self, input: &Input) -> Vec<(Task, Edge)> {
         match input {
             Input::Parameter { .. } => Vec::new(),
-            Input::File { .. } => vec![(Task::Verify, Edge::After)],
+            Input::File { .. } | Input::Named { .. } => vec![(Task::Verify, Edge::After)],
             Input::Output(task) => vec![(*task, Edge::File)],
             Input::ResultOrFailure(task) => vec![(*task, Edge::ResultOrFailure)],
             Input::After(task) => vec![(*task, Edge::After)],

@@ -24,6 +24,9 @@ pub enum Input {
     ResultOrFailure(Task),
     /// Nothing of the other step, except that it has to succeed first.
     After(Task),
+    /// A file from outside that is named with its digest, and not read: that it changed meanwhile
+    /// spoils nothing.
+    Named { name: String, path: Utf8PathBuf },
     /// The files of a format, by its place in the job, or why they are not published.
     Published(usize),
 }
@@ -258,6 +261,25 @@ impl List<'_> {
         }
         self.place("bench.out", &job.bench.out);
         self.place("report.dir", &job.report.dir);
+        self.provenance();
+        if let Some(publish) = &job.publish {
+            self.place("publish.to", &publish.to);
+            self.parameter("publish.failed", json_word(&publish.failed));
+            let name = |f: &usize| job.formats[*f].spec.name.as_str();
+            let named: Vec<&str> =
+                job.publishable().iter().filter(|f| publish.names(**f)).map(name).collect();
+            self.parameter("publish.only", named.join(" "));
+        }
+    }
+
+    /// What the report says of where its numbers come from. When it is written is not in here: it
+    /// is not written again because time has passed.
+    fn provenance(&mut self) {
+        self.parameter("qrun.version", env!("CARGO_PKG_VERSION"));
+        self.parameter("manifest.sha256", &self.job.manifest_sha256);
+        self.place("input.checkpoint", &self.job.input.checkpoint);
+        let named = self.files.named(self.job).into_iter();
+        self.inputs.extend(named.map(|(name, path)| Input::Named { name, path }));
     }
 
     fn publish(&mut self) {

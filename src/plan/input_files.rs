@@ -137,6 +137,29 @@ impl Inputs {
         files
     }
 
+    /// The files from outside that a report names, each under the manifest's key for it.
+    pub fn named(&self, job: &Job) -> Vec<(String, Utf8PathBuf)> {
+        let mut named = Vec::new();
+        for name in &self.checkpoint {
+            named.push((format!("input.checkpoint/{name}"), job.input.checkpoint.join(name)));
+        }
+        if let TokenizerSource::Directory(directory) = &job.input.tokenizer {
+            for name in &self.tokenizer {
+                named.push((format!("input.tokenizer/{name}"), directory.join(name)));
+            }
+        }
+        for (i, path) in imatrices(job).into_iter().enumerate() {
+            named.push((format!("imatrix[{i}]"), path.clone()));
+        }
+        for (i, path) in job.evaluate.iter().flat_map(|e| &e.corpus).enumerate() {
+            named.push((format!("evaluate.corpus[{i}]"), path.clone()));
+        }
+        for reference in self.given_references(job) {
+            named.push((format!("reference.{}", reference.name), reference.gguf));
+        }
+        named
+    }
+
     /// References that are files of their own and are there.
     pub fn given_references(&self, job: &Job) -> Vec<ReferenceFile> {
         job.references

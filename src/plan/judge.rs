@@ -204,6 +204,10 @@ impl Plan {
                 FileFact::Known { sha256, .. } => (name, Some(sha256), None),
                 _ => (name, None, Some(Task::Verify)),
             },
+            Input::Named { name, path } => match self.digest_to_name(&path)? {
+                Some(sha256) => (name, Some(sha256.unwrap_or_else(|| "not known".into())), None),
+                None => (name, None, Some(Task::Verify)),
+            },
             Input::Output(task) => {
                 let done = self.done(task).and_then(|done| done.outputs.first());
                 (self.id(task), done.map(|file| file.sha256.clone()), Some(task))

@@ -63,7 +63,10 @@ impl Plan {
                 output.map(|output| output.path.clone()).into_iter().collect()
             }
             Input::Published(format) => self.published_paths(format),
-            Input::Parameter { .. } | Input::ResultOrFailure(_) | Input::After(_) => Vec::new(),
+            Input::Parameter { .. }
+            | Input::Named { .. }
+            | Input::ResultOrFailure(_)
+            | Input::After(_) => Vec::new(),
         };
         let all = inputs(&self.job, &self.inputs, &self.machine, task);
         // A file that cannot be looked at is the step's own error.

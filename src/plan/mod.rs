@@ -10,6 +10,7 @@ mod judge;
 mod key;
 mod launch;
 mod names;
+mod provenance;
 mod published;
 pub mod render;
 mod select;

@@ -10,6 +10,7 @@ use super::graph::{Target, Task};
 use super::{Plan, StepState, names};
 use crate::manifest::FailedFormats;
 use crate::steps::publish::place;
+use crate::steps::report::NOT_RECOMMENDED;
 use crate::steps::{ErrorClass, FileDigest, PublishFile, PublishSpec, StepError, StepKind};
 
 /// What becomes of a format when its job publishes.
@@ -41,18 +42,22 @@ impl Plan {
     /// What becomes of `format`: it is published once all its steps have ended well, if the
     /// manifest names it or the report recommends it.
     pub(super) fn published(&self, format: usize) -> Published<'_> {
-        let Some(publish) = &self.job.publish else {
-            return Published::LeftOut("the job publishes nothing".to_owned());
-        };
-        if !publish.names(format) {
+        if !self.job.publish.as_ref().is_some_and(|publish| publish.names(format)) {
             let Some(report) = self.done(Task::Report) else {
                 return Published::WaitsFor(vec![Task::Report]);
             };
             let recommended = report.result["recommendation"]["format"].as_str();
             if recommended != Some(&self.job.formats[format].spec.name) {
-                return Published::LeftOut("it is not recommended".to_owned());
+                return Published::LeftOut(NOT_RECOMMENDED.to_owned());
             }
         }
+        self.passed(format)
+    }
+
+    /// What becomes of `format` if it is one to be published, by how its steps have ended.
+    pub(super) fn passed(&self, format: usize) -> Published<'_> {
+        let failed_too =
+            self.job.publish.as_ref().is_some_and(|p| p.failed == FailedFormats::Publish);
         let steps: Vec<_> = (self.graph.nodes().zip(&self.states))
             .filter(|(node, _)| node.task.format() == Some(format))
             .collect();
@@ -74,7 +79,7 @@ impl Plan {
         let files = self.done(Task::Quantize(Target::Format(format))).map(|done| &*done.outputs);
         match (files, trouble) {
             (Some(files), None) => Published::Files { files, although: None },
-            (Some(files), Some(trouble)) if publish.failed == FailedFormats::Publish => {
+            (Some(files), Some(trouble)) if failed_too => {
                 Published::Files { files, although: Some(trouble) }
             }
             (_, trouble) => {

@@ -12,7 +12,7 @@ use crate::manifest::{Reference, ReferenceOrigin};
 use crate::steps::{
     self, BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,
     QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference, ReportSpec,
-    StepError, StepSpec, VerifySpec,
+    StepError, StepSpec, VerifySpec, rfc3339,
 };
 
 impl Plan {
@@ -62,7 +62,7 @@ impl Plan {
                 },
                 greedy_tokens: greedy_tokens(job),
             }),
-            Task::Report => StepSpec::Report(self.report_spec()?),
+            Task::Report => StepSpec::Report(self.report_spec(now)?),
             Task::Publish => StepSpec::Publish(self.publish_spec(now)?),
         })
     }
@@ -152,7 +152,7 @@ impl Plan {
         })
     }
 
-    fn report_spec(&self) -> Result<ReportSpec, StepError> {
+    fn report_spec(&self, now: jiff::Timestamp) -> Result<ReportSpec, StepError> {
         let job = &self.job;
         let mut candidates = Vec::new();
         for f in 0..job.formats.len() {
@@ -161,12 +161,16 @@ impl Plan {
         let references = self
             .references()
             .into_iter()
-            .map(|r| ReportReference {
-                name: job.references[r].name.clone(),
-                gguf: job.references[r].gguf.clone(),
-                bench: self.result(Task::Bench(Target::Reference(r))),
+            .map(|r| {
+                Ok(ReportReference {
+                    name: job.references[r].name.clone(),
+                    gguf: job.references[r].gguf.clone(),
+                    sha256: self.reference_sha256(r)?,
+                    made: self.made_at(Target::Reference(r)),
+                    bench: self.result(Task::Bench(Target::Reference(r))),
+                })
             })
-            .collect();
+            .collect::<Result<_, StepError>>()?;
         Ok(ReportSpec {
             job: job.name.clone(),
             command: self.command(),
@@ -176,6 +180,9 @@ impl Plan {
             dir: job.report.dir.clone(),
             missing_references: self.missing_references().to_vec(),
             warnings: self.warnings(),
+            made_from: self.made_from()?,
+            created: rfc3339(now),
+            publish: self.report_publish(),
         })
     }
 
@@ -229,6 +236,7 @@ impl Plan {
             compare,
             failures,
             logs,
+            made: self.made_at(Target::Format(f)),
         })
     }
 

@@ -40,12 +40,21 @@ pub struct Done {
     pub result: Value,
     /// Of the result, hexadecimal.
     pub result_sha256: String,
+    /// When it began, in ms since 1970.
+    pub started_ms: i64,
+    pub duration_ms: i64,
 }
 
 impl Done {
     /// Of a step that has nothing to show, such as a verify that knew everything.
     pub fn nothing() -> Self {
-        Self { outputs: Vec::new(), result: Value::Null, result_sha256: String::new() }
+        Self {
+            outputs: Vec::new(),
+            result: Value::Null,
+            result_sha256: String::new(),
+            started_ms: 0,
+            duration_ms: 0,
+        }
     }
 }
 
@@ -55,6 +64,8 @@ impl From<&Action> for Done {
             outputs: action.outputs.clone(),
             result: action.result.clone(),
             result_sha256: action.result_sha256.clone(),
+            started_ms: action.started_ms,
+            duration_ms: action.duration_ms,
         }
     }
 }

@@ -57,6 +57,8 @@ impl Workspace {
         Job {
             name: "tiny".into(),
             manifest: self.manifest.clone(),
+            manifest_bytes: 100,
+            manifest_sha256: "m".repeat(64),
             lock: at("tiny.lock"),
             workspace: self.path.clone(),
             host: HostRequirements::default(),

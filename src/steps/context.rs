@@ -113,6 +113,11 @@ impl Context<'_> {
     }
 }
 
+/// `time` in UTC, to the second, as RFC 3339 has it.
+pub fn rfc3339(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// `path` as it is typed in the working directory, which is the workspace: without it in front, if
 /// it lies inside. What is written for people or for other machines names files so.
 ///

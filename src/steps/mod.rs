@@ -28,7 +28,7 @@ pub use crate::files::{FileDigest, HashWriter, Output, free_bytes, partial_path,
 pub use bench::pair::{BenchPairResult, PairComparison};
 pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
 pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};
-pub use context::{Context, Event, EventSink, Level, Unit};
+pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
 pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
 pub use kind::{

@@ -333,6 +333,47 @@ pub struct ReportSpec {
     /// Step name to what it warned of, for all steps of the job that did.
     #[serde(default)]
     pub warnings: BTreeMap<String, Vec<String>>,
+    /// The manifest, and the files from outside that the job reads.
+    pub made_from: Vec<InputFile>,
+    /// When the report is written, as RFC 3339 has it.
+    pub created: String,
+    /// What is going to be published; absent where the job publishes nothing.
+    pub publish: Option<ReportPublish>,
+}
+
+/// A file that a job reads and does not make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputFile {
+    /// What it is to the job: a key of the manifest, in a directory with the file's name; or
+    /// `manifest`.
+    pub name: String,
+    #[schemars(with = "String")]
+    pub path: Utf8PathBuf,
+    /// Its size; absent where it was changed while the job ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Of the whole file, in lower-case hexadecimal; absent where it was changed while the job ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// When a file was made, in UTC, as RFC 3339 has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeAt {
+    pub started: String,
+    pub finished: String,
+}
+
+/// What a job is going to publish once its report is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPublish {
+    pub to: Utf8PathBuf,
+    /// Formats that may be published.
+    pub formats: Vec<String>,
+    /// Of these, format to the reason why nothing of it is.
+    pub left_out: BTreeMap<String, String>,
+    /// Of these, the ones that are published only if they are recommended.
+    pub if_recommended: Vec<String>,
 }
 
 /// One candidate in the report: the results of its steps as they came.
@@ -354,6 +395,8 @@ pub struct ReportCandidate {
     pub failures: BTreeMap<String, String>,
     /// The log of this format's steps, to be copied beside the report.
     pub logs: Vec<Utf8PathBuf>,
+    /// When the file was made.
+    pub made: Option<MadeAt>,
 }
 
 /// One reference in the report.
@@ -361,6 +404,10 @@ pub struct ReportCandidate {
 pub struct ReportReference {
     pub name: String,
     pub gguf: Utf8PathBuf,
+    /// Of the whole file, where it is known.
+    pub sha256: Option<String>,
+    /// When the job made the file; absent for one that it was given.
+    pub made: Option<MadeAt>,
     /// Result of [`BenchSpec`].
     pub bench: Option<Value>,
 }

@@ -133,8 +133,8 @@ fn a_renamed_checkpoint_is_another_model() {
     job.input.checkpoint = workspace.path.join("other");
     let renamed = "input.checkpoint.name: checkpoint -> other";
     assert_eq!(planned(&workspace, job.clone())[1], ("convert".to_owned(), renamed.to_owned()));
-    // The mock's convert writes the same bytes.
-    assert_eq!(run_job(&workspace, job), ["verify", "convert"]);
+    // The mock's convert writes the same bytes; the report names the directory.
+    assert_eq!(run_job(&workspace, job), ["verify", "convert", "report"]);
 }
 
 #[test]
@@ -171,8 +171,56 @@ fn what_comes_out_as_before_stops_the_wave() {
     let plan = planned(&workspace, workspace.job());
     assert!(plan[0].1.starts_with("unverified, 7 B to hash"), "{plan:?}");
     assert_eq!(plan[1], ("convert".to_owned(), "waits for verify".to_owned()));
-    assert_eq!(run_job(&workspace, workspace.job()), ["verify", "convert"]);
+    // The report names the file's digest.
+    assert_eq!(run_job(&workspace, workspace.job()), ["verify", "convert", "report"]);
     assert!(run_job(&workspace, workspace.job()).is_empty());
+}
+
+#[test]
+fn the_report_names_what_went_in_and_is_written_anew_when_that_changes_but_not_with_time() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let report = || -> Value {
+        let text = std::fs::read(workspace.path.join("reports/report")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let first = report();
+    let named: Vec<_> = first["made_from"].as_array().unwrap().iter().map(|f| &f["name"]).collect();
+    let names = [
+        "manifest",
+        "input.checkpoint/config.json",
+        "input.checkpoint/model.safetensors",
+        "evaluate.corpus[0]",
+        "reference.stability",
+    ];
+    assert_eq!(named, names);
+    let corpus = digest(&workspace.path.join("corpus.txt")).sha256;
+    assert_eq!(first["made_from"][3]["sha256"], corpus);
+    let made = &first["candidates"][0]["made"];
+    assert!(made["finished"].as_str().unwrap() >= made["started"].as_str().unwrap());
+    // Another time of writing is no reason to write it.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(run_job(&workspace, workspace.job()).is_empty());
+    // A comment in the manifest is one.
+    let mut job = workspace.job();
+    job.manifest_sha256 = "n".repeat(64);
+    let plan = planned(&workspace, job.clone());
+    let why = format!("manifest.sha256: {} -> {}", "m".repeat(64), "n".repeat(64));
+    assert_eq!(plan, [("report".to_owned(), why)]);
+    assert_eq!(run_job(&workspace, job), ["report"]);
+    assert_ne!(report()["created"], first["created"]);
+}
+
+#[test]
+fn a_corpus_edited_behind_its_reader_does_not_keep_the_report_from_being_written() {
+    let workspace = Workspace::new();
+    let mock = Mock { edit: named(&["evaluate:q4_K_M"]), ..Mock::default() };
+    let (ran, _) = run_with(mock, &workspace, workspace.job(), true, |_| {});
+    assert!(ran.contains(&"report".to_owned()), "{ran:?}");
+    let text = std::fs::read(workspace.path.join("reports/report")).unwrap();
+    let report: Value = serde_json::from_slice(&text).unwrap();
+    let corpus = &report["made_from"][3];
+    assert!(corpus["name"] == "evaluate.corpus[0]" && corpus["sha256"].is_null(), "{corpus}");
 }
 
 #[test]

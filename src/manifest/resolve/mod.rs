@@ -74,6 +74,8 @@ impl Resolver<'_> {
         let job = job::Job {
             name: self.name.clone(),
             manifest: path.to_owned(),
+            manifest_bytes: 0,
+            manifest_sha256: String::new(),
             lock,
             workspace,
             host: self.host(&manifest.host),

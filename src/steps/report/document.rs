@@ -11,19 +11,40 @@ use super::recommend::Recommendation;
 use crate::metrics::Ratio;
 use crate::metrics::host::HostFacts;
 use crate::steps::bench::BENCH_SCHEMA;
-use crate::steps::{BenchResult, CompareResult, Measurements, SpecialTokens};
+use crate::steps::{
+    BenchResult, CompareResult, InputFile, MadeAt, Measurements, ReportPublish, SpecialTokens,
+    rfc3339,
+};
+
+/// Of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why a format is not published of which only the recommended one is.
+pub const NOT_RECOMMENDED: &str = "it is not recommended";
 
 /// The benchmark JSON, `schemas/bench.schema.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BenchDocument {
     /// Version of this layout: 1.
     pub schema: u32,
+    /// Version of the qrun that wrote this.
+    #[serde(default)]
+    pub qrun_version: String,
+    /// When this was written, in UTC, as RFC 3339 has it.
+    #[serde(default)]
+    pub created: String,
     /// The job's name; absent in the output of `qrun bench`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// The command that led to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// The manifest, and the files that the job read and did not make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_from: Vec<InputFile>,
+    /// What the job publishes; absent where it publishes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Publishing>,
     /// The machine that the results are from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostFacts>,
@@ -44,6 +65,19 @@ pub struct BenchDocument {
     pub comparisons: Vec<Comparison>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommendation: Option<Recommendation>,
+}
+
+/// What a job publishes once its report is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Publishing {
+    /// The directory.
+    #[schemars(with = "String")]
+    pub to: Utf8PathBuf,
+    /// Names of the formats.
+    pub formats: Vec<String>,
+    /// Format to the reason why nothing of it is published.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// One file with what is known of it. Without the measurements it was not benchmarked.
@@ -67,6 +101,9 @@ pub struct FileResult {
     /// Of the whole file, in lower-case hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// When the job made it; absent for a file that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<MadeAt>,
     /// Bits of tensor data per weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits_per_weight: Option<f64>,
@@ -137,8 +174,12 @@ impl BenchDocument {
         let results = results.into_iter().map(|b| FileResult::default().with_bench(b)).collect();
         Self {
             schema: BENCH_SCHEMA,
+            qrun_version: VERSION.to_owned(),
+            created: rfc3339(jiff::Timestamp::now()),
             job: None,
             command: None,
+            made_from: Vec::new(),
+            publish: None,
             host: None,
             results,
             references: Vec::new(),
@@ -160,6 +201,8 @@ impl BenchDocument {
                 name: Some(r.name.to_owned()),
                 role: Some(Role::Reference),
                 gguf: Some(r.gguf.clone()),
+                sha256: r.sha256.clone(),
+                made: r.made.clone(),
                 ..FileResult::default()
             };
             match &r.bench {
@@ -169,8 +212,12 @@ impl BenchDocument {
         });
         Self {
             schema: BENCH_SCHEMA,
+            qrun_version: VERSION.to_owned(),
+            created: input.spec.created.clone(),
             job: Some(input.spec.job.clone()),
             command: Some(input.spec.command.clone()),
+            made_from: input.made_from.clone(),
+            publish: input.publish.as_ref().map(|p| Publishing::of(p, recommendation)),
             host: Some(host.clone()),
             results: input.candidates.iter().map(FileResult::of_candidate).collect(),
             references: references.collect(),
@@ -179,6 +226,20 @@ impl BenchDocument {
             comparisons: input.candidates.iter().flat_map(|c| comparisons(c, input)).collect(),
             recommendation: Some(recommendation.clone()),
         }
+    }
+}
+
+impl Publishing {
+    /// What is published, now that it is known what is recommended.
+    fn of(publish: &ReportPublish, recommendation: &Recommendation) -> Self {
+        let mut left_out = publish.left_out.clone();
+        for format in &publish.if_recommended {
+            if recommendation.format.as_ref() != Some(format) {
+                left_out.insert(format.clone(), NOT_RECOMMENDED.to_owned());
+            }
+        }
+        let formats = publish.formats.iter().filter(|f| !left_out.contains_key(*f));
+        Self { to: publish.to.clone(), formats: formats.cloned().collect(), left_out }
     }
 }
 
@@ -202,6 +263,7 @@ impl FileResult {
             evaluated_tokens: candidate.evaluation.as_ref().map(|e| e.tokens),
             special_tokens: candidate.evaluation.as_ref().and_then(|e| e.special_tokens),
             perplexity: candidate.evaluation.as_ref().map(|e| e.perplexity),
+            made: candidate.made.clone(),
             loads: candidate.loads(),
             failures: candidate.failures.clone(),
             ..Self::default()

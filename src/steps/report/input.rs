@@ -10,8 +10,8 @@ use super::recommend::{Contender, Control, Quality};
 use crate::steps::context::from_here;
 use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
-    BenchResult, CompareResult, ErrorClass, FormatSpec, LoadCheckResult, ReportCandidate,
-    ReportReference, ReportSpec, StepError, WriteResult,
+    BenchResult, CompareResult, ErrorClass, FormatSpec, InputFile, LoadCheckResult, MadeAt,
+    ReportCandidate, ReportPublish, ReportReference, ReportSpec, StepError, WriteResult,
 };
 
 /// Name of the reference that is the model before quantizing.
@@ -22,6 +22,10 @@ pub struct Input<'a> {
     pub spec: &'a ReportSpec,
     pub candidates: Vec<Candidate<'a>>,
     pub references: Vec<Reference<'a>>,
+    /// The files that the job read and did not make, named from the workspace.
+    pub made_from: Vec<InputFile>,
+    /// What is going to be published, the directory named from the workspace.
+    pub publish: Option<ReportPublish>,
     /// References that are not required and not there: name to path.
     pub missing_references: BTreeMap<String, Utf8PathBuf>,
     /// Name of the reference that quality is judged by: the unquantized model, or else the one with
@@ -40,12 +44,15 @@ pub struct Candidate<'a> {
     pub comparisons: BTreeMap<&'a str, CompareResult>,
     /// Step name to message.
     pub failures: &'a BTreeMap<String, String>,
+    pub made: &'a Option<MadeAt>,
 }
 
 /// A reference with its benchmark.
 pub struct Reference<'a> {
     pub name: &'a str,
     pub gguf: Utf8PathBuf,
+    pub sha256: &'a Option<String>,
+    pub made: &'a Option<MadeAt>,
     pub bench: Option<BenchResult>,
 }
 
@@ -65,7 +72,24 @@ impl<'a> Input<'a> {
             .iter()
             .map(|r| Ok((r.name.clone(), from_here(&r.gguf)?.to_owned())))
             .collect::<Result<_, StepError>>()?;
-        Ok(Self { spec, candidates, references, missing_references, quality_reference })
+        let made_from = spec
+            .made_from
+            .iter()
+            .map(|file| Ok(InputFile { path: from_here(&file.path)?.to_owned(), ..file.clone() }))
+            .collect::<Result<_, StepError>>()?;
+        let mut publish = spec.publish.clone();
+        if let Some(publish) = &mut publish {
+            publish.to = from_here(&publish.to)?.to_owned();
+        }
+        Ok(Self {
+            spec,
+            candidates,
+            references,
+            made_from,
+            publish,
+            missing_references,
+            quality_reference,
+        })
     }
 
     /// What the recommendation is made from.
@@ -145,6 +169,7 @@ impl<'a> Candidate<'a> {
             evaluation: optional(raw.evaluate.as_ref(), &format!("evaluate:{name}"))?,
             comparisons,
             failures: &raw.failures,
+            made: &raw.made,
         })
     }
 }
@@ -162,7 +187,8 @@ impl Candidate<'_> {
 impl<'a> Reference<'a> {
     fn parse(raw: &'a ReportReference) -> Result<Self, StepError> {
         let bench = bench(raw.bench.as_ref(), &format!("bench:ref:{}", raw.name))?;
-        Ok(Self { name: &raw.name, gguf: from_here(&raw.gguf)?.to_owned(), bench })
+        let gguf = from_here(&raw.gguf)?.to_owned();
+        Ok(Self { name: &raw.name, gguf, sha256: &raw.sha256, made: &raw.made, bench })
     }
 }
 

@@ -4,7 +4,7 @@ mod against;
 
 use bytesize::ByteSize;
 
-use super::document::{BenchDocument, FileResult, Role, file_name};
+use super::document::{BenchDocument, FileResult, Publishing, Role, file_name};
 use super::input::Input;
 use super::recommend::{self, Recommendation};
 use super::table::Table;
@@ -31,6 +31,8 @@ pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> 
         text.push_str(&against::render(&document.comparisons));
     }
     text.push_str(&files(document));
+    text.push_str(&publishing(document));
+    text.push_str(&made_from(document));
     text.push_str("## Host\n\n");
     text.push_str(&host_table(host));
     text.push_str(&format!("\n## Command\n\n```\n{}\n```\n", input.spec.command));
@@ -237,18 +239,54 @@ fn load_checks(input: &Input<'_>) -> String {
 }
 
 fn files(document: &BenchDocument) -> String {
-    let mut table = Table::new(&["name", "file", "types", "SHA-256"]);
-    for file in &document.results {
+    let mut table = Table::new(&["name", "file", "made (UTC)", "types", "SHA-256"]);
+    for file in document.results.iter().chain(&document.references) {
         let (Some(name), Some(path)) = (&file.name, &file.gguf) else { continue };
         let types: Vec<_> = file.types.iter().map(|(t, n)| format!("{n} {t}")).collect();
         table.row(vec![
             name.clone(),
             file_name(path).to_owned(),
-            types.join(", "),
+            file.made.as_ref().map_or("given", |made| &made.finished).to_owned(),
+            if types.is_empty() { NONE.to_owned() } else { types.join(", ") },
             file.sha256.clone().unwrap_or_else(|| NONE.to_owned()),
         ]);
     }
     format!("## Files\n\n{}\n", table.render())
+}
+
+/// What goes where; the report is there before it does.
+fn publishing(document: &BenchDocument) -> String {
+    let Some(Publishing { to, formats, left_out }) = &document.publish else {
+        return String::new();
+    };
+    let mut text = match formats.is_empty() {
+        true => "## Publishing\n\nNothing: every format is left out.\n".to_owned(),
+        false => format!("## Publishing\n\nTo `{to}`: {}.\n", formats.join(", ")),
+    };
+    for (i, (format, why)) in left_out.iter().enumerate() {
+        text.push_str(if i == 0 { "\n" } else { "" });
+        text.push_str(&format!("- {format} is left out: {why}.\n"));
+    }
+    text + "\n"
+}
+
+/// What it takes to make the same again: the program, and every file that went in.
+fn made_from(document: &BenchDocument) -> String {
+    let mut table = Table::new(&["what", "file", ">size", "SHA-256"]);
+    for file in &document.made_from {
+        table.row(vec![
+            file.name.clone(),
+            file.path.to_string(),
+            or_none(file.bytes, size),
+            file.sha256.clone().unwrap_or_else(|| "changed while the job ran".to_owned()),
+        ]);
+    }
+    format!(
+        "## Made from\n\n{}\nWritten {} by qrun {}.\n\n",
+        table.render(),
+        document.created,
+        document.qrun_version
+    )
 }
 
 fn host_table(host: &HostFacts) -> String {

@@ -18,7 +18,7 @@ use super::{Context, ErrorClass, FileDigest, Level, ReportSpec, StepError, write
 use crate::metrics::host::HostFacts;
 use input::Input;
 
-pub use document::{BenchDocument, Comparison, FileResult, Role};
+pub use document::{BenchDocument, Comparison, FileResult, NOT_RECOMMENDED, Publishing, Role};
 pub use recommend::{Judgement, Outcome, Recommendation, Verdict};
 
 /// Result of [`ReportSpec`].

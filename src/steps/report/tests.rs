@@ -131,6 +131,10 @@ fn candidate(name: &str, ms: f64, kl: f64) -> ReportCandidate {
         compare: BTreeMap::from([("stability".to_owned(), compared())]),
         failures: BTreeMap::new(),
         logs: Vec::new(),
+        made: Some(MadeAt {
+            started: "2026-11-27T18:00:00Z".to_owned(),
+            finished: "2026-11-27T18:00:07Z".to_owned(),
+        }),
     }
 }
 
@@ -153,6 +157,8 @@ fn spec(dir: &Utf8Path) -> ReportSpec {
         references: vec![ReportReference {
             name: "stability".to_owned(),
             gguf: "models/stability.gguf".into(),
+            sha256: Some("cd".repeat(32)),
+            made: None,
             bench: Some(bench("models/stability.gguf", 101.0)),
         }],
         bench_json: dir.join("bench/bench_results_full.json"),
@@ -165,7 +171,30 @@ fn spec(dir: &Utf8Path) -> ReportSpec {
             ("convert".to_owned(), vec!["no chat template".to_owned()]),
             ("quantize:q4_K-fast".to_owned(), vec!["no chat template".to_owned()]),
         ]),
+        made_from: vec![
+            input_file("manifest", "jobs/nano.toml", Some(1200)),
+            input_file("input.checkpoint/config.json", "models/nano/config.json", Some(800)),
+            input_file("imatrix[0]", "models/imatrix.gguf", Some(25_000)),
+            input_file("evaluate.corpus[0]", "data/kjv.txt", None),
+            input_file("reference.stability", "models/stability.gguf", Some(1_200_000)),
+        ],
+        created: "2026-11-27T19:00:00Z".to_owned(),
+        publish: Some(ReportPublish {
+            to: "models/published".into(),
+            formats: ["q4_K_M", "q4_K-fast", "q4_K-broken"].map(String::from).to_vec(),
+            left_out: BTreeMap::from([(
+                "q4_K-broken".to_owned(),
+                "load_check:q4_K-broken failed".to_owned(),
+            )]),
+            if_recommended: vec!["q4_K_M".to_owned(), "q4_K-fast".to_owned()],
+        }),
     }
+}
+
+/// A file that went in; without `bytes` one that was changed meanwhile.
+fn input_file(name: &str, path: &str, bytes: Option<u64>) -> InputFile {
+    let sha256 = bytes.map(|_| "ef".repeat(32));
+    InputFile { name: name.to_owned(), path: path.into(), bytes, sha256 }
 }
 
 fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -211,6 +240,14 @@ fn the_json_can_be_read_back_and_keeps_its_names() {
     assert_eq!(value["results"][2]["loads"], false);
     assert_eq!(value["comparisons"][0]["greedy"]["agreeing_prefix"], 20);
     assert_eq!(value["recommendation"]["format"], "q4_K-fast");
+    assert_eq!(value["qrun_version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(value["created"], "2026-11-27T19:00:00Z");
+    assert_eq!(value["results"][0]["made"]["finished"], "2026-11-27T18:00:07Z");
+    assert_eq!(value["references"][0]["sha256"], "cd".repeat(32));
+    assert_eq!(value["made_from"][2]["name"], "imatrix[0]");
+    assert_eq!(value["made_from"][2]["sha256"], "ef".repeat(32));
+    assert_eq!(value["publish"]["formats"], json!(["q4_K-fast"]));
+    assert_eq!(value["publish"]["left_out"]["q4_K_M"], "it is not recommended");
     let validator = jsonschema::validator_for(&BenchDocument::schema()).unwrap();
     let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
