@@ -175,6 +175,8 @@ fn bench_prints_json_of_its_schema_for_every_file_that_could_be_measured() {
     assert!(stderr(&output).contains("no/such.gguf"), "{}", stderr(&output));
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_fits(&value, "bench");
+    assert_eq!(value["qrun_version"], env!("CARGO_PKG_VERSION"));
+    assert!(value["created"].as_str().is_some_and(|time| time.ends_with('Z')), "{value}");
 
     let results = value["results"].as_array().unwrap();
     assert_eq!(results.len(), 2);
