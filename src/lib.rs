@@ -11,7 +11,7 @@
 //! | 4 | [`manifest`], [`steps`] |
 //! | 3 | [`model`], [`checkpoint`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
-//! | 1 | [`ggml`], [`compute`], [`metrics`], [`published`], [`files`] |
+//! | 1 | [`ggml`], [`compute`], [`metrics`], [`simd`], [`published`], [`files`] |
 
 pub mod checkpoint;
 pub mod cli;
@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod published;
+pub mod simd;
 pub mod state;
 pub mod steps;
 pub mod tokenizer;

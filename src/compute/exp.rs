@@ -1,6 +1,6 @@
-//! The exponential function, eight numbers at a time.
+//! The exponential function, as many numbers at a time as a vector has lanes.
 
-use super::lanes::Lanes;
+use crate::simd::Fused;
 
 /// Below it the result is zero: `exp` of it is just above the smallest normal number.
 const LEAST: f32 = -87.0;
@@ -17,28 +17,29 @@ const COEFFICIENTS: [f32; 6] =
 /// `exp(x)` for `x` up to 88, off by less than 1.5e-7 of it; zero below -87, where the true value
 /// is less than 1.7e-38.
 #[inline(always)]
-pub fn exp<V: Lanes>(x: V) -> V {
-    let rounded = V::splat(ROUNDING).add_product(x, V::splat(std::f32::consts::LOG2_E));
-    let n = rounded.add_product(V::splat(-1.0), V::splat(ROUNDING));
-    let r = x.add_product(n, V::splat(-LN_2[0])).add_product(n, V::splat(-LN_2[1]));
-    let mut p = V::splat(COEFFICIENTS[0]);
+pub fn exp<S: Fused>(s: S, x: S::F32) -> S::F32 {
+    let rounded = s.fused(x, s.splat(std::f32::consts::LOG2_E), s.splat(ROUNDING));
+    let n = s.fused(s.splat(-1.0), s.splat(ROUNDING), rounded);
+    let r = s.fused(n, s.splat(-LN_2[0]), x);
+    let r = s.fused(n, s.splat(-LN_2[1]), r);
+    let mut p = s.splat(COEFFICIENTS[0]);
     for c in &COEFFICIENTS[1..] {
-        p = V::splat(*c).add_product(p, r);
+        p = s.fused(p, r, s.splat(*c));
     }
-    let one_and_r = V::splat(1.0).add(r);
-    let result = one_and_r.add_product(p, r.scale(r)).times_power_of_two(rounded);
-    result.zero_where_less(x, V::splat(LEAST))
+    let one_and_r = s.add(s.splat(1.0), r);
+    let result = s.times_power_of_two(s.fused(p, s.mul(r, r), one_and_r), rounded);
+    s.clear(s.lt(x, s.splat(LEAST)), result)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::{Portable, WIDTH};
     use super::*;
+    use crate::simd::{Kernel, Portable, Simd};
 
-    fn check(exp_of: impl Fn(&[f32; WIDTH]) -> [f32; WIDTH]) {
+    fn check(exp_of: impl Fn(&[f32; 8]) -> [f32; 8]) {
         let mut worst = 0f64;
         for i in 0..2_000_000u32 {
-            let x: [f32; WIDTH] =
+            let x: [f32; 8] =
                 std::array::from_fn(|l| -87.0 + (i * 8 + l as u32) as f32 / 16e6 * 175.0);
             for (x, y) in x.iter().zip(exp_of(&x)) {
                 let exact = f64::from(*x).exp();
@@ -53,32 +54,34 @@ mod tests {
         assert!(nan.is_nan());
     }
 
-    #[inline(always)]
-    fn exp_of<V: Lanes>(x: &[f32; WIDTH]) -> [f32; WIDTH] {
-        let mut y = [0.0; WIDTH];
-        exp(V::load(x)).store(&mut y);
-        y
+    struct Exp<'a>(&'a [f32; 8]);
+
+    impl<S: Fused> Kernel<S> for Exp<'_> {
+        type Output = [f32; 8];
+
+        #[inline(always)]
+        fn run(self, set: S) -> [f32; 8] {
+            let mut y = [0.0; 8];
+            let s = set.eight();
+            s.store(exp(s, s.load(self.0)), &mut y);
+            y
+        }
     }
 
     #[test]
     fn portable_exponentials_are_close() {
-        check(exp_of::<Portable>);
+        check(|x| Exp(x).run(Portable::<8>));
     }
 
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn avx2_exponentials_are_close() {
-        use super::super::lanes::{Avx2, has_avx2};
-        #[target_feature(enable = "avx2,fma")]
-        fn exp_avx2(x: &[f32; WIDTH]) -> [f32; WIDTH] {
-            exp_of::<Avx2>(x)
-        }
-        if has_avx2() {
-            println!("ran: avx2+fma");
-            // SAFETY: the processor has the features.
-            check(|x| unsafe { exp_avx2(x) });
-        } else {
-            println!("not run: this processor has no avx2+fma");
+        match crate::simd::Avx2::detect() {
+            Some(set) => {
+                println!("ran: AVX2");
+                check(|x| set.run(Exp(x)));
+            }
+            None => println!("not run: there is no AVX2"),
         }
     }
 }

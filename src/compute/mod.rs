@@ -8,7 +8,6 @@ mod activations;
 mod attention;
 mod exp;
 mod floats;
-mod lanes;
 mod matmul;
 mod norm;
 mod pool;

@@ -4,6 +4,9 @@
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Kernel, Simd};
+
 /// Numbers that share a scale in 8 bits, as in ggml's `q8_0`.
 pub const Q8_BLOCK: usize = 32;
 /// Rows that are widened together.
@@ -16,34 +19,40 @@ pub fn narrow_f16(from: &[f32], to: &mut [u16]) {
 }
 
 /// f32 from the bits of half precision.
+///
+/// # Panics
+/// If the slices are not equally long.
 pub fn widen_f16(from: &[u16], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len(), "as many halves as floats");
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("f16c") && from.len() == to.len() {
-        // SAFETY: the processor has the features that `widen_f16c` is compiled for.
-        unsafe { widen_f16c(from, to) };
-        return;
+    if let Some(set) = Avx2::detect() {
+        return set.run(Widen { from, to });
     }
     let from: &[f16] = from.reinterpret_cast();
     from.convert_to_f32_slice(to);
 }
 
-/// # Safety
-/// The processor must have AVX and F16C.
+/// What [`widen_f16`] is given.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx,f16c")]
-unsafe fn widen_f16c(from: &[u16], to: &mut [f32]) {
-    use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
-    let (from, from_rest) = from.as_chunks::<8>();
-    let (to, to_rest) = to.as_chunks_mut::<8>();
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: both arrays have eight elements, and neither access needs alignment.
-        unsafe {
-            let halves = _mm_loadu_si128(from.as_ptr().cast());
-            _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(halves));
+struct Widen<'a> {
+    from: &'a [u16],
+    to: &'a mut [f32],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel<Avx2> for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, set: Avx2) {
+        let (from, from_rest) = bytemuck::cast_slice(self.from).as_chunks::<8>();
+        let (to, to_rest) = self.to.as_chunks_mut::<8>();
+        for (from, to) in from.iter().zip(to) {
+            set.store(set.load_f16(from), to);
         }
-    }
-    for (from, to) in from_rest.iter().zip(to_rest) {
-        *to = f16::from_bits(*from).to_f32();
+        for (from, to) in from_rest.iter().zip(to_rest) {
+            *to = f16::from_le_bytes(*from).to_f32();
+        }
     }
 }
 
@@ -93,19 +102,18 @@ pub fn widen_q8(quants: &[i8], scales: &[u16], order: Order, out: &mut [f32]) {
 /// `to[i] = from[i] * scales[i % ROWS]`.
 fn multiply(from: &[i8], scales: &[f32; ROWS], to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if super::lanes::has_avx2() {
-        // SAFETY: the processor has the features that `multiply_avx2` is compiled for.
-        unsafe { multiply_avx2(from, scales, to) };
-        return;
+    if let Some(set) = Avx2::detect() {
+        // SAFETY: `set` proves that the processor has the features.
+        return unsafe { multiply_avx2(set, from, scales, to) };
     }
     multiply_plain(from, scales, to);
 }
 
-/// # Safety
-/// The processor must have AVX2.
+/// A function of its own: as a kernel, whose arguments are fields, it would not say that they are
+/// apart, and what the compiler does not know to be apart it does not vectorize.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn multiply_avx2(from: &[i8], scales: &[f32; ROWS], to: &mut [f32]) {
+fn multiply_avx2(_: Avx2, from: &[i8], scales: &[f32; ROWS], to: &mut [f32]) {
     multiply_plain(from, scales, to);
 }
 

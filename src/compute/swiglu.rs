@@ -1,7 +1,7 @@
 //! The gated activation between an expert's two products.
 
 use super::exp::exp;
-use super::lanes::{Lanes, Portable, WIDTH};
+use crate::simd::{Fused, Kernel, run_best};
 
 /// Steepness of the gate's sigmoid.
 const ALPHA: f32 = 1.702;
@@ -17,50 +17,52 @@ const MOST: f32 = 88.0;
 /// If the slices are not equally long.
 pub(super) fn swiglu(gate: &[f32], up: &[f32], limit: f32, out: &mut [f32]) {
     assert!(gate.len() == out.len() && up.len() == out.len(), "as many gates and ups as results");
-    #[cfg(target_arch = "x86_64")]
-    if super::lanes::has_avx2() {
-        // SAFETY: the processor has the features that `swiglu_avx2` is compiled for.
-        return unsafe { swiglu_avx2(gate, up, limit, out) };
-    }
-    swiglu_with::<Portable>(gate, up, limit, out);
+    run_best(Swiglu { gate, up, limit, out });
 }
 
-/// # Safety
-/// The processor must have AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn swiglu_avx2(gate: &[f32], up: &[f32], limit: f32, out: &mut [f32]) {
-    swiglu_with::<super::lanes::Avx2>(gate, up, limit, out);
+/// What [`swiglu`] is given.
+struct Swiglu<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    limit: f32,
+    out: &'a mut [f32],
+}
+
+impl<S: Fused> Kernel<S> for Swiglu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, set: S) {
+        let Self { gate, up, limit, out } = self;
+        let s = set.eight();
+        let ((gates, last_gates), (ups, last_ups)) = (gate.as_chunks(), up.as_chunks());
+        let (outs, last_out) = out.as_chunks_mut();
+        for ((gate, up), out) in gates.iter().zip(ups).zip(outs) {
+            vector(s, gate, up, limit, out);
+        }
+        if !last_out.is_empty() {
+            let (mut gate, mut up, mut out) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+            gate[..last_gates.len()].copy_from_slice(last_gates);
+            up[..last_ups.len()].copy_from_slice(last_ups);
+            vector(s, &gate, &up, limit, &mut out);
+            last_out.copy_from_slice(&out[..last_out.len()]);
+        }
+    }
 }
 
 #[inline(always)]
-fn swiglu_with<V: Lanes>(gate: &[f32], up: &[f32], limit: f32, out: &mut [f32]) {
-    let ((gates, last_gates), (ups, last_ups)) = (gate.as_chunks(), up.as_chunks());
-    let (outs, last_out) = out.as_chunks_mut();
-    for ((gate, up), out) in gates.iter().zip(ups).zip(outs) {
-        vector::<V>(gate, up, limit, out);
-    }
-    if !last_out.is_empty() {
-        let (mut gate, mut up, mut out) = ([0.0; WIDTH], [0.0; WIDTH], [0.0; WIDTH]);
-        gate[..last_gates.len()].copy_from_slice(last_gates);
-        up[..last_ups.len()].copy_from_slice(last_ups);
-        vector::<V>(&gate, &up, limit, &mut out);
-        last_out.copy_from_slice(&out[..last_out.len()]);
-    }
-}
-
-#[inline(always)]
-fn vector<V: Lanes>(gate: &[f32; WIDTH], up: &[f32; WIDTH], limit: f32, out: &mut [f32; WIDTH]) {
-    let one = V::splat(1.0);
-    let gate = V::splat(limit).min(V::load(gate));
-    let up = V::splat(-limit).max(V::splat(limit).min(V::load(up)));
-    let power = exp(V::splat(MOST).min(gate.scale(V::splat(-ALPHA))));
-    gate.over(one.add(power)).scale(up.add(one)).store(out);
+fn vector<S: Fused>(s: S, gate: &[f32; 8], up: &[f32; 8], limit: f32, out: &mut [f32; 8]) {
+    let (one, most, least) = (s.splat(1.0), s.splat(limit), s.splat(-limit));
+    let gate = s.min(most, s.load(gate));
+    let up = s.max(least, s.min(most, s.load(up)));
+    let power = exp(s, s.min(s.splat(MOST), s.mul(gate, s.splat(-ALPHA))));
+    s.store(s.mul(s.div(gate, s.add(one, power)), s.add(up, one)), out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Portable;
 
     fn one(gate: f32, up: f32) -> f32 {
         let mut out = [0.0];
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn values_are_close_with_every_set() {
-        check(|gate, up, out| swiglu_with::<Portable>(gate, up, 7.0, out));
+        check(|gate, up, out| Swiglu { gate, up, limit: 7.0, out }.run(Portable::<8>));
         check(|gate, up, out| swiglu(gate, up, 7.0, out));
     }
 }

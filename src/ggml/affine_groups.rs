@@ -3,9 +3,9 @@
 
 use super::arrays::map;
 use super::le::F16Le;
-use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
+use crate::simd::rounding::nearest_int;
 
 /// How the `G` groups of `N` weights of a super-block are searched.
 #[derive(Clone, Copy)]

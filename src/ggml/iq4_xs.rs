@@ -11,11 +11,11 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
-use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
+use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of group `j`
 /// are nibble `j` of `scales_l`, the upper two are bits `2 j` and `2 j + 1` of `scales_h`, both

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::rounding::{narrow_bf16, narrow_f16, widen_f16};
+use crate::simd::rounding::{narrow_bf16, narrow_f16, widen_f16};
 
 /// A half-precision float.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -28,7 +28,7 @@ impl F16Le {
     }
 
     #[inline(always)]
-    pub(super) fn get(self) -> f32 {
+    pub(crate) fn get(self) -> f32 {
         widen_f16(u16::from_le_bytes(self.0))
     }
 
@@ -52,7 +52,7 @@ impl Bf16Le {
     }
 
     #[inline(always)]
-    pub(super) fn get(self) -> f32 {
+    pub(crate) fn get(self) -> f32 {
         f32::from_bits(u32::from(u16::from_le_bytes(self.0)) << 16)
     }
 }

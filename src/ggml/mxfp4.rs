@@ -9,6 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, assert_layout};
 use super::dot::{Kind, Levels, Long, LongBytes, Set};
+use super::e8m0::scale;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::rules::RUN;
 use super::search::Search;
@@ -39,25 +40,6 @@ fn values(levels: [u8; 32]) -> [i8; 32] {
         let sign = -((level >> 3) as i8);
         (magnitude ^ sign) - sign
     })
-}
-
-/// Halves of the e8m0 scales `2^(e - 127)`, halves because [`VALUES`] are doubled. The exponent 255,
-/// a NaN in the specification, is one more than 254 here, as it is in the reference.
-static SCALES: [f32; 256] = {
-    let mut scales = [0.0; 256];
-    let mut e = 0;
-    while e < 256 {
-        // The two lowest are subnormal.
-        scales[e] = f32::from_bits(if e < 2 { 1 << (21 + e) } else { (e as u32 - 1) << 23 });
-        e += 1;
-    }
-    scales
-};
-
-/// Looked up: of what computes it, products of four tokens took a tenth longer.
-#[inline(always)]
-pub(super) fn scale(e: u8) -> f32 {
-    SCALES[usize::from(e)]
 }
 
 /// The exponent for a block whose largest magnitude is `amax`: that magnitude becomes 4 to 8 times
@@ -176,9 +158,9 @@ impl Levels for BlockMxfp4 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::search::Scalar;
-    use crate::ggml::simd::Portable;
+    use crate::ggml::scalar::Scalar;
     use crate::ggml::{RowKernel, Run};
+    use crate::simd::Portable;
 
     #[test]
     fn the_exponent_is_that_of_a_single_precision_logarithm() {

@@ -12,11 +12,11 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
-use super::rounding::nearest_int;
 use super::rules;
 use super::runs::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as RUN, runs};
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
+use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

@@ -12,10 +12,10 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::next_level;
-use super::rounding::nearest_int;
 use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search, SymmetricBatch};
 use super::symmetric_groups::{groups, groups_mut, requantize};
+use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
 /// four bits of levels `j` and `j + 64` of the half in byte `j`, and 32 bytes of `qh`, with the

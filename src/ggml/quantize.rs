@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
+use super::GgmlType;
 use super::block::{Block, F16_MAX};
+use super::dispatch::dispatch;
+use super::instruction_set::{InstructionSet, Work};
 use super::runs::MANY_SUPER_BLOCKS;
 use super::search::Search;
-use super::simd::{InstructionSet, Work};
-use super::{GgmlType, dispatch};
 
 /// Why rows were not quantized. Rows count from the first of the call.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, System};
 
+use crate::simd;
+
 /// The machine, as far as it bears on speed and memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
@@ -52,7 +54,7 @@ impl HostFacts {
             architecture: std::env::consts::ARCH.to_owned(),
             cores: System::physical_core_count().unwrap_or(threads),
             threads,
-            features: cpu_features(),
+            features: simd::features().into_iter().map(str::to_owned).collect(),
             ram_bytes: ram,
             available_ram_bytes: available,
             kernel: System::kernel_version().unwrap_or_else(|_| "unknown".to_owned()),
@@ -68,43 +70,6 @@ fn governor() -> Option<String> {
         .ok()
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
-}
-
-/// Names of the instruction sets that this CPU has and kernels could use.
-fn cpu_features() -> Vec<String> {
-    macro_rules! detected {
-        ($detect:ident: $($name:tt),*) => {
-            [$(($name, std::arch::$detect!($name))),*]
-                .into_iter()
-                .filter(|(_, has)| *has)
-                .map(|(name, _)| name.to_owned())
-                .collect()
-        };
-    }
-    #[cfg(target_arch = "x86_64")]
-    let mut features: Vec<String> = detected!(is_x86_feature_detected:
-        "sse4.1", "avx", "avx2", "fma", "f16c", "bmi2", "avxvnni", "avx512f", "avx512bw",
-        "avx512vl", "avx512vnni", "avx512bf16", "avx512vbmi");
-    #[cfg(target_arch = "x86_64")]
-    if has_amx_int8() {
-        features.push("amx-int8".to_owned());
-    }
-    #[cfg(target_arch = "aarch64")]
-    let mut features: Vec<String> = detected!(is_aarch64_feature_detected:
-        "neon", "dotprod", "i8mm", "bf16", "fp16", "sve", "sve2");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let mut features: Vec<String> = Vec::new();
-    features.sort();
-    features
-}
-
-/// Whether the CPU multiplies tiles of bytes. The standard library's macro tells it in unstable Rust
-/// only.
-#[cfg(target_arch = "x86_64")]
-fn has_amx_int8() -> bool {
-    // Leaf 7 is there if there is AVX2.
-    const AMX_INT8: u32 = 1 << 25;
-    is_x86_feature_detected!("avx2") && std::arch::x86_64::__cpuid_count(7, 0).edx & AMX_INT8 != 0
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ mod tests;
 use std::ops::Range;
 
 use super::{SharedSlice, ThreadPool};
+use crate::simd::run_best;
 use buffers::{Partial, Scratch, TileBuffers, for_tasks};
-use tile::{Heads, Keys, Softmax};
+use tile::{Attend, Heads, Keys, Softmax};
 
 pub use buffers::{AttentionBuffers, attention_bytes};
 
@@ -217,7 +218,8 @@ impl<C: KeysAndValues> Attention<'_, C> {
                 let keys = Keys { keys: &keys[skip..], values: &values[skip..] };
                 let queries = &queries[(token * self.kv_heads + kv_head) * width..][..width];
                 let heads = Heads { queries, states, sums };
-                tile::attend(keys, seen.start - first..seen.end - first, scale, heads);
+                let seen = seen.start - first..seen.end - first;
+                run_best(Attend { keys, seen, scale, heads });
             }
         }
     }

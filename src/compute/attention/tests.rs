@@ -1,7 +1,7 @@
 //! Attention against the definition in f64, and against itself: other cuts, other threads.
 
 use super::*;
-use crate::compute::lanes::Portable;
+use crate::simd::{Kernel, Portable};
 
 /// Keys and values of `positions` tokens as [`KeysAndValues`] wants them. What is outside of
 /// `written` is no number.
@@ -173,9 +173,10 @@ fn portable_kernels_agree_with_those_chosen() {
         for (portable, (states, sums)) in results.iter_mut().enumerate() {
             let heads = Heads { queries: &queries, states, sums };
             let keys = Keys { keys: &keys, values: &values };
+            let attend = Attend { keys, seen: seen.clone(), scale: 0.125, heads };
             match portable {
-                0 => tile::attend(keys, seen.clone(), 0.125, heads),
-                _ => tile::attend_with::<Portable>(keys, seen.clone(), 0.125, heads),
+                0 => run_best(attend),
+                _ => attend.run(Portable::<8>),
             }
         }
         for (states, sums) in &mut results {
@@ -191,10 +192,9 @@ fn portable_kernels_agree_with_those_chosen() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn longer_vectors_give_the_same_bits() {
-    use crate::compute::lanes;
-    if !lanes::has_avx512() {
-        return;
-    }
+    let Some(set) = crate::simd::Avx512::detect() else {
+        return println!("not run: there is no AVX-512");
+    };
     for (dim, group) in [(64, 8), (64, 2), (40, 5), (24, 15), (8, 3)] {
         let (keys, values) = (numbers(TILE * dim, 40503), numbers(TILE * dim, 2654435761));
         let queries = numbers(group * dim, 668265263);
@@ -204,12 +204,10 @@ fn longer_vectors_give_the_same_bits() {
                     (vec![Softmax::sink(0.5); group], vec![1.0; group * dim]);
                 let heads = Heads { queries: &queries, states: &mut states, sums: &mut sums };
                 let (keys, seen) = (Keys { keys: &keys, values: &values }, seen.clone());
-                // SAFETY: `has_avx512` asks for what either needs.
-                unsafe {
-                    match long {
-                        false => tile::attend_avx2(keys, seen, 0.125, heads),
-                        true => tile::attend_avx512(keys, seen, 0.125, heads),
-                    }
+                let attend = Attend { keys, seen, scale: 0.125, heads };
+                match long {
+                    false => set.avx2().run(attend),
+                    true => set.run(attend),
                 }
                 (states, sums.into_iter().map(f32::to_bits).collect::<Vec<_>>())
             });

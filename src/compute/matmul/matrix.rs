@@ -40,9 +40,9 @@ impl<'a> Matrix<'a> {
             return Err(MatrixError::Columns { ggml_type, columns });
         }
         let kernel = RowKernel::new(ggml_type);
-        let expected = (columns / ggml_type.block_size()) as u128
-            * ggml_type.block_bytes() as u128
-            * rows as u128;
+        let expected = ((columns / ggml_type.block_size()) as u128)
+            .saturating_mul(ggml_type.block_bytes() as u128)
+            .saturating_mul(rows as u128);
         if bytes.len() as u128 != expected {
             let found = bytes.len();
             return Err(MatrixError::Length { ggml_type, columns, rows, expected, found });

@@ -4,8 +4,11 @@ use std::arch::x86_64::*;
 
 mod sums;
 
-use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, TASK_ROWS, row, rows_of_tile, tile};
-use crate::ggml::simd::Avx2;
+use super::kernel::TASK_ROWS;
+use super::products::Products;
+use super::unpack::rows_of_tile;
+use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use crate::simd::Avx2;
 pub(super) use sums::transpose;
 use sums::{fours, pairs, sub_scales, total};
 
@@ -231,20 +234,6 @@ impl Set for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_two<B: Levels>(
-        self,
-        [a, b]: [&[B]; 2],
-        groups: usize,
-        activations: &Run,
-    ) -> [__m256i; 2] {
-        // SAFETY: `self` proves that the processor has AVX2.
-        let ones = unsafe { _mm256_set1_epi16(1) };
-        let four = |levels, a: &_| fours(self, B::KIND, levels, a, ones);
-        let a = self.dot_groups_by(self, a, groups, activations, four);
-        [a, self.dot_groups_by(self, b, groups, activations, four)]
-    }
-
-    #[inline(always)]
     fn pair_i32(self, rows: [__m256i; 2]) -> [__m256i; 2] {
         rows
     }
@@ -294,6 +283,22 @@ impl Set for Avx2 {
             // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
             unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) }
         }
+    }
+}
+
+impl Products for Avx2 {
+    #[inline(always)]
+    fn dot_two<B: Levels>(
+        self,
+        [a, b]: [&[B]; 2],
+        groups: usize,
+        activations: &Run,
+    ) -> [__m256i; 2] {
+        // SAFETY: `self` proves that the processor has AVX2.
+        let ones = unsafe { _mm256_set1_epi16(1) };
+        let four = |levels, a: &_| fours(self, B::KIND, levels, a, ones);
+        let a = self.dot_groups_by(self, a, groups, activations, four);
+        [a, self.dot_groups_by(self, b, groups, activations, four)]
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use crate::ggml::block::Block;
 
+use super::run::COLUMNS;
 use super::{LongBytes, Set};
 
 /// How the byte of a level is to be read.
@@ -97,4 +98,9 @@ impl Kind {
             Kind::Signed => products <= 2,
         }
     }
+}
+
+/// Blocks in a run.
+pub(super) const fn blocks_per_run<B: Block>() -> usize {
+    COLUMNS / B::TYPE.block_size()
 }

@@ -1,8 +1,9 @@
 //! Products in plain Rust, for any processor; and the oracle of the other sets.
 
+use super::products::Products;
 use super::{Levels, Run, Set};
-use crate::ggml::mxfp4;
-use crate::ggml::rounding::widen_f16;
+use crate::ggml::e8m0;
+use crate::simd::rounding::widen_f16;
 
 /// No instructions but the target's own.
 #[derive(Clone, Copy, Debug)]
@@ -81,15 +82,6 @@ impl Set for Portable {
         each(|i| bytes[i].wrapping_add(by))
     }
 
-    fn dot_two<B: Levels>(
-        self,
-        runs: [&[B]; 2],
-        groups: usize,
-        activations: &Run,
-    ) -> [[i32; 8]; 2] {
-        runs.map(|run| dot_groups(run, groups, activations))
-    }
-
     fn words(self, integers: [i8; 16]) -> [u8; 32] {
         bytemuck::cast(each::<_, 16>(|i| i16::from(integers[i])))
     }
@@ -128,7 +120,7 @@ impl Set for Portable {
     }
 
     fn half_powers(self, exponents: u64) -> [f32; 8] {
-        each(|i| mxfp4::scale(exponents.to_le_bytes()[i]))
+        each(|i| e8m0::scale(exponents.to_le_bytes()[i]))
     }
 
     fn integers(self, integers: [i8; 8]) -> [f32; 8] {
@@ -178,32 +170,6 @@ impl Set for Portable {
         }
     }
 
-    fn multiply_group<B: Levels, const T: usize>(
-        self,
-        levels: [&[u32]; 2],
-        sub_scales: [&[u32]; 2],
-        activations: [&[i8; 32]; T],
-    ) -> [[[u32; 8]; T]; 2] {
-        let mut sums = [[[0; 8]; T]; 2];
-        for (half, sums) in sums.iter_mut().enumerate() {
-            for (a, sums) in activations.iter().zip(sums) {
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let mut total = 0;
-                    for (i, &a) in a.iter().enumerate() {
-                        let byte = levels[half][i / 4 * 8 + r].to_le_bytes()[i % 4];
-                        let mut product = level::<B>(byte) * i32::from(a);
-                        if B::SUB_SCALES {
-                            product *= i32::from(sub_scales[half][i / 16 * 8 + r] as i16);
-                        }
-                        total += product;
-                    }
-                    *sum = total as u32;
-                }
-            }
-        }
-        sums
-    }
-
     fn wide_load(self, from: &[u32]) -> [u32; 8] {
         *from.first_chunk().expect("eight lanes")
     }
@@ -251,6 +217,43 @@ impl Set for Portable {
 
     fn wide_store(self, x: [f32; 8], to: &mut [f32]) {
         to[..8].copy_from_slice(&x);
+    }
+}
+
+impl Products for Portable {
+    fn dot_two<B: Levels>(
+        self,
+        runs: [&[B]; 2],
+        groups: usize,
+        activations: &Run,
+    ) -> [[i32; 8]; 2] {
+        runs.map(|run| dot_groups(run, groups, activations))
+    }
+
+    fn multiply_group<B: Levels, const T: usize>(
+        self,
+        levels: [&[u32]; 2],
+        sub_scales: [&[u32]; 2],
+        activations: [&[i8; 32]; T],
+    ) -> [[[u32; 8]; T]; 2] {
+        let mut sums = [[[0; 8]; T]; 2];
+        for (half, sums) in sums.iter_mut().enumerate() {
+            for (a, sums) in activations.iter().zip(sums) {
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    let mut total = 0;
+                    for (i, &a) in a.iter().enumerate() {
+                        let byte = levels[half][i / 4 * 8 + r].to_le_bytes()[i % 4];
+                        let mut product = level::<B>(byte) * i32::from(a);
+                        if B::SUB_SCALES {
+                            product *= i32::from(sub_scales[half][i / 16 * 8 + r] as i16);
+                        }
+                        total += product;
+                    }
+                    *sum = total as u32;
+                }
+            }
+        }
+        sums
     }
 }
 

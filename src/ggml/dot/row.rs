@@ -1,7 +1,9 @@
 //! Products of single rows: what decoding needs, where each weight is read for one token.
 
+use super::levels::blocks_per_run;
 use super::portable::Portable;
-use super::{Levels, Run, Set, blocks_per_run};
+use super::products::Products;
+use super::{Levels, Run};
 
 /// Places of the weights that are read in turns: memory gives more to several streams of addresses.
 /// Tokens of the 20b in turns on two threads of Emerald Rapids: mxfp4 at 16.1 GB/s with two streams,
@@ -14,7 +16,7 @@ const AHEAD: usize = 1024;
 
 /// Writes the products of `out.len()` rows with one row of activations.
 #[inline(always)]
-pub(super) fn dot_rows<S: Set, B: Levels>(
+pub(super) fn dot_rows<S: Products, B: Levels>(
     set: S,
     rows: &[u8],
     activations: &[Run],
@@ -61,7 +63,11 @@ fn dot_one<B: Levels>(row: &[B], activations: &[Run]) -> f32 {
 
 /// The products of some rows.
 #[inline(always)]
-fn dot<S: Set, B: Levels>(set: S, rows: [&[B]; STREAMS], activations: &[Run]) -> [f32; STREAMS] {
+fn dot<S: Products, B: Levels>(
+    set: S,
+    rows: [&[B]; STREAMS],
+    activations: &[Run],
+) -> [f32; STREAMS] {
     let size = blocks_per_run::<B>();
     let columns = rows[0].len();
     let zero = set.splat(0.0);
@@ -101,7 +107,7 @@ fn dot<S: Set, B: Levels>(set: S, rows: [&[B]; STREAMS], activations: &[Run]) ->
 /// Pair by pair and not in a loop, which the compiler leaves a loop for some types, with all that it
 /// keeps in memory: q5_1 took twice as long.
 #[inline(always)]
-fn add_runs<S: Set, B: Levels>(
+fn add_runs<S: Products, B: Levels>(
     set: S,
     runs: [&[B]; STREAMS],
     groups: usize,
@@ -117,7 +123,7 @@ fn add_runs<S: Set, B: Levels>(
 
 /// Adds the products of a run of two rows, which may end early, to the sums of the rows.
 #[inline(always)]
-fn add_pair<S: Set, B: Levels>(
+fn add_pair<S: Products, B: Levels>(
     set: S,
     runs: [&[B]; 2],
     groups: usize,

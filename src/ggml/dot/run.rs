@@ -1,7 +1,7 @@
 //! Activations as 8-bit integers with a scale for every 32.
 
+use crate::ggml::instruction_set::{InstructionSet, Work};
 use crate::ggml::search::Search;
-use crate::ggml::simd::{InstructionSet, Work};
 
 /// Columns of a run.
 pub(super) const COLUMNS: usize = 256;

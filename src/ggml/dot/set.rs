@@ -1,7 +1,6 @@
-//! What the products need of an instruction set.
+//! What the products need of an instruction set. Knows nothing of blocks.
 
-use super::unpack::{Runs, unpack_levels};
-use super::{Levels, Run};
+use super::Run;
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
 ///
@@ -86,11 +85,6 @@ pub(in crate::ggml) trait Set: Copy {
     /// Each byte and `by`, without a carry.
     fn offset(self, bytes: Self::Bytes, by: u8) -> Self::Bytes;
 
-    /// Sums of products of levels and activations of the first `groups` groups of a run of each of two
-    /// rows, and zeros; with sub-scales, of the products of all three. The level that stands for zero
-    /// is not subtracted.
-    fn dot_two<B: Levels>(self, runs: [&[B]; 2], groups: usize, activations: &Run)
-    -> Self::PairI32;
     /// Integers as 16 bits each.
     fn words(self, integers: [i8; 16]) -> Self::Bytes;
     /// Each 16-bit integer times `by`.
@@ -127,26 +121,9 @@ pub(in crate::ggml) trait Set: Copy {
 
     /// The bits of floats.
     fn bytes_of(self, x: Self::F32) -> Self::Bytes;
-    /// Writes the levels of the runs of [`ROWS`](Self::ROWS) rows, four of each row side by side, each
-    /// with `shift` added to its byte: levels `4 q ..` of row `r` go to `to[q * ROWS + r]`.
-    #[inline(always)]
-    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
-        unpack_levels(self, runs, shift, to);
-    }
     /// Writes four bytes of each row at a time: bytes `4 q ..` of row `r` go to
     /// `to[q * ROWS + r]`.
     fn interleave(self, rows: [Self::Bytes; 8], to: &mut [u32]);
-    /// Sums of products of a group's levels in two tiles of [`ROWS`](Self::ROWS) rows and the
-    /// activations of `T` tokens. `levels` has, of each, eight wide vectors as
-    /// [`interleave`](Self::interleave) left them; `sub_scales` two, with each row's sub-scale
-    /// twice as 16 bits, if the type has any.
-    fn multiply_group<B: Levels, const T: usize>(
-        self,
-        levels: [&[u32]; 2],
-        sub_scales: [&[u32]; 2],
-        activations: [&[i8; 32]; T],
-    ) -> [[Self::WideI32; T]; 2];
-
     fn wide_load(self, from: &[u32]) -> Self::WideI32;
     fn wide_zero(self) -> Self::WideF32;
     /// The floats with these bits.

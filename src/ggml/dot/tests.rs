@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::ggml::{dequantize, quantize};
+use crate::ggml::{GgmlType, dequantize, quantize};
 
 /// Floats of many magnitudes.
 fn values(n: usize, seed: u64) -> Vec<f32> {
@@ -113,7 +113,7 @@ fn sets_and_tiles_give_the_same_bits() {
     for &ty in GgmlType::ALL {
         for columns in [32, 192, 256, 480, 768, 2880] {
             if columns % ty.block_size() == 0 {
-                crate::ggml::dispatch_levels!(ty, B => check::<B>(columns), else { break });
+                crate::ggml::dispatch::dispatch_levels!(ty, B => check::<B>(columns), else { break });
             }
         }
     }

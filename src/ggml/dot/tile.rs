@@ -1,32 +1,14 @@
 //! Products of a tile of rows with many rows of activations: what reading a prompt needs. Rows
 //! are unpacked once, rows side by side in the lanes of a vector, and multiplied with all tokens.
 
-use super::unpack::{LEVELS, Line, MINS, OFFSETS, SCALES, Slots, rows_of_tile, unpack};
-use super::{Kind, Levels, Run, Set};
+use super::products::Products;
+use super::unpack::{LEVELS, MINS, OFFSETS, SCALES, Slots, rows_of_tile, unpack};
+use super::{Inputs, Kind, Levels, Run, Scratch, Set};
 
 /// Tokens whose sums are kept in registers at a time, with two vectors of rows.
 const TOKENS: usize = 4;
 /// Tokens that a run of a tile is multiplied with before the next run is loaded.
 const BLOCK: usize = 4 * TOKENS;
-
-/// Room for tiles, kept from one product to the next.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    pub(super) tiles: Vec<Line>,
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(super) amx: super::amx::Room,
-}
-
-/// Rows of activations, by number.
-#[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// All rows.
-    pub runs: &'a [Run],
-    /// Runs from the beginning of one row to that of the next.
-    pub stride: usize,
-    /// Which rows.
-    pub numbers: &'a [u32],
-}
 
 /// Writes the products of `count` rows, whole tiles, with each of the inputs:
 /// `out[input * count + row]`.
@@ -34,7 +16,7 @@ pub struct Inputs<'a> {
 /// Several tiles together save reading the inputs anew for each: while a block of them is in the
 /// first-level cache, all tiles, which fit the second level, pass by.
 #[inline(always)]
-pub(super) fn multiply<S: Set, B: Levels>(
+pub(super) fn multiply<S: Products, B: Levels>(
     set: S,
     rows: &[u8],
     count: usize,
@@ -69,7 +51,7 @@ const fn flipped<S: Set, B: Levels>() -> bool {
 
 /// Multiplies a tile with up to [`BLOCK`] tokens.
 #[inline(always)]
-fn multiply_block<'a, S: Set, B: Levels>(
+fn multiply_block<'a, S: Products, B: Levels>(
     set: S,
     tile: &[u32],
     groups: usize,
@@ -103,7 +85,7 @@ fn multiply_block<'a, S: Set, B: Levels>(
 
 /// Adds the products of one run for a few tokens.
 #[inline(always)]
-fn add_run<S: Set, B: Levels>(
+fn add_run<S: Products, B: Levels>(
     set: S,
     slots: [&[u32]; 2],
     groups: usize,

@@ -2,9 +2,12 @@
 //! activations.
 
 use std::marker::PhantomData;
-use std::ops::Range;
 
-use super::{Levels, Set, blocks_per_run};
+use super::levels::blocks_per_run;
+use super::products::Products;
+use super::runs::Runs;
+use super::scratch::Room;
+use super::{Levels, Set};
 
 /// Where the kinds of wide vectors of a run begin in an unpacked tile.
 pub(super) const LEVELS: usize = 0;
@@ -20,11 +23,6 @@ impl<B: Levels> Slots<B> {
     pub const CENTERS: usize = Self::SUB_SCALES + if B::SUB_SCALES { 16 } else { 0 };
     pub const END: usize = Self::CENTERS + if B::SUB_SCALES { 8 } else { 0 };
 }
-
-/// A cache line.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line([u32; 16]);
 
 /// Rows of a tile: two wide vectors.
 pub(super) const fn rows_of_tile<S: Set>() -> usize {
@@ -51,12 +49,12 @@ impl<'a> Unpacked<'a> {
 /// Unpacks `count` rows, whole tiles, with `shift` added to the byte of every level; nothing if there
 /// are no columns.
 #[inline(always)]
-pub(super) fn unpack<'a, S: Set, B: Levels>(
+pub(super) fn unpack<'a, S: Products, B: Levels>(
     set: S,
     rows: &[u8],
     count: usize,
     shift: u8,
-    room: &'a mut Vec<Line>,
+    room: &'a mut Room,
 ) -> Option<Unpacked<'a>> {
     let blocks: &[B] = bytemuck::cast_slice(rows);
     let tile = rows_of_tile::<S>();
@@ -68,11 +66,7 @@ pub(super) fn unpack<'a, S: Set, B: Levels>(
     }
     let runs = columns.div_ceil(blocks_per_run::<B>());
     let len = runs * tile * Slots::<B>::END;
-    let words = len * (count / tile);
-    if room.len() < words.div_ceil(16) {
-        room.resize(words.div_ceil(16), Line([0; 16]));
-    }
-    let all: &mut [u32] = &mut bytemuck::cast_slice_mut(room)[..words];
+    let all = room.first(len * (count / tile));
     for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(all.chunks_exact_mut(len)) {
         unpack_tile(set, blocks, columns, shift, tile);
     }
@@ -82,7 +76,7 @@ pub(super) fn unpack<'a, S: Set, B: Levels>(
 /// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second. Those of
 /// groups beyond the end of a row stay as they are.
 #[inline(always)]
-fn unpack_tile<S: Set, B: Levels>(
+fn unpack_tile<S: Products, B: Levels>(
     set: S,
     blocks: &[B],
     columns: usize,
@@ -94,7 +88,7 @@ fn unpack_tile<S: Set, B: Levels>(
         let range = r * size..columns.min((r + 1) * size);
         let halves = slots.chunks_exact_mut(Slots::<B>::END * S::ROWS);
         for (blocks, slots) in blocks.chunks_exact(S::ROWS * columns).zip(halves) {
-            let runs = Runs { blocks, columns, range: range.clone() };
+            let runs = Runs::new(blocks, columns, range.clone());
             for row in 0..S::ROWS {
                 // The same run of the next tile, from memory while this tile is unpacked.
                 let run = runs.row(row);
@@ -107,51 +101,6 @@ fn unpack_tile<S: Set, B: Levels>(
             for first in (0..S::ROWS).step_by(8) {
                 unpack_scales(set, &runs, first, &mut slots[first..]);
             }
-        }
-    }
-}
-
-/// One run of each row of a vector.
-pub(in crate::ggml) struct Runs<'a, B> {
-    blocks: &'a [B],
-    /// Blocks in a row.
-    columns: usize,
-    /// Blocks of the run, which may end early.
-    range: Range<usize>,
-}
-
-impl<'a, B: Levels> Runs<'a, B> {
-    /// The run of a row.
-    #[inline(always)]
-    pub fn row(&self, row: usize) -> &'a [B] {
-        &self.blocks[row * self.columns..][self.range.start..self.range.end]
-    }
-
-    /// How many groups there are.
-    #[inline(always)]
-    pub fn groups(&self) -> usize {
-        8 * self.range.len() / blocks_per_run::<B>()
-    }
-}
-
-/// Unpacks the levels of runs, eight rows at a time.
-#[inline(always)]
-pub(super) fn unpack_levels<S: Set, B: Levels>(
-    set: S,
-    runs: &Runs<'_, B>,
-    shift: u8,
-    to: &mut [u32],
-) {
-    for first in (0..S::ROWS).step_by(8) {
-        for g in 0..runs.groups() {
-            let mut levels = [set.spread(0, 0); 8];
-            for (row, levels) in levels.iter_mut().enumerate() {
-                *levels = B::levels(set, runs.row(first + row), g);
-                if shift != 0 {
-                    *levels = set.offset(*levels, shift);
-                }
-            }
-            set.interleave(levels, &mut to[g * 8 * S::ROWS + first..]);
         }
     }
 }

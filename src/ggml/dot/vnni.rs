@@ -6,27 +6,12 @@ mod long;
 mod nibbles;
 
 use super::avx2::{instruction, transpose};
-use super::unpack::{Runs, unpack_levels};
-use super::{
-    Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, TASK_ROWS, row, rows_of_tile, tile,
-};
-use crate::ggml::simd::{Avx2, Avx512};
-
-/// AVX-512 with VNNI, and AVX2.
-#[derive(Clone, Copy)]
-pub(super) struct Vnni {
-    avx2: Avx2,
-    _avx512: Avx512,
-}
-
-impl Vnni {
-    /// The proof, where the processor has these and the operating system keeps their registers.
-    #[inline]
-    pub(super) fn detect() -> Option<Self> {
-        let (avx2, _avx512) = (Avx2::detect()?, Avx512::detect()?);
-        is_x86_feature_detected!("avx512vnni").then_some(Self { avx2, _avx512 })
-    }
-}
+use super::kernel::TASK_ROWS;
+use super::products::Products;
+use super::runs::{Runs, unpack_levels};
+use super::unpack::rows_of_tile;
+use super::{Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, row, tile};
+use crate::simd::Vnni;
 
 /// The kernel of a type, where the processor has VNNI.
 pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
@@ -78,7 +63,7 @@ macro_rules! as_avx2 {
         $(
             #[inline(always)]
             fn $name(self, $($arg: $ty),*) -> Self::$result {
-                self.avx2.$name($($arg),*)
+                self.avx2().$name($($arg),*)
             }
         )*
     };
@@ -88,7 +73,7 @@ impl Vnni {
     /// A row of [`Set::dot_two`].
     #[inline(always)]
     fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
-        self.avx2.dot_groups_by(self, run, groups, activations, |levels, a| {
+        self.avx2().dot_groups_by(self, run, groups, activations, |levels, a| {
             // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
             unsafe {
                 let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
@@ -186,18 +171,6 @@ impl Set for Vnni {
     }
 
     #[inline(always)]
-    fn dot_two<B: Levels>(self, [a, b]: [&[B]; 2], groups: usize, activations: &Run) -> __m512i {
-        match B::LONG {
-            Some(Long::Halves) => self.sums_by_halves([a, b], groups, activations),
-            Some(Long::Pairs) if groups == 8 => self.sums_by_pairs([a, b], activations),
-            _ => {
-                let a = self.dot_groups(a, groups, activations);
-                self.pair_i32([a, self.dot_groups(b, groups, activations)])
-            }
-        }
-    }
-
-    #[inline(always)]
     fn sums(self, [ab, cd]: [__m512; 2]) -> [f32; 4] {
         // SAFETY: `self` proves that the processor has AVX-512; the store is of four floats.
         unsafe {
@@ -216,15 +189,7 @@ impl Set for Vnni {
 
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
-        self.avx2.prefetch(at);
-    }
-
-    #[inline(always)]
-    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
-        match B::LONG {
-            Some(long) => self.unpack_nibbles(long, runs, shift, to),
-            None => unpack_levels(self, runs, shift, to),
-        }
+        self.avx2().prefetch(at);
     }
 
     #[inline(always)]
@@ -236,10 +201,32 @@ impl Set for Vnni {
 
     #[inline(always)]
     fn interleave(self, rows: [__m256i; 8], to: &mut [u32]) {
-        for (q, column) in transpose(self.avx2, rows).into_iter().enumerate() {
+        for (q, column) in transpose(self.avx2(), rows).into_iter().enumerate() {
             let to: &mut [u32; 8] = to[q * Self::ROWS..].first_chunk_mut().expect("eight lanes");
             // SAFETY: `self` proves that the processor has AVX2; the store needs no alignment.
             unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), column) }
+        }
+    }
+}
+
+impl Products for Vnni {
+    #[inline(always)]
+    fn dot_two<B: Levels>(self, [a, b]: [&[B]; 2], groups: usize, activations: &Run) -> __m512i {
+        match B::LONG {
+            Some(Long::Halves) => self.sums_by_halves([a, b], groups, activations),
+            Some(Long::Pairs) if groups == 8 => self.sums_by_pairs([a, b], activations),
+            _ => {
+                let a = self.dot_groups(a, groups, activations);
+                self.pair_i32([a, self.dot_groups(b, groups, activations)])
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
+        match B::LONG {
+            Some(long) => self.unpack_nibbles(long, runs, shift, to),
+            None => unpack_levels(self, runs, shift, to),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::{RUN, Rules};
 use crate::ggml::le::F16Le;
-use crate::ggml::search;
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::measures;
+use crate::simd::{MAX_LANES, Simd};
 
 /// The most vectors that 32 weights fill: no set has fewer lanes than 8.
 const PARTS: usize = 4;
@@ -27,7 +27,7 @@ impl<S: Simd> Rules for S {
                 // Which sign came first, vectors do not know.
                 for (lane, (x, found)) in run.iter().zip(found).enumerate() {
                     if ties >> lane & 1 == 1 {
-                        *found = search::largest(x);
+                        *found = measures::largest(x);
                     }
                 }
             }
@@ -73,7 +73,7 @@ impl<S: Simd> Rules for S {
             if zeros != 0 {
                 // Which zero came first, vectors do not know, and its sign is stored.
                 for ((x, min), max) in run.iter().zip(mins).zip(maxs) {
-                    (*min, *max) = search::range(x);
+                    (*min, *max) = measures::range(x);
                 }
             }
         }
@@ -190,12 +190,12 @@ impl<S: Simd> Rules for S {
     #[inline(always)]
     fn narrow_all(self, x: &[f32], out: &mut [F16Le]) {
         let (parts, rest) = (x.chunks_exact(S::LANES), x.chunks_exact(S::LANES).remainder());
-        let mut outs = out.chunks_exact_mut(S::LANES);
+        let mut outs = bytemuck::cast_slice_mut(out).chunks_exact_mut(S::LANES);
         for (part, out) in parts.zip(&mut outs) {
             self.store_f16(self.load(part), out);
         }
         for (&x, out) in rest.iter().zip(outs.into_remainder()) {
-            *out = F16Le::new(x);
+            *out = bytemuck::cast(F16Le::new(x));
         }
     }
 }

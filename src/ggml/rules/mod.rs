@@ -1,23 +1,21 @@
 //! What types without a search do with the weights of a block: find the largest or the range, and
 //! turn each weight into a level by itself.
 //!
-//! Everything is there twice: readable, and in `lanes.rs` with vectors. Minimums, maximums and whole numbers do
+//! Everything is there twice: readable in `scalar.rs`, and in `lanes.rs` with vectors. Minimums, maximums and whole numbers do
 //! not depend on the order of the weights, so here the lanes of a vector hold the weights of one
 //! block. Knows nothing of layouts.
 
 mod lanes;
+mod scalar;
 
 use super::le::F16Le;
-use super::packing::pack_fifth_bits;
-use super::rounding::{nearest_int, round_away, truncate};
-use super::search::{self, Scalar};
-use super::simd::MAX_LANES;
+use crate::simd::MAX_LANES;
 
 /// Blocks whose scales are found together. What is found of one block is waited for while that of
 /// the others is: block after block, the processor waits half of the time.
 pub(super) const RUN: usize = MAX_LANES;
 
-/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`] with as many weights at a
+/// The rules. [`Scalar`](super::scalar::Scalar) follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many weights at a
 /// time as it has lanes; the results are the same to the bit for finite weights.
 ///
 /// What is found of a run of up to [`RUN`] blocks is followed by anything where the run is shorter.
@@ -50,7 +48,7 @@ pub(super) trait Rules: Copy {
     /// below zero that are beyond the first bound. The bounds ascend.
     fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32];
 
-    /// [`pack_fifth_bits`].
+    /// [`pack_fifth_bits`](super::packing::pack_fifth_bits).
     fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4];
 
     /// The nearest half-precision floats, ties to even, of as many.
@@ -71,77 +69,4 @@ pub(super) fn inverse(scale: f32) -> f32 {
     // Divided in any case: a loop over scales has no branches then.
     let inverse = 1.0 / scale;
     if scale == 0.0 { 0.0 } else { inverse }
-}
-
-impl Rules for Scalar {
-    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN] {
-        each(run, |x| search::largest(x))
-    }
-
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
-        each(run, |x| x.iter().fold(0.0, |m, v| m.max(v.abs())))
-    }
-
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
-        (each(run, |x| search::range(x).0), each(run, |x| search::range(x).1))
-    }
-
-    #[inline(always)]
-    fn levels(self, x: &[f32; 32], min: f32, factor: f32, offset: f32, max: i8) -> [u8; 32] {
-        x.map(|v| (truncate((v - min) * factor + offset) as i8).min(max) as u8)
-    }
-
-    #[inline(always)]
-    fn rounded_away(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
-        x.map(|v| round_away(v * factor) as i8)
-    }
-
-    #[inline(always)]
-    fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32] {
-        x.map(|v| nearest_int(factor * v).min(127) as i8)
-    }
-
-    #[inline(always)]
-    fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]) {
-        // One loop over all, since compilers unroll one over a group, and then do not vectorize it.
-        let mut each = [0.0; 256];
-        for (each, divisor) in each.as_chunks_mut::<16>().0.iter_mut().zip(divisors) {
-            *each = [*divisor; 16];
-        }
-        let max = i32::from(max);
-        for ((level, v), divisor) in levels.iter_mut().zip(x).zip(each) {
-            let rounded = (nearest_int(v / divisor).clamp(-max, max - 1) + max) as u8;
-            *level = if divisor == 0.0 { *level } else { rounded };
-        }
-    }
-
-    #[inline(always)]
-    fn ranks(self, x: &[f32; 32], factor: f32, bounds: &[f32; 7]) -> [u8; 32] {
-        x.map(|v| {
-            let v = v * factor;
-            let rank: u8 = bounds.iter().map(|&bound| u8::from(bound < v.abs())).sum();
-            rank + 8 * u8::from(v < -bounds[0])
-        })
-    }
-
-    #[inline(always)]
-    fn fifth_bits(self, levels: &[u8; 32]) -> [u8; 4] {
-        pack_fifth_bits(levels)
-    }
-
-    #[inline(always)]
-    fn narrow_all(self, x: &[f32], out: &mut [F16Le]) {
-        for (&x, out) in x.iter().zip(out) {
-            *out = F16Le::new(x);
-        }
-    }
-}
-
-/// What `find` finds of each block.
-fn each<const N: usize>(run: &[[f32; N]], find: impl Fn(&[f32; N]) -> f32) -> [f32; RUN] {
-    let mut found = [0.0; RUN];
-    for (x, found) in run.iter().zip(&mut found) {
-        *found = find(x);
-    }
-    found
 }

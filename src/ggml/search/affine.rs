@@ -1,8 +1,8 @@
 //! Scales and minimums of unsigned levels.
 
-use super::{Batch, lanes, sum_of_squares};
-use crate::ggml::rounding::nearest_int;
-use crate::ggml::simd::Simd;
+use super::batch::OneByOne;
+use crate::ggml::measures::sum_of_squares;
+use crate::simd::rounding::nearest_int;
 
 /// How weights follow from levels: `scale * level - min`, `min` not negative.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,17 +99,12 @@ pub(in crate::ggml) struct AffineBatch<'a, const N: usize> {
     pub fits: &'a mut [Affine],
 }
 
-impl<const N: usize> Batch for AffineBatch<'_, N> {
+impl<const N: usize> OneByOne for AffineBatch<'_, N> {
     fn one_by_one(self) {
         let Self { search, x, weights, levels, fits } = self;
         for (j, ((x, levels), fit)) in x.iter().zip(levels).zip(fits).enumerate() {
             *fit = search.fit(x, &weights.of(j, x), levels);
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::affine(s, self);
     }
 }
 

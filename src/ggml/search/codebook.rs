@@ -1,8 +1,8 @@
 //! Scales of levels that are not evenly spaced.
 
-use super::{Batch, EPSILON, lanes, largest};
+use super::batch::OneByOne;
 use crate::ggml::arrays::map;
-use crate::ggml::simd::Simd;
+use crate::ggml::measures::{EPSILON, largest};
 
 /// The values of `iq4_nl` and `iq4_xs`; llama.cpp's `kvalues_iq4nl`.
 pub(in crate::ggml) const VALUES: [i8; 16] =
@@ -51,17 +51,12 @@ pub(in crate::ggml) struct ScaleBatch<'a> {
     pub scales: &'a mut [f32],
 }
 
-impl Batch for ScaleBatch<'_> {
+impl OneByOne for ScaleBatch<'_> {
     fn one_by_one(self) {
         let Self { x, weights, scales } = self;
         for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
             *scale = fit(x, weights.map(|all| &all[j]));
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::codebook::fit(s, self);
     }
 }
 
@@ -72,17 +67,12 @@ pub(in crate::ggml) struct LevelBatch<'a> {
     pub levels: &'a mut [[u8; 32]],
 }
 
-impl Batch for LevelBatch<'_> {
+impl OneByOne for LevelBatch<'_> {
     fn one_by_one(self) {
         let Self { x, inverses, levels } = self;
         for ((x, &inverse), slot) in x.iter().zip(inverses).zip(levels) {
             *slot = self::levels(x, inverse);
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::codebook::levels(s, self);
     }
 }
 

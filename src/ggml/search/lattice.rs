@@ -1,9 +1,9 @@
 //! Scales of magnitudes whose levels come from a codebook, a cell of neighbours at a time.
 
-use super::{Batch, lanes};
+use super::batch::OneByOne;
+use super::nearest;
 use crate::ggml::grid::{Grid, Place};
-use crate::ggml::rounding::nearest_int;
-use crate::ggml::simd::Simd;
+use crate::simd::rounding::nearest_int;
 
 /// How magnitudes are searched.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Lattice {
                 Place::On(point) => (point, false),
                 Place::Near(near) => {
                     let values: [f32; 8] = std::array::from_fn(|l| scale * (2 * l + 1) as f32);
-                    (best_of(grid, near.points, &x[cell], &roots[cell], &values), true)
+                    (nearest::one_by_one(grid, near.points, &x[cell], &roots[cell], &values), true)
                 }
             }
         };
@@ -130,44 +130,13 @@ pub(in crate::ggml) struct LatticeBatch<'a, const N: usize, const CELLS: usize> 
     pub fits: &'a mut [Fit<CELLS>],
 }
 
-impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {
+impl<const N: usize, const CELLS: usize> OneByOne for LatticeBatch<'_, N, CELLS> {
     fn one_by_one(self) {
         let Self { search, grid, x, weights, starts, fits } = self;
         for (((x, weights), start), fit) in x.iter().zip(weights).zip(starts).zip(fits) {
             *fit = search.fit(grid, x, weights, *start);
         }
     }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::lattice(s, self);
-    }
-}
-
-/// The point of `near` with the least error, where `values` are those of the levels; the first of
-/// equals. The reference's `iq2_find_best_neighbour`, `iq3_find_best_neighbour` and
-/// `iq1_find_best_neighbour2`. Those end the program or read beyond their arrays where sums
-/// overflow for every point; here that gives the first.
-pub(in crate::ggml) fn best_of<const N: usize>(
-    grid: &Grid<N>,
-    near: &[u16],
-    x: &[f32; N],
-    weights: &[f32; N],
-    values: &[f32; 8],
-) -> u16 {
-    let (mut best, mut least) = (near[0], f32::MAX);
-    for &point in near {
-        let levels = grid.levels(point);
-        let mut error = 0.0f32;
-        for i in 0..N {
-            let difference = values[usize::from(levels[i])] - x[i];
-            error += weights[i] * difference * difference;
-        }
-        if error < least {
-            (best, least) = (point, error);
-        }
-    }
-    best
 }
 
 /// Magnitudes, and the signs of every eight, that of weight `i` in bit `i`.

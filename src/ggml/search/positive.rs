@@ -1,9 +1,9 @@
 //! Scales of unsigned levels of values that are not negative: the scales and minimums of a
 //! super-block.
 
-use super::{Batch, EPSILON, lanes};
-use crate::ggml::rounding::nearest_int;
-use crate::ggml::simd::Simd;
+use super::batch::OneByOne;
+use crate::ggml::measures::EPSILON;
+use crate::simd::rounding::nearest_int;
 
 /// [`fit`] of groups.
 pub(in crate::ggml) struct PositiveBatch<'a, const N: usize> {
@@ -14,17 +14,12 @@ pub(in crate::ggml) struct PositiveBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> Batch for PositiveBatch<'_, N> {
+impl<const N: usize> OneByOne for PositiveBatch<'_, N> {
     fn one_by_one(self) {
         let Self { x, max, weights, levels, scales } = self;
         for (((x, weights), levels), scale) in x.iter().zip(weights).zip(levels).zip(scales) {
             *scale = fit(x, max, weights, levels);
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::positive(s, self);
     }
 }
 

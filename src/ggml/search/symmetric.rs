@@ -1,8 +1,8 @@
 //! Scales of signed levels around zero.
 
-use super::{Batch, EPSILON, lanes, largest};
-use crate::ggml::rounding::nearest_int;
-use crate::ggml::simd::Simd;
+use super::batch::OneByOne;
+use crate::ggml::measures::{EPSILON, largest};
+use crate::simd::rounding::nearest_int;
 
 /// [`fit`] of groups.
 pub(in crate::ggml) struct SymmetricBatch<'a, const N: usize> {
@@ -14,17 +14,12 @@ pub(in crate::ggml) struct SymmetricBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> Batch for SymmetricBatch<'_, N> {
+impl<const N: usize> OneByOne for SymmetricBatch<'_, N> {
     fn one_by_one(self) {
         let Self { x, max, weights, levels, scales } = self;
         for (j, ((x, levels), scale)) in x.iter().zip(levels).zip(scales).enumerate() {
             *scale = fit(x, max, weights.map(|all| &all[j]), levels);
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::symmetric(s, self);
     }
 }
 
@@ -36,17 +31,12 @@ pub(in crate::ggml) struct RefinedBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> Batch for RefinedBatch<'_, N> {
+impl<const N: usize> OneByOne for RefinedBatch<'_, N> {
     fn one_by_one(self) {
         let Self { x, max, levels, scales } = self;
         for ((x, levels), scale) in x.iter().zip(levels).zip(scales) {
             *scale = refine(x, max, levels);
         }
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::symmetric_refined(s, self);
     }
 }
 

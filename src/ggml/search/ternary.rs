@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::{Batch, Search, lanes};
+use super::batch::OneByOne;
+use super::way::Search;
 use crate::ggml::grid::{Grid, Place, cells, points::iq1_s::POINTS, values};
-use crate::ggml::simd::Simd;
 
 /// How far off the levels are.
 pub(in crate::ggml) const DELTA: f32 = 0.125;
@@ -64,25 +64,15 @@ impl<const N: usize, Shift> SplitBatch<'_, N, Shift> {
     }
 }
 
-impl Batch for SplitBatch<'_, 32, bool> {
+impl OneByOne for SplitBatch<'_, 32, bool> {
     fn one_by_one(self) {
         self.each(split);
     }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::split(s, self);
-    }
 }
 
-impl Batch for SplitBatch<'_, 16, [bool; 2]> {
+impl OneByOne for SplitBatch<'_, 16, [bool; 2]> {
     fn one_by_one(self) {
         self.each(split_halves);
-    }
-
-    #[inline(always)]
-    fn in_lanes<S: Simd>(self, s: S) {
-        lanes::split_halves(s, self);
     }
 }
 

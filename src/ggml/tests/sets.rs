@@ -6,8 +6,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::ggml::dispatch::dispatch;
+use crate::ggml::instruction_set::Work;
 use crate::ggml::quantize::Rows;
-use crate::ggml::simd::{Portable, Work};
+use crate::simd::Portable;
 
 /// Quantizes with everything that there is and compares the bytes with the scalar searches'.
 fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {

@@ -1,16 +1,19 @@
 //! Rows of weights that are floats times rows of f32 activations, tile by tile.
+//!
+//! Lane `l` of `N` adds the products of columns `l`, `l + N`, `l + 2 N` and so on, and the lanes are
+//! added as a tree: sets with other widths, and plain Rust, which does not fuse multiply and add,
+//! differ in the last bits. On one machine only one is used.
 
-mod vector;
 mod weight;
 
 use std::ops::Range;
 
 use crate::compute::Activations;
-use crate::compute::lanes::{Portable, WIDTH};
-use vector::Vector;
+use crate::ggml::{Bf16Le, F16Le};
 #[cfg(target_arch = "x86_64")]
-use vector::{Avx2, Avx512};
-use weight::{Brain, Half, Weight};
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Fused, Kernel, Portable, run_best};
+use weight::Weight;
 
 /// Rows at most of a call: while a few tokens' columns are in the first-level cache, so many rows
 /// pass by. With 16, tiles of 512 tokens were a tenth slower.
@@ -25,8 +28,8 @@ const BLOCK: usize = 512;
 #[derive(Clone, Copy)]
 pub enum Rows<'a> {
     F32(&'a [f32]),
-    F16(&'a [Half]),
-    Bf16(&'a [Brain]),
+    F16(&'a [F16Le]),
+    Bf16(&'a [Bf16Le]),
 }
 
 /// Calls `put(row, token, sum)` for every pair of a row of `rows`, at most [`ROWS`], and one of the
@@ -39,9 +42,9 @@ pub fn multiply(
     put: impl FnMut(usize, usize, f32),
 ) {
     match rows {
-        Rows::F32(rows) => best(Work { rows, columns, inputs, activations, put }),
-        Rows::F16(rows) => best(Work { rows, columns, inputs, activations, put }),
-        Rows::Bf16(rows) => best(Work { rows, columns, inputs, activations, put }),
+        Rows::F32(rows) => run_best(Work { rows, columns, inputs, activations, put }),
+        Rows::F16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
+        Rows::Bf16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
     }
 }
 
@@ -54,64 +57,63 @@ struct Work<'a, W, P> {
     put: P,
 }
 
-/// Multiplies with the processor's best instructions.
-fn best<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if Avx512::available() {
-            // SAFETY: the processor has the features that the function is compiled for.
-            return unsafe { multiply_avx512(work) };
-        }
-        if Avx2::available() {
-            // SAFETY: as above.
-            return unsafe { multiply_avx2(work) };
-        }
+#[cfg(target_arch = "x86_64")]
+impl<W: Weight, P: FnMut(usize, usize, f32)> Kernel<Avx512> for Work<'_, W, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, set: Avx512) {
+        // Twenty-four of thirty-two registers.
+        self.tiles::<_, 16, 6, 4>(set);
     }
-    work.run::<Portable, WIDTH, 2, 1>();
 }
 
-/// # Safety
-/// The processor must have AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn multiply_avx2<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
-    // With four rows of weights, eight vectors of sums, of sixteen registers.
-    work.run::<Avx2, WIDTH, 2, 1>();
+impl<W: Weight, P: FnMut(usize, usize, f32)> Kernel<Avx2> for Work<'_, W, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, set: Avx2) {
+        // With four rows of weights, eight vectors of sums, of sixteen registers.
+        self.tiles::<_, 8, 2, 1>(set);
+    }
 }
 
-/// # Safety
-/// The processor must have AVX-512, and AVX2, FMA and F16C.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn multiply_avx512<W: Weight, P: FnMut(usize, usize, f32)>(mut work: Work<'_, W, P>) {
-    // Twenty-four of thirty-two registers.
-    work.run::<Avx512, 16, 6, 4>();
+impl<W: Weight, P: FnMut(usize, usize, f32)> Kernel<Portable<8>> for Work<'_, W, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, set: Portable<8>) {
+        self.tiles::<_, 8, 2, 1>(set);
+    }
 }
 
 impl<W: Weight, P: FnMut(usize, usize, f32)> Work<'_, W, P> {
-    /// Tiles of [`TILE_ROWS`] rows and `T` tokens, and `S` of those that are left, in vectors of `N`
-    /// floats.
+    /// Tiles of [`TILE_ROWS`] rows and `T` tokens, and `L` of those that are left, in vectors of `N`
+    /// floats, which are the lanes of the set.
     #[inline(always)]
-    fn run<V: Vector<N>, const N: usize, const T: usize, const S: usize>(&mut self) {
+    fn tiles<S: Fused, const N: usize, const T: usize, const L: usize>(&mut self, set: S) {
+        const { assert!(N == S::LANES) }
         let (many, rest) = self.inputs.as_chunks::<T>();
         for (m, &tokens) in many.iter().enumerate() {
-            self.tokens::<V, N, T>(m * T, tokens);
+            self.tokens::<S, N, T>(set, m * T, tokens);
         }
         let first = self.inputs.len() - rest.len();
-        let (some, rest) = rest.as_chunks::<S>();
+        let (some, rest) = rest.as_chunks::<L>();
         for (m, &tokens) in some.iter().enumerate() {
-            self.tokens::<V, N, S>(first + m * S, tokens);
+            self.tokens::<S, N, L>(set, first + m * L, tokens);
         }
         let first = self.inputs.len() - rest.len();
         for (t, &token) in rest.iter().enumerate() {
-            self.tokens::<V, N, 1>(first + t, [token]);
+            self.tokens::<S, N, 1>(set, first + t, [token]);
         }
     }
 
     /// All rows with a few tokens, number `first` and those after it.
     #[inline(always)]
-    fn tokens<V: Vector<N>, const N: usize, const T: usize>(
+    fn tokens<S: Fused, const N: usize, const T: usize>(
         &mut self,
+        set: S,
         first: usize,
         inputs: [u32; T],
     ) {
@@ -122,16 +124,23 @@ impl<W: Weight, P: FnMut(usize, usize, f32)> Work<'_, W, P> {
         }
         // One token's columns are read once, whatever the order.
         let block = if T == 1 { columns.max(1) } else { BLOCK };
-        let mut sums = [[[V::zero(); T]; TILE_ROWS]; ROWS / TILE_ROWS];
+        let mut sums = [[[set.splat(0.0); T]; TILE_ROWS]; ROWS / TILE_ROWS];
         let whole = columns / N * N;
         for start in (0..whole).step_by(block) {
             let range = start..whole.min(start + block);
             for (rows, sums) in rows.chunks(TILE_ROWS * columns).zip(&mut sums) {
                 if rows.len() == TILE_ROWS * columns {
-                    add_tile::<V, W, N, TILE_ROWS, T>(rows, columns, tokens, range.clone(), sums);
+                    add_tile::<S, W, N, TILE_ROWS, T>(
+                        set,
+                        rows,
+                        columns,
+                        tokens,
+                        range.clone(),
+                        sums,
+                    );
                 } else {
                     for (row, sums) in rows.chunks_exact(columns).zip(sums.as_chunks_mut::<1>().0) {
-                        add_tile::<V, W, N, 1, T>(row, columns, tokens, range.clone(), sums);
+                        add_tile::<S, W, N, 1, T>(set, row, columns, tokens, range.clone(), sums);
                     }
                 }
             }
@@ -142,7 +151,7 @@ impl<W: Weight, P: FnMut(usize, usize, f32)> Work<'_, W, P> {
                 for (w, x) in row[whole..].iter().zip(&token[whole..]) {
                     tail += w.get() * x;
                 }
-                put(r, first + t, sum.sum() + tail);
+                put(r, first + t, set.sum(*sum) + tail);
             }
         }
     }
@@ -153,37 +162,34 @@ impl<W: Weight, P: FnMut(usize, usize, f32)> Work<'_, W, P> {
 ///
 /// The order of each sum depends on the columns alone, not on `R`, `T` or where calls are cut.
 #[inline(always)]
-fn add_tile<V: Vector<N>, W: Weight, const N: usize, const R: usize, const T: usize>(
+fn add_tile<S: Fused, W: Weight, const N: usize, const R: usize, const T: usize>(
+    set: S,
     rows: &[W],
     columns: usize,
     tokens: [&[f32]; T],
     range: Range<usize>,
-    sums: &mut [[V; T]; R],
+    sums: &mut [[S::F32; T]; R],
 ) {
     let blocks = range.len() / N;
-    // Loops all along, not `map`: its closure may be left a function, compiled without the set's
-    // instructions.
-    let mut weights: [&[[W; N]]; R] = [&[]; R];
-    for (weights, row) in weights.iter_mut().zip(rows.chunks_exact(columns)) {
-        *weights = &row[range.clone()].as_chunks().0[..blocks];
-    }
-    let mut inputs: [&[[f32; N]]; T] = [&[]; T];
-    for (inputs, token) in inputs.iter_mut().zip(tokens) {
-        *inputs = &token[range.clone()].as_chunks().0[..blocks];
-    }
+    // By index: of zipped iterators the compiler makes scatters of addresses where there are some, and
+    // products of f16 took a tenth longer. Nothing in these closures needs the set's instructions.
+    let weights: [&[[W; N]]; R] =
+        std::array::from_fn(|r| &rows[r * columns..][range.clone()].as_chunks().0[..blocks]);
+    let inputs: [&[[f32; N]]; T] =
+        std::array::from_fn(|t| &tokens[t][range.clone()].as_chunks().0[..blocks]);
     let mut now = *sums;
     for b in 0..blocks {
-        let mut x = [V::zero(); T];
+        let mut x = [set.splat(0.0); T];
         for (x, input) in x.iter_mut().zip(&inputs) {
             // SAFETY: each has so many blocks. The compiler did not see it, and its checks took a tenth
             // of the time.
-            *x = V::load(unsafe { input.get_unchecked(b) });
+            *x = set.load(unsafe { input.get_unchecked(b) });
         }
         for r in 0..R {
             // SAFETY: as above.
-            let w = W::load::<N, V>(unsafe { weights[r].get_unchecked(b) });
+            let w = W::load(set, unsafe { weights[r].get_unchecked(b) });
             for t in 0..T {
-                now[r][t] = now[r][t].add_product(w, x[t]);
+                now[r][t] = set.fused(w, x[t], now[r][t]);
             }
         }
     }
@@ -201,7 +207,7 @@ mod tests {
     }
 
     /// Of rows whose weights are these floats, narrowed.
-    fn check<V: Vector<N>, W: Weight, const N: usize>(narrow: impl Fn(f32) -> W) {
+    fn check<S: Fused, W: Weight, const N: usize>(set: S, narrow: impl Fn(f32) -> W) {
         for columns in [1, 7, 8, 9, 15, 16, 17, 64, 191, 1500] {
             for (rows, tokens) in [(1, 1), (3, 2), (4, 4), (ROWS, 5), (7, 9), (5, 8)] {
                 let weights: Vec<W> =
@@ -223,12 +229,12 @@ mod tests {
                         *single.borrow_mut() = sum;
                     },
                 };
-                work(&weights, &inputs).run::<V, N, 6, 4>();
+                work(&weights, &inputs).tiles::<S, N, 6, 4>(set);
                 let tiles = all.borrow().clone();
                 for r in 0..rows {
                     for t in 0..tokens {
                         let row = &weights[r * columns..][..columns];
-                        work(row, &inputs[t..=t]).run::<V, N, 2, 1>();
+                        work(row, &inputs[t..=t]).tiles::<S, N, 2, 1>(set);
                         let single = *single.borrow();
                         assert_eq!(tiles[t * rows + r].to_bits(), single.to_bits());
                         let products = row.iter().zip(activations.row(t));
@@ -242,24 +248,21 @@ mod tests {
         }
     }
 
-    fn check_all<V: Vector<N>, const N: usize>() {
-        check::<V, f32, N>(|x| x);
-        check::<V, Half, N>(|x| bytemuck::cast(half::f16::from_f32(x).to_le_bytes()));
-        check::<V, Brain, N>(|x| bytemuck::cast(half::bf16::from_f32(x).to_le_bytes()));
+    fn check_all<S: Fused, const N: usize>(set: S) {
+        check::<S, f32, N>(set, |x| x);
+        check::<S, F16Le, N>(set, |x| bytemuck::cast(half::f16::from_f32(x).to_le_bytes()));
+        check::<S, Bf16Le, N>(set, |x| bytemuck::cast(half::bf16::from_f32(x).to_le_bytes()));
     }
 
     #[test]
     fn tiles_agree_with_f64_with_every_set() {
-        check_all::<Portable, WIDTH>();
+        check_all::<_, 8>(Portable::<8>);
         #[cfg(target_arch = "x86_64")]
         {
-            println!("ran: AVX2 {}, AVX-512 {}", Avx2::available(), Avx512::available());
-            if Avx2::available() {
-                check_all::<Avx2, WIDTH>();
-            }
-            if Avx512::available() {
-                check_all::<Avx512, 16>();
-            }
+            let (avx2, avx512) = (Avx2::detect(), Avx512::detect());
+            println!("ran: AVX2 {}, AVX-512 {}", avx2.is_some(), avx512.is_some());
+            let _ = avx2.map(check_all::<_, 8>);
+            let _ = avx512.map(check_all::<_, 16>);
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Floats as files have them.
 
-use bytemuck::{Pod, Zeroable};
-use half::{bf16, f16};
-
-use super::vector::Vector;
+use crate::ggml::{Bf16Le, F16Le};
+use crate::simd::Simd;
 
 /// A weight that is a float of some precision.
 pub trait Weight: Copy {
     fn get(self) -> f32;
     /// As many as a vector has lanes, widened.
-    fn load<const N: usize, V: Vector<N>>(from: &[Self; N]) -> V;
+    fn load<S: Simd>(set: S, from: &[Self]) -> S::F32;
 }
 
 impl Weight for f32 {
@@ -19,41 +17,31 @@ impl Weight for f32 {
     }
 
     #[inline(always)]
-    fn load<const N: usize, V: Vector<N>>(from: &[Self; N]) -> V {
-        V::load(from)
+    fn load<S: Simd>(set: S, from: &[Self]) -> S::F32 {
+        set.load(from)
     }
 }
 
-/// A half-precision float, little-endian.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct Half([u8; 2]);
-
-impl Weight for Half {
+impl Weight for F16Le {
     #[inline(always)]
     fn get(self) -> f32 {
-        f16::from_le_bytes(self.0).to_f32()
+        F16Le::get(self)
     }
 
     #[inline(always)]
-    fn load<const N: usize, V: Vector<N>>(from: &[Self; N]) -> V {
-        V::halves(from)
+    fn load<S: Simd>(set: S, from: &[Self]) -> S::F32 {
+        set.load_f16(bytemuck::cast_slice(from))
     }
 }
 
-/// A brain float, little-endian.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct Brain([u8; 2]);
-
-impl Weight for Brain {
+impl Weight for Bf16Le {
     #[inline(always)]
     fn get(self) -> f32 {
-        bf16::from_le_bytes(self.0).to_f32()
+        Bf16Le::get(self)
     }
 
     #[inline(always)]
-    fn load<const N: usize, V: Vector<N>>(from: &[Self; N]) -> V {
-        V::brains(from)
+    fn load<S: Simd>(set: S, from: &[Self]) -> S::F32 {
+        set.load_bf16(bytemuck::cast_slice(from))
     }
 }

@@ -7,24 +7,18 @@ mod gather;
 mod product;
 mod tiles;
 
+use super::scratch::Room;
 use super::unpack::{Slots, Unpacked, unpack};
 use super::vnni;
 use super::{Inputs, Kind, Levels, RowKernel, Scratch};
-use gather::{Group, gather};
-use product::{Block, Rows, multiply_tile};
-use tiles::{Amx, ROWS};
+use crate::simd::Amx;
+use gather::gather;
+use product::{Rows, multiply_tile};
+use tiles::{ROWS, Tiles};
 
 /// More rows than of other sets: they are multiplied so fast that gathering the activations for 64 took
 /// a tenth of the time; 256 were slower with few tokens, as unpacked they leave the cache.
 const TASK_ROWS: usize = 128;
-
-/// Room for what is between, kept from one product to the next.
-#[derive(Debug, Default)]
-pub struct Room {
-    /// By place of a group in its run, run, and tile of tokens.
-    activations: Vec<Group>,
-    block: Option<Box<Block>>,
-}
 
 /// The kernel of a type, where the processor has AMX and the operating system grants it.
 pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
@@ -69,14 +63,14 @@ unsafe fn multiply<B: Levels>(
 ) {
     assert_eq!(out.len(), inputs.numbers.len() * count, "products of {count} rows");
     let shift = const { shift(B::KIND) };
-    let Some(unpacked) = unpack::<_, B>(set.vnni, rows, count, shift, &mut scratch.tiles) else {
+    let Some(unpacked) = unpack::<_, B>(set.vnni(), rows, count, shift, &mut scratch.tiles) else {
         return out.fill(0.0);
     };
-    let room = &mut scratch.amx;
+    let rooms = (&mut scratch.activations, &mut scratch.sums);
     if B::MINS {
-        multiply_tiles::<true>(set, &unpacked, Slots::<B>::END, count, inputs, room, out);
+        multiply_tiles::<true>(set, &unpacked, Slots::<B>::END, count, inputs, rooms, out);
     } else {
-        multiply_tiles::<false>(set, &unpacked, Slots::<B>::END, count, inputs, room, out);
+        multiply_tiles::<false>(set, &unpacked, Slots::<B>::END, count, inputs, rooms, out);
     }
 }
 
@@ -89,15 +83,12 @@ fn multiply_tiles<const OFFSET: bool>(
     end: usize,
     count: usize,
     inputs: Inputs<'_>,
-    room: &mut Room,
+    (activations, sums): (&mut Room, &mut Room),
     mut out: &mut [f32],
 ) {
-    let Room { activations, block } = room;
-    let block = block.get_or_insert_with(bytemuck::allocation::zeroed_box);
+    let [block] = sums.first(1) else { unreachable!("room for one") };
     let runs = unpacked.groups.div_ceil(8);
-    if activations.len() < 8 * runs * 2 {
-        activations.resize(8 * runs * 2, bytemuck::Zeroable::zeroed());
-    }
+    let activations = activations.first(8 * runs * 2);
     let mut numbers = inputs.numbers;
     while !numbers.is_empty() {
         let tokens = numbers.len().min(ROWS);
@@ -106,15 +97,31 @@ fn multiply_tiles<const OFFSET: bool>(
         let (of_these, of_later) = out.split_at_mut(taken * count);
         let activations = &mut activations[..8 * runs * (taken / tokens)];
         gather::<OFFSET>(Inputs { numbers: these, ..inputs }, tokens, runs, activations);
-        let tiles = set.tiles(tokens);
+        let tiles = Tiles::new(set, tokens);
         for (i, words) in unpacked.tiles().enumerate() {
             let rows = Rows { words: words.as_chunks().0, end, groups: unpacked.groups };
             let out = of_these.chunks_exact_mut(count);
             let out = out.map(|out| &mut out[2 * ROWS * i..][..2 * ROWS]);
             if taken > tokens {
-                multiply_tile::<OFFSET, 2>(set.vnni, &tiles, rows, activations, tokens, block, out);
+                multiply_tile::<OFFSET, 2>(
+                    set.vnni(),
+                    &tiles,
+                    rows,
+                    activations,
+                    tokens,
+                    block,
+                    out,
+                );
             } else {
-                multiply_tile::<OFFSET, 1>(set.vnni, &tiles, rows, activations, tokens, block, out);
+                multiply_tile::<OFFSET, 1>(
+                    set.vnni(),
+                    &tiles,
+                    rows,
+                    activations,
+                    tokens,
+                    block,
+                    out,
+                );
             }
         }
         (numbers, out) = (later, of_later);

@@ -6,7 +6,7 @@ use super::gather::Group;
 use super::tiles::{ROWS, Sums, Tiles};
 use crate::ggml::dot::Set;
 use crate::ggml::dot::unpack::{LEVELS, MINS, OFFSETS, SCALES};
-use crate::ggml::dot::vnni::Vnni;
+use crate::simd::Vnni;
 
 /// Runs whose sums are kept before they are scaled, so that totals are seldom loaded and stored.
 const CHUNK: usize = 4;

@@ -3,76 +3,16 @@
 //! chapter 3.)
 
 use std::arch::asm;
-use std::arch::x86_64::__cpuid_count;
+use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::LazyLock;
 
-use crate::ggml::dot::vnni::Vnni;
+use crate::simd::Amx;
 
 /// Rows of a tile: tokens, or rows of weights.
 pub const ROWS: usize = 16;
 
 /// Sums of the products of a group, 16 rows of weights by token.
 pub type Sums = [[i32; ROWS]; ROWS];
-
-/// AMX with products of bytes, and AVX-512 with VNNI.
-#[derive(Clone, Copy)]
-pub struct Amx {
-    pub vnni: Vnni,
-}
-
-impl Amx {
-    /// The proof, where the processor has these and the operating system grants this process the
-    /// tiles: it has to be asked, since they are 8 KiB more for every thread to keep. Without that the
-    /// first instruction on a tile is an illegal one, whatever the processor says it has.
-    pub fn detect() -> Option<Self> {
-        static GRANTED: LazyLock<bool> =
-            LazyLock::new(|| Vnni::detect().is_some() && has_byte_tiles() && ask_for_tiles());
-        Vnni::detect().filter(|_| *GRANTED).map(|vnni| Self { vnni })
-    }
-
-    /// Tiles for products of `tokens` tokens, until they are [given back](Tiles::drop).
-    pub fn tiles(self, tokens: usize) -> Tiles {
-        let mut config = Config { palette: 1, ..bytemuck::Zeroable::zeroed() };
-        assert!((1..=ROWS).contains(&tokens), "{tokens} tokens in a tile");
-        for sums in 0..4 {
-            (config.rows[sums], config.row_bytes[sums]) = (tokens as u8, 64);
-        }
-        for activations in 4..6 {
-            (config.rows[activations], config.row_bytes[activations]) = (tokens as u8, 32);
-        }
-        for weights in 6..8 {
-            (config.rows[weights], config.row_bytes[weights]) = (8, 64);
-        }
-        // SAFETY: `self` proves that the processor has tiles and the process may use them; the
-        // instruction reads the 64 bytes of the configuration.
-        unsafe {
-            asm!(
-                "ldtilecfg [{}]",
-                in(reg) &raw const config,
-                options(nostack, preserves_flags, readonly),
-            );
-        }
-        Tiles(PhantomData)
-    }
-}
-
-/// Whether the processor, which has AVX-512, has tiles and multiplies bytes in them. The standard
-/// library's macro tells it in unstable Rust only.
-fn has_byte_tiles() -> bool {
-    const AMX_TILE: u32 = 1 << 24;
-    const AMX_INT8: u32 = 1 << 25;
-    let features = __cpuid_count(7, 0).edx;
-    features & (AMX_TILE | AMX_INT8) == AMX_TILE | AMX_INT8
-}
-
-/// Asks Linux for the tiles, for all threads of the process (Documentation/arch/x86/xstate.rst).
-fn ask_for_tiles() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
-    // SAFETY: the call takes two numbers, and reads and writes no memory of the process.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
 
 /// What `ldtilecfg` reads.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -85,11 +25,45 @@ struct Config {
     rows: [u8; 16],
 }
 
+thread_local! {
+    /// Whether this thread has tiles.
+    static HELD: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Tiles that are configured, on this thread: 0 to 3 for sums, 4 and 5 for activations, 6 and 7 for
 /// weights.
 pub struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
+    /// Tiles for products of `tokens` tokens, until they are [given back](Self::drop).
+    ///
+    /// # Panics
+    /// If there are more than [`ROWS`], or if this thread has tiles already: they would be the same.
+    pub fn new(_: Amx, tokens: usize) -> Self {
+        let mut config = Config { palette: 1, ..bytemuck::Zeroable::zeroed() };
+        assert!((1..=ROWS).contains(&tokens), "{tokens} tokens in a tile");
+        for sums in 0..4 {
+            (config.rows[sums], config.row_bytes[sums]) = (tokens as u8, 64);
+        }
+        for activations in 4..6 {
+            (config.rows[activations], config.row_bytes[activations]) = (tokens as u8, 32);
+        }
+        for weights in 6..8 {
+            (config.rows[weights], config.row_bytes[weights]) = (8, 64);
+        }
+        assert!(!HELD.replace(true), "one configuration of tiles at a time");
+        // SAFETY: the first argument proves that the processor has tiles and the process may use them; the
+        // instruction reads the 64 bytes of the configuration.
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) &raw const config,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Self(PhantomData)
+    }
+
     /// Sums of products of the activations of a group, 32 of each token, with the levels of twice 16
     /// rows, four of each row side by side.
     #[inline(always)]
@@ -99,7 +73,8 @@ impl Tiles {
         levels: [&[[u32; ROWS]; 8]; 2],
         [first, second]: [&mut Sums; 2],
     ) {
-        // SAFETY: a value of the type proves that tiles are configured, with at most 16 rows; the
+        // SAFETY: a value of the type proves that tiles are configured, with at most 16 rows, and
+        // that nothing else on its thread configures or releases them; the
         // loads and stores are of as many rows as the arrays have.
         unsafe {
             asm!(
@@ -175,7 +150,8 @@ impl Tiles {
 impl Drop for Tiles {
     /// Gives the tiles back: as long as a thread has them, it is switched to and from more slowly.
     fn drop(&mut self) {
-        // SAFETY: a value of the type proves that there are tiles.
+        // SAFETY: a value of the type proves that there are tiles; it is the only one of its thread.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) }
+        HELD.set(false);
     }
 }

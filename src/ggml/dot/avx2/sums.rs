@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use crate::ggml::dot::Kind;
-use crate::ggml::simd::Avx2;
+use crate::simd::Avx2;
 
 /// Sums of four products each, in lanes; the products of levels and activations are added in
 /// pairs of 16 bits, which no kind of level exceeds.

@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::Vnni;
 use crate::ggml::dot::{Levels, LongBytes, Run};
+use crate::simd::Vnni;
 
 impl Vnni {
     /// Sums of products of the first groups of two rows, by [`Long::Halves`](super::Long::Halves): a

@@ -3,9 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use super::Vnni;
-use crate::ggml::dot::unpack::Runs;
+use crate::ggml::dot::runs::Runs;
 use crate::ggml::dot::{Levels, Long, LongBytes, Set};
+use crate::simd::Vnni;
 
 impl Vnni {
     /// [`Set::unpack_levels`] for types whose levels come in vectors of 64 bytes.

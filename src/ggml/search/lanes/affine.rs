@@ -1,26 +1,28 @@
 //! Scales and minimums of unsigned levels; the scalar search is `search/affine.rs`.
 
-use crate::ggml::search::{Affine, AffineBatch, AffineSearch, Error, Weights};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::search::affine::{Affine, AffineBatch, AffineSearch, Error, Weights};
+use crate::ggml::search::batch::Batch;
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch.
-#[inline(always)]
-pub fn fit<S: Simd, const N: usize>(s: S, batch: AffineBatch<'_, N>) {
-    let AffineBatch { search, x, weights, levels, fits } = batch;
-    let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
-    for (batch, ((x, levels), fits)) in batches.zip(fits.chunks_mut(S::LANES)).enumerate() {
-        let columns = s.load_columns(x);
-        let weights = match weights {
-            Weights::Magnitude => magnitudes(s, &columns),
-            Weights::Blurred => blurred(s, &columns),
-            Weights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
-        };
-        let group = Group { s, search, x: columns, weights };
-        let (best, found) = group.search();
-        s.store_columns(&found, levels);
-        for (lane, fit) in fits.iter_mut().enumerate() {
-            let [scale, min, weight] = [best[0][lane], best[1][lane], best[2][lane]];
-            *fit = Affine { scale, min: -min, weight };
+impl<const N: usize> Batch for AffineBatch<'_, N> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let AffineBatch { search, x, weights, levels, fits } = self;
+        let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
+        for (batch, ((x, levels), fits)) in batches.zip(fits.chunks_mut(S::LANES)).enumerate() {
+            let columns = s.load_columns(x);
+            let weights = match weights {
+                Weights::Magnitude => magnitudes(s, &columns),
+                Weights::Blurred => blurred(s, &columns),
+                Weights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
+            };
+            let group = Group { s, search, x: columns, weights };
+            let (best, found) = group.search();
+            s.store_columns(&found, levels);
+            for (lane, fit) in fits.iter_mut().enumerate() {
+                let [scale, min, weight] = [best[0][lane], best[1][lane], best[2][lane]];
+                *fit = Affine { scale, min: -min, weight };
+            }
         }
     }
 }

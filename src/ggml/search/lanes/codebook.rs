@@ -1,22 +1,25 @@
 //! Scales of levels that are not evenly spaced; the scalar search is `search/codebook.rs`.
 
 use super::{Extremes, extremes};
+use crate::ggml::search::batch::Batch;
 use crate::ggml::search::codebook::{LevelBatch, ScaleBatch, VALUES};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch.
-#[inline(always)]
-pub fn fit<S: Simd>(s: S, batch: ScaleBatch<'_>) {
-    let ScaleBatch { x, weights, scales } = batch;
-    for (batch, (x, scales)) in x.chunks(S::LANES).zip(scales.chunks_mut(S::LANES)).enumerate() {
-        let columns = s.load_columns(x);
-        let weights = match weights {
-            None => columns.map(|v| s.mul(v, v)),
-            Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
-        };
-        let mut found = [0.0; MAX_LANES];
-        s.store(search(s, &columns, &weights), &mut found);
-        scales.copy_from_slice(&found[..scales.len()]);
+impl Batch for ScaleBatch<'_> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let ScaleBatch { x, weights, scales } = self;
+        for (batch, (x, scales)) in x.chunks(S::LANES).zip(scales.chunks_mut(S::LANES)).enumerate()
+        {
+            let columns = s.load_columns(x);
+            let weights = match weights {
+                None => columns.map(|v| s.mul(v, v)),
+                Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
+            };
+            let mut found = [0.0; MAX_LANES];
+            s.store(search(s, &columns, &weights), &mut found);
+            scales.copy_from_slice(&found[..scales.len()]);
+        }
     }
 }
 
@@ -55,18 +58,19 @@ fn sums<S: Simd>(s: S, x: &[S::F32; 32], weights: &[S::F32; 32], inverse: S::F32
     [with_x, squares]
 }
 
-/// Finds the levels of a batch.
-#[inline(always)]
-pub fn levels<S: Simd>(s: S, batch: LevelBatch<'_>) {
-    let LevelBatch { x, inverses, levels } = batch;
-    for ((x, &inverse), levels) in x.iter().zip(inverses).zip(levels) {
-        let inverse = s.splat(inverse);
-        let mut whole = [0; 32];
-        for (x, whole) in x.chunks(S::LANES).zip(whole.chunks_mut(S::LANES)) {
-            s.store_i32(nearest(s, s.mul(inverse, s.load(x))), whole);
-        }
-        for (level, whole) in levels.iter_mut().zip(whole) {
-            *level = whole as u8;
+impl Batch for LevelBatch<'_> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let LevelBatch { x, inverses, levels } = self;
+        for ((x, &inverse), levels) in x.iter().zip(inverses).zip(levels) {
+            let inverse = s.splat(inverse);
+            let mut whole = [0; 32];
+            for (x, whole) in x.chunks(S::LANES).zip(whole.chunks_mut(S::LANES)) {
+                s.store_i32(nearest(s, s.mul(inverse, s.load(x))), whole);
+            }
+            for (level, whole) in levels.iter_mut().zip(whole) {
+                *level = whole as u8;
+            }
         }
     }
 }
@@ -118,7 +122,7 @@ fn nearest<S: Simd>(s: S, x: S::F32) -> S::I32 {
 mod tests {
     use super::*;
     use crate::ggml::search::codebook;
-    use crate::ggml::simd::Portable;
+    use crate::simd::Portable;
 
     /// Both only ever go up with `x`, so it is enough to compare them around each step.
     #[test]

@@ -1,18 +1,20 @@
 //! Scales of magnitudes whose levels come from a codebook; the scalar search is
 //! `search/lattice.rs`.
 
-use super::nearest::nearest;
 use crate::ggml::grid::{Grid, Place};
+use crate::ggml::search::batch::Batch;
 use crate::ggml::search::lattice::{Fit, Lattice, LatticeBatch, Refit, Start};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::search::nearest;
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch.
-#[inline(always)]
-pub fn fit<S: Simd, const N: usize, const CELLS: usize>(s: S, batch: LatticeBatch<'_, N, CELLS>) {
-    let LatticeBatch { search, grid, x, weights, starts, fits } = batch;
-    let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(starts.chunks(S::LANES));
-    for (((x, weights), starts), fits) in groups.zip(fits.chunks_mut(S::LANES)) {
-        Groups::new(s, search, grid, x, weights).fit(starts, fits);
+impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let LatticeBatch { search, grid, x, weights, starts, fits } = self;
+        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(starts.chunks(S::LANES));
+        for (((x, weights), starts), fits) in groups.zip(fits.chunks_mut(S::LANES)) {
+            Groups::new(s, search, grid, x, weights).fit(starts, fits);
+        }
     }
 }
 
@@ -147,7 +149,7 @@ impl<'a, S: Simd, const N: usize, const CELLS: usize> Groups<'a, S, N, CELLS> {
                     Place::Near(near) => {
                         missed[cell] |= 1 << lane;
                         let values = s.mul(s.splat(scales[lane]), s.load(&ODD));
-                        nearest(s, near, &row[cell], &self.roots[lane][cell], values)
+                        nearest::in_lanes(s, near, &row[cell], &self.roots[lane][cell], values)
                     }
                 };
             }

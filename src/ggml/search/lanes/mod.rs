@@ -2,27 +2,19 @@
 //! does, in its order; where that branches, both ways are computed and one is chosen.
 
 mod affine;
-pub(super) mod codebook;
+mod codebook;
 mod lattice;
-mod nearest;
 mod positive;
 mod refine;
 mod symmetric;
 mod ternary;
 
-use super::EPSILON;
-use crate::ggml::simd::Simd;
-pub(super) use affine::fit as affine;
-pub(super) use lattice::fit as lattice;
-pub(super) use nearest::nearest;
-pub(super) use positive::fit as positive;
-pub(super) use refine::refine as symmetric_refined;
-pub(super) use symmetric::fit as symmetric;
-pub(super) use ternary::{split, split_halves};
+use crate::ggml::measures::EPSILON;
+use crate::simd::Simd;
 
 /// What groups, one in each lane, are scaled by.
 struct Extremes<S: Simd> {
-    /// [`largest`](super::largest) of each group; any number for those that are taken for zero.
+    /// [`largest`](crate::ggml::measures::largest) of each group; any number for those that are taken for zero.
     extreme: S::F32,
     /// The groups that are taken for zero.
     nothing: S::Mask,

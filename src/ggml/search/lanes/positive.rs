@@ -1,22 +1,25 @@
 //! Scales of unsigned levels of values that are not negative; the scalar search is
 //! `search/positive.rs`.
 
-use crate::ggml::search::{EPSILON, PositiveBatch};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::measures::EPSILON;
+use crate::ggml::search::batch::Batch;
+use crate::ggml::search::positive::PositiveBatch;
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch.
-#[inline(always)]
-pub fn fit<S: Simd, const N: usize>(s: S, batch: PositiveBatch<'_, N>) {
-    let PositiveBatch { x, max, weights, levels, scales } = batch;
-    let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
-    let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
-    for ((x, weights), (levels, scales)) in groups.zip(results) {
-        let group = Group { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
-        let (found, fit) = group.search();
-        s.store_columns(&found, levels);
-        let mut values = [0.0; MAX_LANES];
-        s.store(fit, &mut values);
-        scales.copy_from_slice(&values[..scales.len()]);
+impl<const N: usize> Batch for PositiveBatch<'_, N> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let PositiveBatch { x, max, weights, levels, scales } = self;
+        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
+        let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
+        for ((x, weights), (levels, scales)) in groups.zip(results) {
+            let group = Group { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
+            let (found, fit) = group.search();
+            s.store_columns(&found, levels);
+            let mut values = [0.0; MAX_LANES];
+            s.store(fit, &mut values);
+            scales.copy_from_slice(&values[..scales.len()]);
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Extremes, extremes};
 use crate::ggml::runs::MANY_SUPER_BLOCKS;
-use crate::ggml::search::RefinedBatch;
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::search::batch::Batch;
+use crate::ggml::search::symmetric::RefinedBatch;
+use crate::simd::{MAX_LANES, Simd};
 
 /// Vectors of groups that are searched side by side: within a group each step waits for the one
 /// before, a division among them.
@@ -17,68 +18,69 @@ const GROUPS: usize = 16 * MANY_SUPER_BLOCKS;
 /// The most rounds.
 const ROUNDS: usize = 5;
 
-/// Searches a batch.
-#[inline(always)]
-pub fn refine<S: Simd, const N: usize>(s: S, batch: RefinedBatch<'_, N>) {
-    let RefinedBatch { x, max, levels, scales } = batch;
-    // Filled where they are: what functions answered with was copied, an eighth of the time.
-    let (zero, one) = (s.splat(0.0), s.splat(1.0));
-    let mut batches = [Batch::<S, N>::new(s, max); ABREAST];
-    let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
-    let mut sums = [[zero; 2]; ABREAST];
-    let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
-    for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
-        let mut found = Found { max, levels, scales, sums: [[0.0; GROUPS]; 2] };
-        // The groups that may still change, and more of the last one.
-        let mut open = [x.len() - 1; GROUPS];
-        for (i, open) in open[..x.len()].iter_mut().enumerate() {
-            *open = i;
-        }
-        let mut count = x.len();
-        for round in 0..ROUNDS {
-            let mut left = 0;
-            for start in (0..count).step_by(S::LANES * ABREAST) {
-                let mut chosen = [[0; MAX_LANES]; ABREAST];
-                for (k, chosen) in chosen.iter_mut().enumerate() {
-                    let part = &open[start + k * S::LANES..][..S::LANES];
-                    chosen[..S::LANES].copy_from_slice(part);
-                    batches[k].fill(x, chosen);
-                    sums[k] = if round == 0 {
-                        batches[k].start(&mut old[k])
-                    } else {
-                        found.take(s, chosen, &mut old[k])
-                    };
-                }
-                // A number, not a mask: on masks of four vectors the compiler works elsewhere.
-                let mut moved = [zero; ABREAST];
-                // Tried levels that are replaced where they are: compiled to stores by mask, the
-                // costliest lines of the search in a profile on Zen 3.
-                for i in 0..N {
+impl<const N: usize> Batch for RefinedBatch<'_, N> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let RefinedBatch { x, max, levels, scales } = self;
+        // Filled where they are: what functions answered with was copied, an eighth of the time.
+        let (zero, one) = (s.splat(0.0), s.splat(1.0));
+        let mut groups = [Group::<S, N>::new(s, max); ABREAST];
+        let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
+        let mut sums = [[zero; 2]; ABREAST];
+        let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
+        for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
+            let mut found = Found { max, levels, scales, sums: [[0.0; GROUPS]; 2] };
+            // The groups that may still change, and more of the last one.
+            let mut open = [x.len() - 1; GROUPS];
+            for (i, open) in open[..x.len()].iter_mut().enumerate() {
+                *open = i;
+            }
+            let mut count = x.len();
+            for round in 0..ROUNDS {
+                let mut left = 0;
+                for start in (0..count).step_by(S::LANES * ABREAST) {
+                    let mut chosen = [[0; MAX_LANES]; ABREAST];
+                    for (k, chosen) in chosen.iter_mut().enumerate() {
+                        let part = &open[start + k * S::LANES..][..S::LANES];
+                        chosen[..S::LANES].copy_from_slice(part);
+                        groups[k].fill(x, chosen);
+                        sums[k] = if round == 0 {
+                            groups[k].start(&mut old[k])
+                        } else {
+                            found.take(s, chosen, &mut old[k])
+                        };
+                    }
+                    // A number, not a mask: on masks of four vectors the compiler works elsewhere.
+                    let mut moved = [zero; ABREAST];
+                    // Tried levels that are replaced where they are: compiled to stores by mask, the
+                    // costliest lines of the search in a profile on Zen 3.
+                    for i in 0..N {
+                        for k in 0..ABREAST {
+                            let (level, better);
+                            (level, sums[k], better) = groups[k].step(i, old[k][i], sums[k]);
+                            new[k][i] = level;
+                            moved[k] = s.select(better, one, moved[k]);
+                        }
+                    }
                     for k in 0..ABREAST {
-                        let (level, better);
-                        (level, sums[k], better) = batches[k].step(i, old[k][i], sums[k]);
-                        new[k][i] = level;
-                        moved[k] = s.select(better, one, moved[k]);
+                        let lanes = S::LANES.min(count.saturating_sub(start + k * S::LANES));
+                        found.put(s, &chosen[k], lanes, &new[k], sums[k]);
+                        let mut changed = s.bits(s.lt(zero, moved[k])) & ((1 << lanes) - 1);
+                        while changed != 0 {
+                            // Never beyond the places that have been read.
+                            open[left] = chosen[k][changed.trailing_zeros() as usize];
+                            left += 1;
+                            changed &= changed - 1;
+                        }
                     }
                 }
-                for k in 0..ABREAST {
-                    let lanes = S::LANES.min(count.saturating_sub(start + k * S::LANES));
-                    found.put(s, &chosen[k], lanes, &new[k], sums[k]);
-                    let mut changed = s.bits(s.lt(zero, moved[k])) & ((1 << lanes) - 1);
-                    while changed != 0 {
-                        // Never beyond the places that have been read.
-                        open[left] = chosen[k][changed.trailing_zeros() as usize];
-                        left += 1;
-                        changed &= changed - 1;
-                    }
+                if left == 0 {
+                    break;
                 }
+                count = left;
+                let last = open[count - 1];
+                open[count..count.next_multiple_of(S::LANES * ABREAST)].fill(last);
             }
-            if left == 0 {
-                break;
-            }
-            count = left;
-            let last = open[count - 1];
-            open[count..count.next_multiple_of(S::LANES * ABREAST)].fill(last);
         }
     }
 }
@@ -155,7 +157,7 @@ impl<const N: usize> Found<'_, N> {
 
 /// One group in each lane. Those that are taken for zero are zero.
 #[derive(Clone, Copy)]
-struct Batch<S: Simd, const N: usize> {
+struct Group<S: Simd, const N: usize> {
     s: S,
     max: i32,
     x: [S::F32; N],
@@ -167,7 +169,7 @@ struct Batch<S: Simd, const N: usize> {
     nothing: S::Mask,
 }
 
-impl<S: Simd, const N: usize> Batch<S, N> {
+impl<S: Simd, const N: usize> Group<S, N> {
     /// No group.
     #[inline(always)]
     fn new(s: S, max: i32) -> Self {

@@ -1,34 +1,36 @@
 //! Scales of signed levels around zero; the scalar search is `search/symmetric.rs`.
 
 use super::{Extremes, extremes};
+use crate::ggml::search::batch::Batch;
 use crate::ggml::search::symmetric::{self, SymmetricBatch};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch.
-#[inline(always)]
-pub fn fit<S: Simd, const N: usize>(s: S, batch: SymmetricBatch<'_, N>) {
-    let SymmetricBatch { x, max, weights, levels, scales } = batch;
-    let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
-    for (batch, ((x, levels), scales)) in batches.zip(scales.chunks_mut(S::LANES)).enumerate() {
-        let columns = s.load_columns(x);
-        let weights = match weights {
-            None => {
-                let mut squares = columns;
-                for square in &mut squares {
-                    *square = s.mul(*square, *square);
+impl<const N: usize> Batch for SymmetricBatch<'_, N> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let SymmetricBatch { x, max, weights, levels, scales } = self;
+        let batches = x.chunks(S::LANES).zip(levels.chunks_mut(S::LANES));
+        for (batch, ((x, levels), scales)) in batches.zip(scales.chunks_mut(S::LANES)).enumerate() {
+            let columns = s.load_columns(x);
+            let weights = match weights {
+                None => {
+                    let mut squares = columns;
+                    for square in &mut squares {
+                        *square = s.mul(*square, *square);
+                    }
+                    squares
                 }
-                squares
-            }
-            Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
-        };
-        let group = Group { s, x: columns, weights, max };
-        let ([found, inverses], nothing) = group.search();
-        scales.copy_from_slice(&found[..scales.len()]);
-        for (lane, (x, levels)) in x.iter().zip(levels).enumerate() {
-            if nothing >> lane & 1 == 1 {
-                *levels = [0; N];
-            } else {
-                symmetric::levels(x, inverses[lane], max, levels);
+                Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
+            };
+            let group = Group { s, x: columns, weights, max };
+            let ([found, inverses], nothing) = group.search();
+            scales.copy_from_slice(&found[..scales.len()]);
+            for (lane, (x, levels)) in x.iter().zip(levels).enumerate() {
+                if nothing >> lane & 1 == 1 {
+                    *levels = [0; N];
+                } else {
+                    symmetric::levels(x, inverses[lane], max, levels);
+                }
             }
         }
     }

@@ -1,40 +1,42 @@
 //! Splits of groups into three levels; the scalar search is `search/ternary.rs`.
 
+use crate::ggml::search::batch::Batch;
 use crate::ggml::search::ternary::{self, Split, SplitBatch};
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd};
 
-/// Searches a batch of groups with one shift each.
-#[inline(always)]
-pub fn split<S: Simd>(s: S, batch: SplitBatch<'_, 32, bool>) {
-    let SplitBatch { x, weights, orders, splits } = batch;
-    let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
-    for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
-        let [sum_x] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, x| w * x);
-        let [sum_w] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, _| w);
-        let shifts = [ternary::levels(true), ternary::levels(false)];
-        // What the weights from `high` on add, by `high` and shift.
-        let mut behind = [[[s.splat(0.0); 2]; 2]; 33];
-        for (high, behind) in behind.iter_mut().enumerate() {
-            let (x, w) = (s.sub(sum_x[32], sum_x[high]), s.sub(sum_w[32], sum_w[high]));
-            *behind = [part(s, x, w, shifts[0][2]), part(s, x, w, shifts[1][2])];
-        }
-        let mut best = Best::new(s);
-        for middle in 0..=32 {
-            let (x, w) = (s.sub(sum_x[middle], sum_x[0]), s.sub(sum_w[middle], sum_w[0]));
-            let before = [part(s, x, w, shifts[0][0]), part(s, x, w, shifts[1][0])];
-            for high in middle..=32 {
-                let x = s.sub(sum_x[high], sum_x[middle]);
-                let w = s.sub(sum_w[high], sum_w[middle]);
-                for number in 0..2 {
-                    let between = part(s, x, w, shifts[number][1]);
-                    let (before, behind) = (before[number], behind[high][number]);
-                    let with_x = s.add(s.add(before[0], between[0]), behind[0]);
-                    let squares = s.add(s.add(before[1], between[1]), behind[1]);
-                    best.offer(with_x, squares, [middle, high, number]);
+impl Batch for SplitBatch<'_, 32, bool> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let SplitBatch { x, weights, orders, splits } = self;
+        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
+        for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
+            let [sum_x] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, x| w * x);
+            let [sum_w] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, _| w);
+            let shifts = [ternary::levels(true), ternary::levels(false)];
+            // What the weights from `high` on add, by `high` and shift.
+            let mut behind = [[[s.splat(0.0); 2]; 2]; 33];
+            for (high, behind) in behind.iter_mut().enumerate() {
+                let (x, w) = (s.sub(sum_x[32], sum_x[high]), s.sub(sum_w[32], sum_w[high]));
+                *behind = [part(s, x, w, shifts[0][2]), part(s, x, w, shifts[1][2])];
+            }
+            let mut best = Best::new(s);
+            for middle in 0..=32 {
+                let (x, w) = (s.sub(sum_x[middle], sum_x[0]), s.sub(sum_w[middle], sum_w[0]));
+                let before = [part(s, x, w, shifts[0][0]), part(s, x, w, shifts[1][0])];
+                for high in middle..=32 {
+                    let x = s.sub(sum_x[high], sum_x[middle]);
+                    let w = s.sub(sum_w[high], sum_w[middle]);
+                    for number in 0..2 {
+                        let between = part(s, x, w, shifts[number][1]);
+                        let (before, behind) = (before[number], behind[high][number]);
+                        let with_x = s.add(s.add(before[0], between[0]), behind[0]);
+                        let squares = s.add(s.add(before[1], between[1]), behind[1]);
+                        best.offer(with_x, squares, [middle, high, number]);
+                    }
                 }
             }
+            best.store(splits, |number| number == 0);
         }
-        best.store(splits, |number| number == 0);
     }
 }
 
@@ -45,56 +47,57 @@ fn part<S: Simd>(s: S, x: S::F32, w: S::F32, q: f32) -> [S::F32; 2] {
     [s.mul(x, q), s.mul(s.mul(w, q), q)]
 }
 
-/// Searches a batch of groups with a shift for each half.
-#[inline(always)]
-pub fn split_halves<S: Simd>(s: S, batch: SplitBatch<'_, 16, [bool; 2]>) {
-    let SplitBatch { x, weights, orders, splits } = batch;
-    let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
-    for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
-        let sum_x = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, x| w * x);
-        let sum_w = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, _| w);
-        let shifts = [ternary::levels(true), ternary::levels(false)];
-        let zero = s.splat(0.0);
-        // What depends on one of the places at most, by half and shift.
-        let mut whole = [[[zero; 2]; 2]; 2];
-        let mut at_high = [[[zero; 2]; 2]; 17];
-        for half in 0..2 {
-            for (shift, q) in shifts.iter().enumerate() {
-                whole[half][shift] = part(s, sum_x[half][16], sum_w[half][16], q[2]);
-                let factor = s.splat(q[1] * q[1] - q[2] * q[2]);
-                for high in 0..17 {
-                    at_high[high][half][shift] = s.mul(sum_w[half][high], factor);
-                }
-            }
-        }
-        let mut best = Best::new(s);
-        for middle in 0..=16 {
-            let mut squares = [[zero; 2]; 2];
+impl Batch for SplitBatch<'_, 16, [bool; 2]> {
+    #[inline(always)]
+    fn in_lanes<S: Simd>(self, s: S) {
+        let SplitBatch { x, weights, orders, splits } = self;
+        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
+        for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
+            let sum_x = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, x| w * x);
+            let sum_w = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, _| w);
+            let shifts = [ternary::levels(true), ternary::levels(false)];
+            let zero = s.splat(0.0);
+            // What depends on one of the places at most, by half and shift.
+            let mut whole = [[[zero; 2]; 2]; 2];
+            let mut at_high = [[[zero; 2]; 2]; 17];
             for half in 0..2 {
                 for (shift, q) in shifts.iter().enumerate() {
-                    let factor = s.splat(q[0] * q[0] - q[1] * q[1]);
-                    let at_middle = s.mul(sum_w[half][middle], factor);
-                    squares[half][shift] = s.add(whole[half][shift][1], at_middle);
-                }
-            }
-            for high in middle..=16 {
-                let mut sums = [[[zero; 2]; 2]; 2];
-                for half in 0..2 {
-                    let x = s.add(sum_x[half][middle], sum_x[half][high]);
-                    for shift in 0..2 {
-                        let squares = s.add(squares[half][shift], at_high[high][half][shift]);
-                        sums[half][shift] = [s.sub(whole[half][shift][0], x), squares];
+                    whole[half][shift] = part(s, sum_x[half][16], sum_w[half][16], q[2]);
+                    let factor = s.splat(q[1] * q[1] - q[2] * q[2]);
+                    for high in 0..17 {
+                        at_high[high][half][shift] = s.mul(sum_w[half][high], factor);
                     }
                 }
-                for number in 0..4 {
-                    let [first, second] = [sums[0][number / 2], sums[1][number % 2]];
-                    let (with_x, squares) =
-                        (s.add(first[0], second[0]), s.add(first[1], second[1]));
-                    best.offer(with_x, squares, [middle, high, number]);
+            }
+            let mut best = Best::new(s);
+            for middle in 0..=16 {
+                let mut squares = [[zero; 2]; 2];
+                for half in 0..2 {
+                    for (shift, q) in shifts.iter().enumerate() {
+                        let factor = s.splat(q[0] * q[0] - q[1] * q[1]);
+                        let at_middle = s.mul(sum_w[half][middle], factor);
+                        squares[half][shift] = s.add(whole[half][shift][1], at_middle);
+                    }
+                }
+                for high in middle..=16 {
+                    let mut sums = [[[zero; 2]; 2]; 2];
+                    for half in 0..2 {
+                        let x = s.add(sum_x[half][middle], sum_x[half][high]);
+                        for shift in 0..2 {
+                            let squares = s.add(squares[half][shift], at_high[high][half][shift]);
+                            sums[half][shift] = [s.sub(whole[half][shift][0], x), squares];
+                        }
+                    }
+                    for number in 0..4 {
+                        let [first, second] = [sums[0][number / 2], sums[1][number % 2]];
+                        let (with_x, squares) =
+                            (s.add(first[0], second[0]), s.add(first[1], second[1]));
+                        best.offer(with_x, squares, [middle, high, number]);
+                    }
                 }
             }
+            best.store(splits, |number| [number / 2 == 0, number % 2 == 0]);
         }
-        best.store(splits, |number| [number / 2 == 0, number % 2 == 0]);
     }
 }
 

@@ -2,8 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use super::{MAX_LANES, Portable, Simd};
-use crate::ggml::le::F16Le;
+use super::{Fused, MAX_LANES, Portable, Simd};
+
+/// Without the sets a build says of the processor that it has none, too: what it measures is not
+/// what another build measures.
+#[cfg(feature = "portable")]
+#[test]
+fn a_portable_build_has_no_set() {
+    assert!(super::features().is_empty());
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert!(super::Avx2::detect().is_none());
+        assert!(super::Avx512::detect().is_none());
+        assert!(super::Vnni::detect().is_none());
+    }
+}
+
+/// Every set has those that it is made of.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_set_comes_with_the_smaller_ones() {
+    use super::{Avx2, Avx512, Vnni};
+    let all = [Avx2::detect().is_some(), Avx512::detect().is_some(), Vnni::detect().is_some()];
+    assert!(all.is_sorted_by(|a, b| a >= b), "{all:?}");
+    let named = |name| super::features().contains(&name);
+    assert!(!all[0] || named("avx2") && named("fma") && named("f16c"));
+    assert!(!all[2] || named("avx512vnni") && named("avx512bw"));
+}
 
 /// Floats of all kinds.
 const VALUES: [f32; 16] = [
@@ -33,6 +58,7 @@ fn results<S: Simd>(s: S) -> Results {
     let mut results = Results::new();
     for shift in 0..16 {
         let other: [f32; 16] = std::array::from_fn(|i| VALUES[(i + shift) % 16]);
+        let halves = other.map(|x| half::f16::from_f32(x).to_le_bytes());
         for start in (0..16).step_by(S::LANES) {
             let (a, b) = (s.load(&VALUES[start..]), s.load(&other[start..]));
             let (i, j) = (s.to_bits(a), s.truncate(b));
@@ -53,6 +79,10 @@ fn results<S: Simd>(s: S) -> Results {
                 s.select(s.lt_where(s.le(s.abs(b), s.splat(2.0)), a, b), a, b),
                 s.select(s.differ_where(s.lt(a, b), s.min(a, b), s.splat(0.0)), a, b),
                 s.select(s.and_not(s.le(a, b), s.eq(a, b)), a, b),
+                s.clear(s.lt(a, b), a),
+                s.times_power_of_two(a, s.nearest(b)),
+                s.load_f16(&halves[start..]),
+                s.load_bf16(&halves[start..]),
                 s.to_f32(j),
                 s.lookup(&VALUES, s.and_i32(i, s.splat_i32(15))),
                 s.lookup(&VALUES, s.and_i32(j, s.splat_i32(15))),
@@ -97,7 +127,7 @@ fn results<S: Simd>(s: S) -> Results {
 fn every_set_computes_what_arrays_do() {
     #[cfg(target_arch = "x86_64")]
     {
-        use super::{avx2::Avx2, avx512::Avx512};
+        use super::{Avx2, Avx512};
         let (avx2, avx512) = (Avx2::detect(), Avx512::detect());
         println!("compared: AVX2 {}, AVX-512 {}", avx2.is_some(), avx512.is_some());
         if let Some(set) = avx2 {
@@ -123,9 +153,9 @@ fn borders() -> Vec<f32> {
 }
 
 /// Half-precision floats, bytes and the bytes' highest bits of every 32 of the numbers.
-fn narrowed<S: Simd>(s: S) -> Vec<([F16Le; 32], [u8; 32], u32)> {
+fn narrowed<S: Simd>(s: S) -> Vec<([[u8; 2]; 32], [u8; 32], u32)> {
     let narrow = |x: &[f32; 32]| {
-        let (mut halves, mut parts) = ([F16Le::default(); 32], [s.splat_i32(0); 4]);
+        let (mut halves, mut parts) = ([[0; 2]; 32], [s.splat_i32(0); 4]);
         let vectors = x.chunks_exact(S::LANES).zip(halves.chunks_exact_mut(S::LANES));
         for ((x, halves), part) in vectors.zip(&mut parts) {
             s.store_f16(s.load(x), halves);
@@ -153,12 +183,45 @@ fn extremes<S: Simd>(s: S) -> Vec<f32> {
     found
 }
 
+/// Sums of products whose lanes are integers, so that no rounding tells the sets apart.
+fn products<S: Fused>(s: S) -> Vec<f32> {
+    let x: [f32; 16] = std::array::from_fn(|i| i as f32 - 5.0);
+    let (low, high) = x.split_first_chunk::<8>().expect("eight of them");
+    let high: &[f32; 8] = high.first_chunk().expect("eight more");
+    let vector = s.load_eights([low, high]);
+    let fused = s.fused(vector, s.splat(3.0), vector);
+    let mut lanes = [0.0; MAX_LANES];
+    s.store(fused, &mut lanes);
+    let eight = s.eight();
+    let eights = s.load_eights([low, high]);
+    let mut found = lanes[..S::LANES].to_vec();
+    found.extend([s.sum(eights), eight.sum(eight.load(high)), S::EIGHTS as f32]);
+    found
+}
+
+#[test]
+fn products_are_fused_and_summed_in_every_set() {
+    let expected = |lanes: usize| {
+        let x = (0..lanes).map(|i| i as f32 - 5.0);
+        let mut found: Vec<f32> = x.clone().map(|x| 4.0 * x).collect();
+        found.extend([x.sum(), (8..16).map(|i| i as f32 - 5.0).sum(), lanes as f32 / 8.0]);
+        found
+    };
+    assert_eq!(products(Portable::<8>), expected(8));
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::{Avx2, Avx512};
+        let _ = Avx2::detect().map(|set| assert_eq!(products(set), expected(8)));
+        let _ = Avx512::detect().map(|set| assert_eq!(products(set), expected(16)));
+    }
+}
+
 #[test]
 fn every_set_narrows_and_finds_extremes_as_arrays_do() {
     assert_eq!(narrowed(Portable::<8>), narrowed(Portable::<16>));
     #[cfg(target_arch = "x86_64")]
     {
-        use super::{avx2::Avx2, avx512::Avx512};
+        use super::{Avx2, Avx512};
         if let Some(set) = Avx2::detect() {
             assert_eq!(narrowed(set), narrowed(Portable::<8>));
             assert_eq!(extremes(set), extremes(Portable::<8>));
@@ -175,7 +238,7 @@ fn lookups_find_every_entry() {
     let table: [f32; 16] = std::array::from_fn(|i| i as f32 * 1.5);
     #[cfg(target_arch = "x86_64")]
     {
-        use super::{avx2::Avx2, avx512::Avx512};
+        use super::{Avx2, Avx512};
         fn check<S: Simd>(s: S, table: &[f32; 16]) {
             for (i, entry) in table.iter().enumerate() {
                 let mut found = [0.0; MAX_LANES];
@@ -215,7 +278,7 @@ fn columns_come_back_as_rows() {
     there_and_back(Portable::<16>);
     #[cfg(target_arch = "x86_64")]
     {
-        use super::{avx2::Avx2, avx512::Avx512};
+        use super::{Avx2, Avx512};
         let _ = Avx2::detect().map(there_and_back);
         let _ = Avx512::detect().map(there_and_back);
     }

@@ -3,8 +3,11 @@
 use std::fmt;
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2::Avx2, avx512::Avx512};
-use crate::ggml::search::{Scalar, Search};
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Kernel, Simd};
+
+use super::scalar::Scalar;
+use super::search::Search;
 
 /// A set of instructions that this processor has: there is no value for one that it lacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,11 +23,23 @@ enum Kind {
 }
 
 /// What can be compiled for any set.
-pub(in crate::ggml) trait Work {
+pub(super) trait Work {
     type Output;
 
     /// Does the work. Inlined always, so that it is compiled for the set's instructions.
     fn run<S: Search>(self, search: S) -> Self::Output;
+}
+
+/// Work to be done with vectors.
+struct InLanes<W>(W);
+
+impl<S: Simd, W: Work> Kernel<S> for InLanes<W> {
+    type Output = W::Output;
+
+    #[inline(always)]
+    fn run(self, set: S) -> W::Output {
+        self.0.run(set)
+    }
 }
 
 impl InstructionSet {
@@ -65,7 +80,7 @@ impl InstructionSet {
     }
 
     /// The set itself, or AVX2 in place of AVX-512.
-    pub(in crate::ggml) fn without_avx512(self) -> Self {
+    pub(super) fn without_avx512(self) -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Self(Kind::Avx512(set)) = self {
             return Self(Kind::Avx2(set.avx2()));
@@ -75,15 +90,13 @@ impl InstructionSet {
 
     /// Does `work` with these instructions.
     #[inline]
-    pub(in crate::ggml) fn run<W: Work>(self, work: W) -> W::Output {
+    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             Kind::Scalar => work.run(Scalar),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a value of the type is the proof that the processor has the instructions.
-            Kind::Avx2(set) => unsafe { run_avx2(set, work) },
+            Kind::Avx2(set) => set.run(InLanes(work)),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kind::Avx512(set) => unsafe { run_avx512(set, work) },
+            Kind::Avx512(set) => set.run(InLanes(work)),
         }
     }
 }
@@ -98,22 +111,4 @@ impl fmt::Debug for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// # Safety
-/// The processor must have these features.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn run_avx2<W: Work>(set: Avx2, work: W) -> W::Output {
-    work.run(set)
-}
-
-/// # Safety
-/// The processor must have these features.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
-)]
-unsafe fn run_avx512<W: Work>(set: Avx512, work: W) -> W::Output {
-    work.run(set)
 }

@@ -1,16 +1,42 @@
-//! The nearest of a list of points, one point in each lane.
+//! The nearest of a list of points.
 
-use crate::ggml::grid::Near;
-use crate::ggml::simd::{MAX_LANES, Simd};
+use crate::ggml::grid::{Grid, Near};
+use crate::simd::{MAX_LANES, Simd};
 
-/// The point of `near` with the least error, the first of equals: the sum of
+/// The point of `near` with the least error, where `values` are those of the levels; the first of
+/// equals. The reference's `iq2_find_best_neighbour`, `iq3_find_best_neighbour` and
+/// `iq1_find_best_neighbour2`. Those end the program or read beyond their arrays where sums
+/// overflow for every point; here that gives the first.
+pub(super) fn one_by_one<const N: usize>(
+    grid: &Grid<N>,
+    near: &[u16],
+    x: &[f32; N],
+    weights: &[f32; N],
+    values: &[f32; 8],
+) -> u16 {
+    let (mut best, mut least) = (near[0], f32::MAX);
+    for &point in near {
+        let levels = grid.levels(point);
+        let mut error = 0.0f32;
+        for i in 0..N {
+            let difference = values[usize::from(levels[i])] - x[i];
+            error += weights[i] * difference * difference;
+        }
+        if error < least {
+            (best, least) = (point, error);
+        }
+    }
+    best
+}
+
+/// [`one_by_one`] with one point in each lane: the least sum of
 /// `weights[i] * (values[level] - x[i])^2`, where `values` has one level's value in each lane.
 ///
 /// What a weight adds depends on its level alone, of which there are at most eight. So that is
 /// computed for all levels at once, and for each point it is only looked up and summed, in the
 /// order of the scalar search.
 #[inline(always)]
-pub fn nearest<S: Simd, const N: usize>(
+pub(super) fn in_lanes<S: Simd, const N: usize>(
     s: S,
     near: Near,
     x: &[f32; N],

@@ -1,52 +1,14 @@
 //! Vectors of floats and integers whose lanes do not know of each other, over several instruction
-//! sets, and the choice of one at run time.
-//!
-//! Quantizers put one block or group into each lane. Every lane then does the operations of the
-//! scalar function in its order, so the bytes cannot differ. Knows nothing of block types.
-
-/// A method of one instruction. Sound because a value of the type proves that the processor has it.
-#[cfg(target_arch = "x86_64")]
-macro_rules! instruction {
-    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
-                // SAFETY: `self` proves that the processor has the instruction.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod instruction_set;
-#[cfg(test)]
-mod portable;
-#[cfg(test)]
-mod tests;
-
-#[cfg(target_arch = "x86_64")]
-pub(in crate::ggml) use avx2::Avx2;
-#[cfg(target_arch = "x86_64")]
-pub(in crate::ggml) use avx512::Avx512;
-pub use instruction_set::InstructionSet;
-pub(in crate::ggml) use instruction_set::Work;
-#[cfg(test)]
-pub(in crate::ggml) use portable::Portable;
-
-use super::le::F16Le;
+//! sets. The same to the bit on every set: a lane does what the scalar operation does.
 
 /// The most lanes of any set.
-pub(in crate::ggml) const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
 ///
 /// The comparisons are false where a side is NaN, `min` and `max` give `b` then and where both are
 /// equal: those are C's `a < b ? a : b` and `a > b ? a : b`, and x86's.
-pub(in crate::ggml) trait Simd: Copy {
+pub(crate) trait Simd: Copy {
     /// Lanes of a vector, at most [`MAX_LANES`].
     const LANES: usize;
     /// Single-precision floats.
@@ -78,6 +40,9 @@ pub(in crate::ggml) trait Simd: Copy {
     fn eq(self, a: Self::F32, b: Self::F32) -> Self::Mask;
     /// `a` where the mask is true, `b` elsewhere.
     fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Zero where the mask is true, `a` elsewhere. Of [`select`](Self::select) the compiler makes longer
+    /// vectors in code for AVX-512, which took a tenth longer.
+    fn clear(self, mask: Self::Mask, a: Self::F32) -> Self::F32;
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
     /// `a` and not `b`.
     fn and_not(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
@@ -105,9 +70,12 @@ pub(in crate::ggml) trait Simd: Copy {
     fn to_bits(self, a: Self::F32) -> Self::I32;
     /// The nearest float.
     fn to_f32(self, a: Self::I32) -> Self::F32;
+    /// `x * 2^n` in lanes that hold finite, normal numbers before and after, where `n` is what the
+    /// lowest bits of the representation of `n_in_low_bits` hold, in two's complement.
+    fn times_power_of_two(self, x: Self::F32, n_in_low_bits: Self::F32) -> Self::F32;
     /// Towards zero; `i32::MIN` where the result is none.
     fn truncate(self, a: Self::F32) -> Self::I32;
-    /// [`rounding::round_away`](super::rounding::round_away).
+    /// [`rounding::round_away`](crate::simd::rounding::round_away).
     fn round_away(self, a: Self::F32) -> Self::I32;
 
     /// The smallest lane of each vector, of which there are as many as lanes. Any of the zeros.
@@ -120,8 +88,12 @@ pub(in crate::ggml) trait Simd: Copy {
     fn small_bytes(self, parts: &[Self::I32]) -> [u8; 32];
     /// The highest bit of each byte, that of byte 0 lowest.
     fn top_bits(self, bytes: &[u8; 32]) -> u32;
-    /// The nearest half-precision floats, ties to even.
-    fn store_f16(self, x: Self::F32, out: &mut [F16Le]);
+    /// The nearest half-precision floats, ties to even, little-endian.
+    fn store_f16(self, x: Self::F32, out: &mut [[u8; 2]]);
+    /// The first [`LANES`](Self::LANES) half-precision floats, little-endian.
+    fn load_f16(self, x: &[[u8; 2]]) -> Self::F32;
+    /// The first [`LANES`](Self::LANES) brain floats, little-endian.
+    fn load_bf16(self, x: &[[u8; 2]]) -> Self::F32;
 
     /// `a < b` where the mask is true, false elsewhere. AVX-512 has an instruction for it, while of
     /// [`and`](Self::and) on several masks the compiler makes detours through other registers.
@@ -148,7 +120,7 @@ pub(in crate::ggml) trait Simd: Copy {
         self.bits(mask) == (1 << Self::LANES) - 1
     }
 
-    /// [`rounding::nearest_int`](super::rounding::nearest_int), whatever the input.
+    /// [`rounding::nearest_int`](crate::simd::rounding::nearest_int), whatever the input.
     #[inline(always)]
     fn nearest_int(self, a: Self::F32) -> Self::I32 {
         let bits = self.to_bits(self.add(a, self.splat(12_582_912.0)));

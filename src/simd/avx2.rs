@@ -1,32 +1,8 @@
 //! Vectors of eight lanes with AVX2.
 
 use std::arch::x86_64::*;
-use std::sync::LazyLock;
 
-use super::{MAX_LANES, Simd};
-use crate::ggml::le::F16Le;
-
-/// AVX2, with what every processor that has it has too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ggml) struct Avx2(());
-
-impl Avx2 {
-    /// The proof, where the processor has these and the operating system keeps their registers.
-    #[inline]
-    pub fn detect() -> Option<Self> {
-        // Asked once: a kernel that runs for microseconds asks each time.
-        static HAS: LazyLock<bool> = LazyLock::new(|| {
-            is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c")
-                && is_x86_feature_detected!("bmi1")
-                && is_x86_feature_detected!("bmi2")
-                && is_x86_feature_detected!("lzcnt")
-                && is_x86_feature_detected!("popcnt")
-        });
-        HAS.then_some(Self(()))
-    }
-}
+use super::{Avx2, MAX_LANES, Simd};
 
 /// A method for the extreme lane of each of eight vectors: pairs of halves, of quarters and of
 /// lanes are compared while the vectors are transposed.
@@ -77,6 +53,7 @@ impl Simd for Avx2 {
         le(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_LE_OQ>(a, b);
         eq(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
         select(mask: Mask, a: F32, b: F32) -> F32 = _mm256_blendv_ps(b, a, mask);
+        clear(mask: Mask, a: F32) -> F32 = _mm256_andnot_ps(mask, a);
         and(a: Mask, b: Mask) -> Mask = _mm256_and_ps(a, b);
         and_not(a: Mask, b: Mask) -> Mask = _mm256_andnot_ps(b, a);
         sub_i32(a: I32, b: I32) -> I32 = _mm256_sub_epi32(a, b);
@@ -86,6 +63,10 @@ impl Simd for Avx2 {
         keep_i32(mask: Mask, a: I32) -> I32 = _mm256_and_si256(_mm256_castps_si256(mask), a);
         to_bits(a: F32) -> I32 = _mm256_castps_si256(a);
         to_f32(a: I32) -> F32 = _mm256_cvtepi32_ps(a);
+        times_power_of_two(x: F32, n_in_low_bits: F32) -> F32 = {
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(n_in_low_bits));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
+        };
         truncate(a: F32) -> I32 = _mm256_cvttps_epi32(a);
         round_away(a: F32) -> I32 = {
             // Towards zero after adding the float below a half: the half itself would lift the
@@ -243,12 +224,29 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn store_f16(self, x: __m256, out: &mut [F16Le]) {
-        let out: &mut [F16Le; 8] = out.first_chunk_mut().expect("eight floats");
+    fn store_f16(self, x: __m256, out: &mut [[u8; 2]]) {
+        let out: &mut [[u8; 2]; 8] = out.first_chunk_mut().expect("eight floats");
         // SAFETY: as above; eight floats of two bytes are there.
         unsafe {
             let eight = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
             _mm_storeu_si128(out.as_mut_ptr().cast(), eight);
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[[u8; 2]]) -> __m256 {
+        let x: &[[u8; 2]; 8] = x.first_chunk().expect("eight floats");
+        // SAFETY: as above; eight floats of two bytes are there.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[[u8; 2]]) -> __m256 {
+        let x: &[[u8; 2]; 8] = x.first_chunk().expect("eight floats");
+        // SAFETY: as above; eight floats of two bytes are there.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
         }
     }
 

@@ -1,26 +1,26 @@
-//! The conversions from float to integer and between float widths that block formats are defined
-//! by. Each is named, since the formats' bytes depend on which one stands where.
+//! The conversions from float to integer and between float widths, for one number: what a lane does
+//! by them. Each is named, since bytes of files depend on which one stands where.
 
 /// Nearest integer, ties to even, for |x| up to 4194303; the reference's `nearest_int`.
 ///
 /// Outside that range the result is meaningless and still the reference's: the mantissa bits of
 /// `x + 1.5 * 2^23`.
 #[inline(always)]
-pub(super) fn nearest_int(x: f32) -> i32 {
+pub(crate) fn nearest_int(x: f32) -> i32 {
     let bits = (x + 12_582_912.0).to_bits() as i32;
     (bits & 0x007f_ffff) - 0x0040_0000
 }
 
 /// Nearest integer, ties away from zero, then [`truncate`]; C's `(int) roundf(x)`.
 #[inline(always)]
-pub(super) fn round_away(x: f32) -> i32 {
+pub(crate) fn round_away(x: f32) -> i32 {
     truncate(x.round())
 }
 
 /// C's `(int) x` as x86 does it: what no `i32` holds becomes `i32::MIN`, whose low byte is zero.
 /// Rows of subnormals get there, through an infinite inverse scale.
 #[inline(always)]
-pub(super) fn truncate(x: f32) -> i32 {
+pub(crate) fn truncate(x: f32) -> i32 {
     if x.abs() < 2_147_483_648.0 { x as i32 } else { i32::MIN }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn truncate(x: f32) -> i32 {
 ///
 /// Without branches or calls, so that loops over it vectorize.
 #[inline(always)]
-pub(super) fn widen_f16(bits: u16) -> f32 {
+pub(crate) fn widen_f16(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let sign = u32::from(bits & 0x8000) << 16;
     // Exponents of f16 are biased by 15 and those of f32 by 127. A subnormal value becomes what is
@@ -44,7 +44,7 @@ pub(super) fn widen_f16(bits: u16) -> f32 {
 
 /// The nearest half-precision float, ties to even, as bits.
 #[inline(always)]
-pub(super) fn narrow_f16(x: f32) -> u16 {
+pub(crate) fn narrow_f16(x: f32) -> u16 {
     half::f16::from_f32(x).to_bits()
 }
 
@@ -52,7 +52,7 @@ pub(super) fn narrow_f16(x: f32) -> u16 {
 ///
 /// Without branches, so that loops over it vectorize.
 #[inline(always)]
-pub(super) fn narrow_bf16(x: f32) -> u16 {
+pub(crate) fn narrow_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }

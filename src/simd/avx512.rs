@@ -1,34 +1,8 @@
 //! Vectors of sixteen lanes with AVX-512.
 
 use std::arch::x86_64::*;
-use std::sync::LazyLock;
 
-use super::{Avx2, MAX_LANES, Simd};
-use crate::ggml::le::F16Le;
-
-/// AVX-512 as servers have it (F, BW, DQ and VL), with AVX2 and its companions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::ggml) struct Avx512(Avx2);
-
-impl Avx512 {
-    /// The proof, where the processor has these and the operating system keeps their registers.
-    #[inline]
-    pub fn detect() -> Option<Self> {
-        // Asked once: a kernel that runs for microseconds asks each time.
-        static HAS: LazyLock<bool> = LazyLock::new(|| {
-            is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-        });
-        Avx2::detect().filter(|_| *HAS).map(Self)
-    }
-
-    /// The smaller set that is part of it.
-    pub fn avx2(self) -> Avx2 {
-        self.0
-    }
-}
+use super::{Avx512, MAX_LANES, Simd};
 
 /// A method for the extreme lane of each of sixteen vectors: pairs of lanes, of quarters and of halves
 /// are compared while the vectors are transposed.
@@ -86,6 +60,8 @@ impl Simd for Avx512 {
         le(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
         eq(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
         select(mask: Mask, a: F32, b: F32) -> F32 = _mm512_mask_blend_ps(mask, b, a);
+        clear(mask: Mask, a: F32) -> F32 =
+            _mm512_mask_blend_ps(mask, a, _mm512_setzero_ps());
         and(a: Mask, b: Mask) -> Mask = _kand_mask16(a, b);
         and_not(a: Mask, b: Mask) -> Mask = _kandn_mask16(b, a);
         lt_where(mask: Mask, a: F32, b: F32) -> Mask =
@@ -99,6 +75,10 @@ impl Simd for Avx512 {
         keep_i32(mask: Mask, a: I32) -> I32 = _mm512_maskz_mov_epi32(mask, a);
         to_bits(a: F32) -> I32 = _mm512_castps_si512(a);
         to_f32(a: I32) -> F32 = _mm512_cvtepi32_ps(a);
+        times_power_of_two(x: F32, n_in_low_bits: F32) -> F32 = {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(n_in_low_bits));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent))
+        };
         truncate(a: F32) -> I32 = _mm512_cvttps_epi32(a);
         round_away(a: F32) -> I32 = {
             // Towards zero after adding the float below a half: the half itself would lift the
@@ -249,12 +229,29 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn store_f16(self, x: __m512, out: &mut [F16Le]) {
-        let out: &mut [F16Le; 16] = out.first_chunk_mut().expect("sixteen floats");
+    fn store_f16(self, x: __m512, out: &mut [[u8; 2]]) {
+        let out: &mut [[u8; 2]; 16] = out.first_chunk_mut().expect("sixteen floats");
         // SAFETY: as above; sixteen floats of two bytes are there.
         unsafe {
             let sixteen = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
             _mm256_storeu_si256(out.as_mut_ptr().cast(), sixteen);
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[[u8; 2]]) -> __m512 {
+        let x: &[[u8; 2]; 16] = x.first_chunk().expect("sixteen floats");
+        // SAFETY: as above; sixteen floats of two bytes are there.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[[u8; 2]]) -> __m512 {
+        let x: &[[u8; 2]; 16] = x.first_chunk().expect("sixteen floats");
+        // SAFETY: as above; sixteen floats of two bytes are there.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
         }
     }
 
