@@ -60,10 +60,7 @@ fn keys_of_other_types_are_refused() {
 
 #[test]
 fn tensors_that_the_architecture_does_not_have_are_refused() {
-    let vector = |name: &str, ggml_type| {
-        let info = TensorInfo { name: name.to_owned(), ggml_type, shape: vec![1] };
-        (info, vec![0; 4])
-    };
+    let vector = |name: &str, ty: GgmlType| (TensorInfo::new(name, ty, [1]), vec![0; 4]);
     for name in ["rope_freqs.weight", "blk.0.attn_q.scale", "blk.4.attn_norm.weight"] {
         let gguf = edited("extra.gguf", |_, tensors| {
             tensors.push(vector(name, GgmlType::F32));
@@ -78,7 +75,7 @@ fn tensors_that_the_architecture_does_not_have_are_refused() {
 fn norms_and_biases_are_f32() {
     let gguf = edited("bias.gguf", |_, tensors| {
         let bias = tensors.iter_mut().find(|(t, _)| t.name == "blk.1.attn_q.bias").unwrap();
-        bias.0.ggml_type = GgmlType::F16;
+        bias.0.ggml_type = GgmlType::F16.into();
         bias.1.truncate(bias.1.len() / 2);
     });
     let message = check(&gguf).0.unwrap_err();

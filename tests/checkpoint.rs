@@ -53,7 +53,7 @@ fn read(source: &dyn TensorSource, tensor: usize) -> Vec<u8> {
 fn describe(source: &dyn TensorSource) -> BTreeMap<String, (String, Vec<u64>, String)> {
     let one = |(i, t): (usize, &qrun::gguf::TensorInfo)| {
         let sha256 = hex::encode(Sha256::digest(read(source, i)));
-        (t.name.clone(), (t.ggml_type.name().to_uppercase(), t.shape.clone(), sha256))
+        (t.name.to_string(), (t.ggml_type.name().to_uppercase(), t.shape.clone(), sha256))
     };
     source.tensors().iter().enumerate().map(one).collect()
 }
@@ -264,7 +264,7 @@ fn plain_experts_are_converted_too() {
         .unwrap()
         .tensors()
         .iter()
-        .map(|t| t.name.clone())
+        .map(|t| t.name.to_string())
         .collect();
     assert_eq!(names[0], "output.weight");
     assert_eq!(names[3], "blk.0.ffn_down_exps.weight");

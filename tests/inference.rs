@@ -280,7 +280,7 @@ fn value(text: &str) -> qrun::gguf::Value {
 
 fn rename(tensors: &mut [qrun::gguf::TensorInfo], from: &str, to: &str) {
     let tensor = tensors.iter_mut().find(|t| t.name == from).unwrap();
-    tensor.name = to.to_owned();
+    tensor.name = to.into();
 }
 
 /// The divergence of one model from another, window after window of a text.

@@ -44,6 +44,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         tokenizer: TokenizerSource::Checkpoint,
         dtype: ConvertDtype::F32,
         out: f32.clone(),
+        split: None,
         force: false,
     };
     convert::run(&spec, &context(2)).unwrap();
@@ -55,6 +56,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         native_mxfp4: NativeMxfp4::Requantize,
         fallback: OnFallback::Warn,
         out: q4.clone(),
+        split: None,
         force: false,
     };
     quantize::run(&spec, &context(2)).unwrap();
@@ -352,7 +354,7 @@ fn a_comparison_measures_what_quantizing_did() {
         let at = file.find(&worst.name).unwrap();
         let info = &file.tensors()[at];
         let mut weights = vec![0.0; info.elements() as usize];
-        ggml::dequantize(info.ggml_type, file.data(at), &mut weights).unwrap();
+        ggml::dequantize(info.computable().unwrap(), file.data(at), &mut weights).unwrap();
         weights
     };
     let (mine, theirs) = (weights(&FILES.q4), weights(&FILES.f32));

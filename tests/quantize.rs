@@ -54,6 +54,7 @@ impl Place {
             tokenizer: TokenizerSource::Checkpoint,
             dtype,
             out: out.clone(),
+            split: None,
             force: false,
         };
         let result = convert::run(&spec, &context()).unwrap();
@@ -77,6 +78,7 @@ impl Place {
             native_mxfp4,
             fallback: OnFallback::Warn,
             out: self.directory.join("quantized.gguf"),
+            split: None,
             force: true,
         }
     }
@@ -260,7 +262,7 @@ fn a_converted_file_holds_what_the_checkpoint_does() {
         assert_eq!(file.tensors().len(), expected.len());
         assert_eq!(file.alignment(), 32);
         for (i, info) in file.tensors().iter().enumerate() {
-            let (ty, shape, sha256) = &expected[&info.name];
+            let (ty, shape, sha256) = &expected[info.name.as_str()];
             assert_eq!((info.ggml_type.name().to_uppercase(), &info.shape), (ty.clone(), shape));
             let digest = <sha2::Sha256 as sha2::Digest>::digest(file.data(i));
             assert_eq!(&hex::encode(digest), sha256, "{}", info.name);

@@ -51,16 +51,15 @@ impl Converted {
 
         let tensors: Vec<TensorInfo> = mapped
             .iter()
-            .map(|m| TensorInfo {
-                name: m.name.clone(),
-                ggml_type: if m.is_mxfp4() {
+            .map(|m| {
+                let ggml_type = if m.is_mxfp4() {
                     GgmlType::MXFP4
                 } else if m.float32 {
                     GgmlType::F32
                 } else {
                     dtype
-                },
-                shape: m.shape.clone(),
+                };
+                TensorInfo::new(m.name.as_str(), ggml_type, m.shape.clone())
             })
             .collect();
         let (directory, config) = (checkpoint.directory(), checkpoint.config());
@@ -207,7 +206,7 @@ impl TensorSource for Converted {
         out: &mut [u8],
     ) -> Result<(), SourceError> {
         self.read(tensor, rows, out)
-            .map_err(|reason| SourceError { tensor: self.tensors[tensor].name.clone(), reason })
+            .map_err(|reason| SourceError { tensor: self.tensors[tensor].name.to_string(), reason })
     }
 
     fn bytes(&self, tensor: usize) -> Option<&[u8]> {

@@ -205,7 +205,7 @@ mod tests {
     /// The keys of a model of so many parameters.
     fn general(directory: &Utf8Path, parameters: u64) -> (Metadata, Vec<String>) {
         let shape = vec![parameters];
-        let tensors = [TensorInfo { name: "x".into(), ggml_type: GgmlType::F32, shape }];
+        let tensors = [TensorInfo::new("x", GgmlType::F32, shape)];
         let (mut metadata, mut warnings) = (Metadata::default(), Vec::new());
         write(directory, &tensors, &mut metadata, &mut warnings).unwrap();
         (metadata, warnings)

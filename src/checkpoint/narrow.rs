@@ -46,9 +46,9 @@ impl Narrow<'_> {
     /// # Errors
     /// As [`Narrow::row`].
     pub fn values(&self, values: &[f32], first: usize, out: &mut [u8]) -> Result<(), String> {
-        let to = match self.info.ggml_type {
-            GgmlType::F16 => Float::F16,
-            GgmlType::BF16 => Float::Bf16,
+        let to = match self.info.ggml_type.computable() {
+            Some(GgmlType::F16) => Float::F16,
+            Some(GgmlType::BF16) => Float::Bf16,
             _ => Float::F32,
         };
         match to.narrow(values, out) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 
 use super::direct::{Threads, run_step};
-use super::model_args::{CheckpointArgs, beside, print_written};
+use super::model_args::{CheckpointArgs, beside, print_written, split};
 use super::{CliError, Globals};
 use crate::steps::{ConvertSpec, convert};
 
@@ -18,6 +18,10 @@ pub struct Args {
     /// File to write
     #[arg(value_name = "OUT.gguf")]
     out: Utf8PathBuf,
+    /// Write parts of at most SIZE, such as 45GB, called OUT-00001-of-00003.gguf, as llama-gguf-split
+    /// does
+    #[arg(long, value_name = "SIZE", value_parser = split)]
+    split: Option<u64>,
     #[command(flatten)]
     how: CheckpointArgs,
     /// Replace OUT.gguf if it exists
@@ -37,6 +41,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         tokenizer: args.how.tokenizer(),
         dtype: args.how.dtype,
         out: args.out.clone(),
+        split: args.split,
         force: args.force,
     };
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {

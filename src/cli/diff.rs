@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::direct::{Threads, run_step};
 use super::{CliError, Globals, output};
-use crate::ggml::GgmlType;
-use crate::gguf::{Metadata, TensorSource};
+use crate::ggml::StoredType;
+use crate::gguf::{Metadata, Name, TensorSource};
 use crate::steps::compare::{self, Comparison};
 
 /// Show how two GGUF files differ: metadata, and each tensor's type, bytes and weights
@@ -55,8 +55,8 @@ struct KeyDifference {
 #[derive(Serialize)]
 struct TensorDifference {
     name: String,
-    type_a: GgmlType,
-    type_b: GgmlType,
+    type_a: StoredType,
+    type_b: StoredType,
     /// Whether type and bytes are the same.
     identical: bool,
     max_abs: f64,
@@ -82,13 +82,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
 }
 
 fn keys(a: &Metadata, b: &Metadata) -> Vec<KeyDifference> {
-    let of = |(key, what): (&str, &'static str)| KeyDifference { key: key.to_owned(), what };
-    let in_a = a.iter().filter_map(|(key, value)| match b.get(key) {
+    let of = |(key, what): (&Name, &'static str)| KeyDifference { key: key.to_string(), what };
+    let in_a = a.entries().filter_map(|(key, value)| match b.value(key) {
         None => Some((key, "only in A")),
         Some(other) if other != value => Some((key, "differs")),
         Some(_) => None,
     });
-    let in_b = b.iter().filter(|(key, _)| a.get(key).is_none()).map(|(key, _)| (key, "only in B"));
+    let in_b =
+        b.entries().filter(|(key, _)| a.value(key).is_none()).map(|(key, _)| (key, "only in B"));
     in_a.chain(in_b).map(of).collect()
 }
 

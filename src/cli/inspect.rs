@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{CliError, output};
-use crate::ggml::GgmlType;
+use crate::ggml::StoredType;
 use crate::gguf::{Array, File, TensorSource, Value};
 use crate::steps::StepError;
 use groups::Group;
@@ -41,6 +41,9 @@ struct Inspection {
     /// Version of the GGUF format.
     version: u32,
     bytes: u64,
+    /// Where it is in several files: each of them, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
     /// Bytes that tensor data is aligned to.
     alignment: u64,
     /// Where the data section starts.
@@ -58,11 +61,19 @@ struct Inspection {
 }
 
 #[derive(Serialize)]
+struct Part {
+    path: Utf8PathBuf,
+    bytes: u64,
+    tensors: usize,
+}
+
+#[derive(Serialize)]
 struct Pair {
     key: String,
     #[serde(rename = "type")]
     kind: String,
-    /// Arrays that are longer than both ends shown: `{"length", "first", "last"}`.
+    /// Arrays that are longer than both ends shown: `{"length", "first", "last"}`. What is no UTF-8
+    /// in a text is shown as replacement characters.
     value: Json,
 }
 
@@ -70,11 +81,14 @@ struct Pair {
 struct Tensor {
     name: String,
     #[serde(rename = "type")]
-    ggml_type: GgmlType,
+    ggml_type: StoredType,
     /// Dimensions, fastest first.
     shape: Vec<u64>,
     bytes: u64,
-    /// Where its data starts in the file.
+    /// Number of the part that it is in, counted from one, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    /// Where its data starts in its file.
     offset: usize,
 }
 
@@ -98,25 +112,34 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 fn inspect(file: &File) -> Inspection {
     let mut types: BTreeMap<String, TypeTotal> = BTreeMap::new();
     for info in file.tensors() {
-        let total = types.entry(info.ggml_type.name().to_owned()).or_default();
+        let total = types.entry(info.ggml_type.to_string()).or_default();
         total.tensors += 1;
         total.bytes += info.bytes();
     }
+    let in_parts = file.parts().len() > 1;
+    let tensors_of = |part| (0..file.tensors().len()).filter(|&i| file.part(i) == part).count();
+    let part = |(number, (path, bytes)): (usize, (&Utf8Path, u64))| Part {
+        path: path.to_owned(),
+        bytes,
+        tensors: tensors_of(number),
+    };
     let metadata = file.metadata().iter().map(|(key, value)| {
         let (kind, value) = shown(value);
         Pair { key: key.to_owned(), kind, value }
     });
     let tensors = file.tensors().iter().enumerate().map(|(i, info)| Tensor {
-        name: info.name.clone(),
+        name: info.name.to_string(),
         ggml_type: info.ggml_type,
         shape: info.shape.clone(),
         bytes: info.bytes(),
+        part: in_parts.then(|| file.part(i) + 1),
         offset: file.range(i).start,
     });
     Inspection {
         path: file.path().to_owned(),
         version: file.version(),
         bytes: file.file_bytes(),
+        parts: file.parts().enumerate().filter(|_| in_parts).map(part).collect(),
         alignment: file.alignment(),
         data_start: file.data_start(),
         bits_per_weight: file.bits_per_weight(),
@@ -139,26 +162,33 @@ fn shown(value: &Value) -> (String, Json) {
         Value::I32(v) => ("i32".into(), json!(v)),
         Value::F32(v) => ("f32".into(), json!(v)),
         Value::Bool(v) => ("bool".into(), json!(v)),
+        Value::RawBool(v) => ("bool".into(), json!(*v != 0)),
         Value::String(v) => ("string".into(), json!(v)),
+        Value::RawString(v) => ("string".into(), json!(String::from_utf8_lossy(v))),
         Value::U64(v) => ("u64".into(), json!(v)),
         Value::I64(v) => ("i64".into(), json!(v)),
         Value::F64(v) => ("f64".into(), json!(v)),
         Value::Array(array) => {
-            let (kind, value) = match array {
-                Array::U8(v) => ("u8", shown_array(v)),
-                Array::I8(v) => ("i8", shown_array(v)),
-                Array::U16(v) => ("u16", shown_array(v)),
-                Array::I16(v) => ("i16", shown_array(v)),
-                Array::U32(v) => ("u32", shown_array(v)),
-                Array::I32(v) => ("i32", shown_array(v)),
-                Array::F32(v) => ("f32", shown_array(v)),
-                Array::Bool(v) => ("bool", shown_array(v)),
-                Array::String(v) => ("string", shown_array(v)),
-                Array::U64(v) => ("u64", shown_array(v)),
-                Array::I64(v) => ("i64", shown_array(v)),
-                Array::F64(v) => ("f64", shown_array(v)),
+            let value = match array {
+                Array::U8(v) => shown_array(v),
+                Array::I8(v) => shown_array(v),
+                Array::U16(v) => shown_array(v),
+                Array::I16(v) => shown_array(v),
+                Array::U32(v) => shown_array(v),
+                Array::I32(v) => shown_array(v),
+                Array::F32(v) => shown_array(v),
+                Array::Bool(v) => shown_array(v),
+                Array::RawBool(v) => shown_array(&v.iter().map(|&v| v != 0).collect::<Vec<_>>()),
+                Array::String(v) => shown_array(v),
+                Array::RawString(v) => {
+                    let texts = v.iter().map(|text| String::from_utf8_lossy(text));
+                    shown_array(&texts.collect::<Vec<_>>())
+                }
+                Array::U64(v) => shown_array(v),
+                Array::I64(v) => shown_array(v),
+                Array::F64(v) => shown_array(v),
             };
-            (format!("array of {kind}"), value)
+            (format!("array of {}", array.element_name()), value)
         }
     }
 }
@@ -199,8 +229,13 @@ fn describe(inspection: &Inspection) -> String {
         .iter()
         .map(|(name, t)| format!("{} {name} ({})", t.tensors, ByteSize(t.bytes).display().si()))
         .collect();
+    let parts: String = inspection
+        .parts
+        .iter()
+        .map(|part| format!("{}: {} tensors, {} bytes\n", part.path, part.tensors, part.bytes))
+        .collect();
     format!(
-        "{}: GGUF version {}, {} bytes ({})\n{} metadata pairs, {} tensors, {} parameters, \
+        "{}: GGUF version {}, {} bytes ({})\n{parts}{} metadata pairs, {} tensors, {} parameters, \
          {:.2} bits per weight\ntypes: {}\n\n{}\n\n{}\n\n{}",
         inspection.path,
         inspection.version,

@@ -72,6 +72,20 @@ pub fn kv_cache(text: &str) -> Result<KvCacheType, String> {
     }
 }
 
+/// The size of a part, as typed.
+///
+/// # Errors
+/// What could have been typed.
+pub fn split(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => {
+            Err("parts of no size hold nothing; expected a size such as 45GB".to_owned())
+        }
+        Ok(size) => Ok(size.0),
+        Err(_) => Err("expected a size such as 45GB or 500MB".to_owned()),
+    }
+}
+
 fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
     if text == "o200k_harmony" {
         return Ok(TokenizerSource::O200kHarmony);
@@ -93,14 +107,18 @@ pub fn print_written(results: &[WriteResult], json: bool) -> Result<ExitCode, Cl
         return output::print_one_or_all(results);
     }
     for result in results {
-        output::tell(&format!(
+        let mut text = format!(
             "{}: {}, {} tensors, {:.2} bits per weight\nSHA-256 {}",
             result.output.path,
-            ByteSize(result.output.bytes).display().si(),
+            ByteSize(result.bytes()).display().si(),
             result.tensors.len(),
             result.bits_per_weight,
             result.output.sha256
-        ))?;
+        );
+        for part in result.parts.iter().skip(1) {
+            text.push_str(&format!("\n{}\nSHA-256 {}", part.path, part.sha256));
+        }
+        output::tell(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }

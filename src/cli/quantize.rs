@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 
 use super::direct::{Threads, run_step};
-use super::model_args::{CheckpointArgs, beside, print_written};
+use super::model_args::{CheckpointArgs, beside, print_written, split};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
@@ -57,6 +57,10 @@ pub struct Args {
     /// an importance matrix, if it needs one
     #[arg(long)]
     dry_run: bool,
+    /// Write parts of at most SIZE, such as 45GB, called OUT-00001-of-00003.gguf, as llama-gguf-split
+    /// does
+    #[arg(long, value_name = "SIZE", value_parser = split)]
+    split: Option<u64>,
     #[command(flatten)]
     how: CheckpointArgs,
     /// Replace OUT.gguf if it exists
@@ -115,6 +119,7 @@ impl Args {
                 native_mxfp4: self.native_mxfp4,
                 fallback: self.fallback,
                 out,
+                split: self.split,
                 force: self.force,
             });
         }
@@ -163,8 +168,13 @@ fn describe(plan: &QuantizePlan) -> String {
     let imatrix: String = imatrix.map(|i| format!("\nimportance matrix {i}")).collect();
     let warnings = plan.warnings.iter().chain(&plan.needs_imatrix);
     let warnings: String = warnings.map(|w| format!("\nwarning: {w}")).collect();
+    let parts: String = plan
+        .parts
+        .iter()
+        .map(|part| format!("\n{}: {} tensors, {} bytes", part.path, part.tensors, part.bytes))
+        .collect();
     format!(
-        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{imatrix}{warnings}",
+        "{}\n\nwould write {} bytes ({}), {:.2} bits per weight{parts}{imatrix}{warnings}",
         table.trim_fmt(),
         plan.file_bytes,
         ByteSize(plan.file_bytes).display().si(),

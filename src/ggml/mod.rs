@@ -48,6 +48,7 @@ mod scalar;
 mod scales;
 mod search;
 mod signed_cells;
+mod stored;
 mod super_block;
 mod symmetric_blocks;
 mod symmetric_groups;
@@ -67,4 +68,5 @@ pub use quantize::{
     needs_importance, quantize, quantize_with,
 };
 
+pub use stored::{OpaqueType, StoredType};
 pub use types::{GgmlType, UnknownType};

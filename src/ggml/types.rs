@@ -6,66 +6,80 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 macro_rules! ggml_types {
-    ($($variant:ident = $id:literal, $name:literal, $block:literal, $bytes:literal;)*) => {
-        /// A tensor type of ggml. The discriminant is the identifier that a GGUF file stores.
+    (
+        $(#[$doc:meta])*
+        $enum:ident { $($variant:ident = $id:literal, $name:literal, $block:literal, $bytes:literal;)* }
+    ) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(non_camel_case_types, reason = "the field's own names")]
         #[repr(u32)]
-        pub enum GgmlType { $($variant = $id,)* }
+        pub enum $enum { $($variant = $id,)* }
 
-        impl GgmlType {
-            /// Every type this project knows, in the order of the identifiers.
-            pub const ALL: &[GgmlType] = &[$(GgmlType::$variant,)*];
+        impl $enum {
+            /// Every one of them, in the order of the identifiers.
+            pub const ALL: &[$enum] = &[$($enum::$variant,)*];
 
             /// The type with this identifier in a GGUF file.
             pub fn from_id(id: u32) -> Option<Self> {
-                match id { $($id => Some(GgmlType::$variant),)* _ => None }
+                match id { $($id => Some($enum::$variant),)* _ => None }
             }
 
             /// The name ggml prints, for example `q4_K`.
             pub const fn name(self) -> &'static str {
-                match self { $(GgmlType::$variant => $name,)* }
+                match self { $($enum::$variant => $name,)* }
             }
 
             /// Weights in one block.
             pub const fn block_size(self) -> usize {
-                match self { $(GgmlType::$variant => $block,)* }
+                match self { $($enum::$variant => $block,)* }
             }
 
             /// Bytes of one block.
             pub const fn block_bytes(self) -> usize {
-                match self { $(GgmlType::$variant => $bytes,)* }
+                match self { $($enum::$variant => $bytes,)* }
+            }
+        }
+
+        impl fmt::Display for $enum {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
             }
         }
     };
 }
+pub(super) use ggml_types;
 
 ggml_types! {
-    F32 = 0, "f32", 1, 4;
-    F16 = 1, "f16", 1, 2;
-    Q4_0 = 2, "q4_0", 32, 18;
-    Q4_1 = 3, "q4_1", 32, 20;
-    Q5_0 = 6, "q5_0", 32, 22;
-    Q5_1 = 7, "q5_1", 32, 24;
-    Q8_0 = 8, "q8_0", 32, 34;
-    Q2_K = 10, "q2_K", 256, 84;
-    Q3_K = 11, "q3_K", 256, 110;
-    Q4_K = 12, "q4_K", 256, 144;
-    Q5_K = 13, "q5_K", 256, 176;
-    Q6_K = 14, "q6_K", 256, 210;
-    IQ2_XXS = 16, "iq2_xxs", 256, 66;
-    IQ2_XS = 17, "iq2_xs", 256, 74;
-    IQ3_XXS = 18, "iq3_xxs", 256, 98;
-    IQ1_S = 19, "iq1_s", 256, 50;
-    IQ4_NL = 20, "iq4_nl", 32, 18;
-    IQ3_S = 21, "iq3_s", 256, 110;
-    IQ2_S = 22, "iq2_s", 256, 82;
-    IQ4_XS = 23, "iq4_xs", 256, 136;
-    IQ1_M = 29, "iq1_m", 256, 56;
-    BF16 = 30, "bf16", 1, 2;
-    TQ1_0 = 34, "tq1_0", 256, 54;
-    TQ2_0 = 35, "tq2_0", 256, 66;
-    MXFP4 = 39, "mxfp4", 32, 17;
+    /// A tensor type of ggml that can be computed with: quantized to, dequantized, multiplied. The
+    /// discriminant is the identifier that a GGUF file stores.
+    GgmlType {
+        F32 = 0, "f32", 1, 4;
+        F16 = 1, "f16", 1, 2;
+        Q4_0 = 2, "q4_0", 32, 18;
+        Q4_1 = 3, "q4_1", 32, 20;
+        Q5_0 = 6, "q5_0", 32, 22;
+        Q5_1 = 7, "q5_1", 32, 24;
+        Q8_0 = 8, "q8_0", 32, 34;
+        Q2_K = 10, "q2_K", 256, 84;
+        Q3_K = 11, "q3_K", 256, 110;
+        Q4_K = 12, "q4_K", 256, 144;
+        Q5_K = 13, "q5_K", 256, 176;
+        Q6_K = 14, "q6_K", 256, 210;
+        IQ2_XXS = 16, "iq2_xxs", 256, 66;
+        IQ2_XS = 17, "iq2_xs", 256, 74;
+        IQ3_XXS = 18, "iq3_xxs", 256, 98;
+        IQ1_S = 19, "iq1_s", 256, 50;
+        IQ4_NL = 20, "iq4_nl", 32, 18;
+        IQ3_S = 21, "iq3_s", 256, 110;
+        IQ2_S = 22, "iq2_s", 256, 82;
+        IQ4_XS = 23, "iq4_xs", 256, 136;
+        IQ1_M = 29, "iq1_m", 256, 56;
+        BF16 = 30, "bf16", 1, 2;
+        TQ1_0 = 34, "tq1_0", 256, 54;
+        TQ2_0 = 35, "tq2_0", 256, 66;
+        MXFP4 = 39, "mxfp4", 32, 17;
+    }
 }
 
 impl GgmlType {
@@ -87,12 +101,6 @@ impl GgmlType {
     /// Bits that one weight takes, block overhead included.
     pub fn bits_per_weight(self) -> f64 {
         self.block_bytes() as f64 * 8.0 / self.block_size() as f64
-    }
-}
-
-impl fmt::Display for GgmlType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

@@ -83,20 +83,10 @@ impl<'a> Cursor<'a> {
         Ok(count as usize)
     }
 
-    /// A length-prefixed UTF-8 string.
-    pub(super) fn string(&mut self, what: &'static str) -> Result<&'a str, Error> {
-        let start = self.at;
+    /// A length-prefixed string, which is UTF-8 by the format and other bytes in some files.
+    pub(super) fn string(&mut self, what: &'static str) -> Result<&'a [u8], Error> {
         let length = self.count(1, what)?;
-        let bytes = self.take(length, what)?;
-        std::str::from_utf8(bytes).map_err(|e| {
-            let bad = e.valid_up_to();
-            self.damaged(
-                start,
-                what,
-                "UTF-8 text".into(),
-                format!("byte 0x{:02x} at position {bad}", bytes[bad]),
-            )
-        })
+        self.take(length, what)
     }
 
     /// An error at `offset`.

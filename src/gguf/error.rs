@@ -36,6 +36,9 @@ pub enum Error {
     /// A tensor's description cannot be true.
     #[error("{path}: tensor {tensor}: expected {expected}, found {found}")]
     Tensor { path: Utf8PathBuf, tensor: String, expected: String, found: String },
+    /// A model in parts that are not all there, or do not belong together.
+    #[error("{path}: {problem}")]
+    Parts { path: Utf8PathBuf, problem: String },
     /// A GGUF file that holds something else.
     #[error("{path} is no importance matrix: expected what llama-imatrix writes, found {found}")]
     NotImatrix { path: Utf8PathBuf, found: String },

@@ -8,12 +8,20 @@ use camino::Utf8Path;
 
 use super::cursor::Cursor;
 use super::values::read_metadata;
-use super::{Error, Metadata, TensorInfo};
-use crate::ggml::GgmlType;
+use super::{Error, Metadata, Name, TensorInfo};
+use crate::ggml::StoredType;
 use crate::published::StandIn;
 
 /// Longest tensor name, in bytes: ggml's `GGML_MAX_NAME` less its terminator.
 pub const MAX_NAME: usize = 63;
+
+/// What alignments there are.
+pub(super) const ALIGNMENT: &str = "an unsigned 32-bit integer that is a power of two up to 2^20";
+
+/// The alignment of `metadata`, in an error.
+pub(super) fn found(metadata: &Metadata) -> String {
+    metadata.get("general.alignment").map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
 
 /// Most dimensions of a tensor.
 const MAX_DIMS: u32 = 4;
@@ -42,8 +50,8 @@ impl Header {
             cursor.damaged(
                 cursor.offset(),
                 "general.alignment, read before this point,",
-                "a u32 that is a power of two from 8 to 2^20".into(),
-                format!("{:?}", metadata.get("general.alignment")),
+                ALIGNMENT.into(),
+                found(&metadata),
             )
         })?;
 
@@ -65,6 +73,7 @@ impl Header {
             offsets.push(offset);
         }
         let data_start = (cursor.offset() as u64).next_multiple_of(alignment);
+        extend(&mut tensors, &offsets, data_start, bytes.len() as u64);
         let ranges = place(path, bytes.len(), data_start, alignment, &tensors, &offsets)?;
         Ok(Self { version, alignment, metadata, tensors, ranges, data_start })
     }
@@ -101,40 +110,35 @@ fn read_version(path: &Utf8Path, bytes: &[u8], cursor: &mut Cursor<'_>) -> Resul
 fn read_tensor(path: &Utf8Path, cursor: &mut Cursor<'_>) -> Result<(TensorInfo, u64), Error> {
     let start = cursor.offset();
     let name = cursor.string("a tensor's name")?;
-    if name.is_empty() || name.len() > MAX_NAME {
+    if name.len() > MAX_NAME {
         return Err(cursor.damaged(
             start,
             "a tensor's name",
-            format!("1 to {MAX_NAME} bytes"),
+            format!("at most {MAX_NAME} bytes"),
             format!("{} bytes", name.len()),
         ));
     }
+    let name = Name::from_bytes(name);
     let wrong = |expected: String, found: String| Error::Tensor {
         path: path.to_owned(),
-        tensor: name.to_owned(),
+        tensor: name.to_string(),
         expected,
         found,
     };
 
     let dims = cursor.u32("a tensor's number of dimensions")?;
-    if !(1..=MAX_DIMS).contains(&dims) {
-        return Err(wrong(format!("1 to {MAX_DIMS} dimensions"), dims.to_string()));
+    if dims > MAX_DIMS {
+        return Err(wrong(format!("at most {MAX_DIMS} dimensions"), dims.to_string()));
     }
-    let shape = (0..dims)
+    let mut shape = (0..dims)
         .map(|_| cursor.u64("a tensor's dimension"))
         .collect::<Result<Vec<u64>, Error>>()?;
-    if shape.contains(&0) {
-        return Err(wrong("dimensions of at least 1".into(), format!("{shape:?}")));
+    if shape.is_empty() {
+        // One weight, as llama.cpp takes it.
+        shape.push(1);
     }
 
-    let id = cursor.u32("a tensor's type")?;
-    let Some(ggml_type) = GgmlType::from_id(id) else {
-        let known: Vec<_> = GgmlType::ALL.iter().map(|t| format!("{} {t}", *t as u32)).collect();
-        return Err(wrong(
-            format!("one of the supported types ({})", known.join(", ")),
-            format!("type {id}"),
-        ));
-    };
+    let ggml_type = StoredType::from_id(cursor.u32("a tensor's type")?);
     if shape[0] % ggml_type.block_size() as u64 != 0 {
         return Err(wrong(
             format!("rows of a multiple of {} for {ggml_type}", ggml_type.block_size()),
@@ -144,11 +148,27 @@ fn read_tensor(path: &Utf8Path, cursor: &mut Cursor<'_>) -> Result<(TensorInfo, 
     // With the byte count in range every product a `TensorInfo` makes is.
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
     let bytes = elements.and_then(|n| n.checked_mul(ggml_type.block_bytes() as u64));
-    if bytes.is_none_or(|b| b > i64::MAX as u64) {
+    let longest = shape.iter().max().copied().unwrap_or(0);
+    if bytes.is_none_or(|b| b.max(longest) > i64::MAX as u64) {
         return Err(wrong("a size below 2^63 bytes".into(), format!("dimensions {shape:?}")));
     }
     let offset = cursor.u64("a tensor's offset")?;
-    Ok((TensorInfo { name: name.to_owned(), ggml_type, shape }, offset))
+    Ok((TensorInfo::new(name, ggml_type, shape), offset))
+}
+
+/// Gives tensors of types of which nothing is known the bytes up to the next tensor or the end of the
+/// file, whose data section starts at `data_start`: all that may be theirs.
+fn extend(tensors: &mut [TensorInfo], offsets: &[u64], data_start: u64, file_bytes: u64) {
+    let mut starts = offsets.to_vec();
+    starts.sort_unstable();
+    for (info, offset) in tensors.iter_mut().zip(offsets) {
+        if matches!(info.ggml_type, StoredType::Unknown(_)) && !info.is_empty() {
+            let next = starts.get(starts.partition_point(|start| start <= offset));
+            let end = next.copied().unwrap_or(file_bytes.saturating_sub(data_start));
+            // Nothing at all is not enough for a weight.
+            info.extent = end.saturating_sub(*offset).max(1);
+        }
+    }
 }
 
 /// Where each tensor's data is in the file: aligned, inside the file, disjoint.
@@ -166,7 +186,7 @@ fn place(
     for (info, &offset) in tensors.iter().zip(offsets) {
         let wrong = |expected: &str| Error::Tensor {
             path: path.to_owned(),
-            tensor: info.name.clone(),
+            tensor: info.name.to_string(),
             expected: expected.to_owned(),
             found: format!("offset {offset}"),
         };
@@ -195,13 +215,13 @@ fn place(
     }
 
     let mut order: Vec<usize> = (0..ranges.len()).collect();
-    order.sort_by_key(|&i| ranges[i].start);
+    order.sort_by_key(|&i| (ranges[i].start, ranges[i].end));
     for pair in order.windows(2) {
         let (first, second) = (&ranges[pair[0]], &ranges[pair[1]]);
         if second.start < first.end {
             return Err(Error::Tensor {
                 path: path.to_owned(),
-                tensor: tensors[pair[1]].name.clone(),
+                tensor: tensors[pair[1]].name.to_string(),
                 expected: format!(
                     "data after tensor {}, which ends at byte {}",
                     tensors[pair[0]].name, first.end

@@ -1,53 +1,80 @@
-//! An open GGUF file: its mapped bytes and what its header says. Knows nothing of what tensors mean.
+//! An open model: the mapped bytes of its file, or of all its parts, and what their headers say. Knows
+//! nothing of what tensors mean.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Map;
-use super::header::Header;
+use super::part::{Contents, Numbered, Part};
+use super::parts::{SPLIT_NO, SPLIT_TENSORS, part_path, whole_path};
 use super::{Error, Metadata, SourceError, TensorInfo, TensorSource};
+use crate::files::Map;
 
-/// An open GGUF file, memory-mapped.
+/// An open model, memory-mapped: a GGUF file, or a set of them that llama-gguf-split or a converter made
+/// of one, which are one source.
 #[derive(Debug)]
 pub struct File {
     path: Utf8PathBuf,
-    map: Map,
-    version: u32,
-    alignment: u64,
+    /// In order; at least one.
+    parts: Vec<Part>,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
-    /// Where each tensor's data is in the file.
-    ranges: Vec<Range<usize>>,
-    by_name: HashMap<String, usize>,
-    data_start: u64,
+    places: Vec<Place>,
+    by_name: HashMap<Vec<u8>, usize>,
+}
+
+/// Where a tensor's data is.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Number of the part.
+    part: usize,
+    /// Its bytes in that file.
+    range: Range<usize>,
 }
 
 impl File {
     /// Opens the file at `path` and checks its whole header: magic, version, counts, strings,
-    /// duplicate keys and names, shapes, types, block sizes, and that every tensor's data is
-    /// aligned, inside the file and disjoint from the others'.
+    /// duplicate keys and names, shapes, block sizes, and that every tensor's data is aligned, inside
+    /// the file and disjoint from the others'. If it is one of several parts, whichever it is, all are
+    /// opened, found by their names beside it; and they have to be one set.
     ///
     /// # Errors
     /// Whatever of that does not hold, with the offset, what was expected and what was found.
     pub fn open(path: impl AsRef<Utf8Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let map = Map::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let header = Header::read(path, &map)?;
-        let Header { version, alignment, metadata, tensors, ranges, data_start } = header;
-        let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
-        Ok(Self {
+        let (part, contents) = Part::open(path)?;
+        match part.numbered(&contents.metadata)? {
+            None => Ok(Self::of(path, vec![(part, contents)])),
+            Some(numbered) => {
+                let set = open_set(part, contents, numbered)?;
+                Ok(Self::of(path, set))
+            }
+        }
+    }
+
+    /// The model in these parts, at least one; the first has the metadata.
+    fn of(path: &Utf8Path, set: Vec<(Part, Contents)>) -> Self {
+        let mut file = Self {
             path: path.to_owned(),
-            map,
-            version,
-            alignment,
-            metadata,
-            tensors,
-            ranges,
-            by_name,
-            data_start,
-        })
+            parts: Vec::with_capacity(set.len()),
+            metadata: Metadata::default(),
+            tensors: Vec::new(),
+            places: Vec::new(),
+            by_name: HashMap::new(),
+        };
+        for (number, (part, contents)) in set.into_iter().enumerate() {
+            let place = |range| Place { part: number, range };
+            file.places.extend(contents.ranges.into_iter().map(place));
+            file.tensors.extend(contents.tensors);
+            if number == 0 {
+                file.metadata = contents.metadata;
+            }
+            file.parts.push(part);
+        }
+        let by_name = |(i, t): (usize, &TensorInfo)| (t.name.bytes().to_vec(), i);
+        file.by_name = file.tensors.iter().enumerate().map(by_name).collect();
+        file
     }
 
     /// The path it was opened with.
@@ -55,32 +82,46 @@ impl File {
         &self.path
     }
 
+    /// The paths and lengths in bytes of the files that it is in, in order.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = (&Utf8Path, u64)> {
+        self.parts.iter().map(|part| (part.path.as_path(), part.map.len() as u64))
+    }
+
+    /// Number of the part that tensor number `tensor` is in.
+    pub fn part(&self, tensor: usize) -> usize {
+        self.places[tensor].part
+    }
+
     /// Version of the format: 2 or 3.
     pub fn version(&self) -> u32 {
-        self.version
+        self.parts[0].version
     }
 
-    /// Bytes that tensor data is aligned to; a power of two, at least 8.
+    /// Bytes that tensor data is aligned to; a power of two.
     pub fn alignment(&self) -> u64 {
-        self.alignment
+        self.parts[0].alignment
     }
 
-    /// Length of the file in bytes.
+    /// Length of all its files in bytes.
     pub fn file_bytes(&self) -> u64 {
-        self.map.len() as u64
+        self.parts().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Where the data section starts in the file.
+    /// Where the data section starts in the first file.
     pub fn data_start(&self) -> u64 {
-        self.data_start
+        self.parts[0].data_start
     }
 
-    /// Where tensor number `tensor` has its data in the file, in bytes.
+    /// Where tensor number `tensor` has its data in its file, in bytes.
     pub fn range(&self, tensor: usize) -> Range<usize> {
-        self.ranges[tensor].clone()
+        self.places[tensor].range.clone()
     }
 
-    /// Where rows of tensor number `tensor` are in the file; at most the whole tensor.
+    fn map(&self, tensor: usize) -> &Map {
+        &self.parts[self.places[tensor].part].map
+    }
+
+    /// Where rows of tensor number `tensor` are in its file; at most the whole tensor.
     fn row_range(&self, tensor: usize, rows: Range<usize>) -> Range<usize> {
         let (data, row_bytes) = (self.range(tensor), self.tensors[tensor].row_bytes());
         let at =
@@ -90,7 +131,95 @@ impl File {
 
     /// The bytes of tensor number `tensor`, in place, aligned to [`File::alignment`].
     pub fn data(&self, tensor: usize) -> &[u8] {
-        &self.map[self.ranges[tensor].clone()]
+        &self.map(tensor)[self.range(tensor)]
+    }
+}
+
+/// Opens the other parts of the set that `given` is one of, and checks that they are one.
+fn open_set(
+    given: Part,
+    contents: Contents,
+    numbered: Numbered,
+) -> Result<Vec<(Part, Contents)>, Error> {
+    let Numbered { number, count, .. } = numbered;
+    let what = format!("it is part {} of {count}", number + 1);
+    let whole = match whole_path(&given.path) {
+        Some((whole, n, of)) if (n, of) == (number, count) => whole,
+        _ => {
+            let name = part_path("NAME.gguf".into(), number, count);
+            return Err(given.wrong(format!(
+                "{what} by its metadata, so that it has to be called {name} for the others to be found; \
+                 give it back its name"
+            )));
+        }
+    };
+    let paths = (0..count).map(|n| part_path(&whole, n, count));
+    let mut missing = paths.clone().filter(|path| !path.exists());
+    if let Some(first) = missing.next() {
+        let name = first.file_name().unwrap_or_default();
+        let more = match missing.count() {
+            0 => String::new(),
+            n => format!(" and {n} others"),
+        };
+        return Err(given.wrong(format!(
+            "{what}, and {name}{more} is not there; put all parts into one directory"
+        )));
+    }
+
+    let (mut given, mut set) = (Some((given, contents)), Vec::with_capacity(count));
+    for (n, path) in paths.enumerate() {
+        let next = match given.take_if(|_| n == number) {
+            Some(given) => given,
+            None => Part::open(&path)?,
+        };
+        let found = next.0.numbered(&next.1.metadata)?;
+        let expected = Numbered { number: n, ..numbered };
+        if found != Some(expected) {
+            let found = found.map_or("no part of any set".to_owned(), |found| found.to_string());
+            return Err(next.0.wrong(format!(
+                "by its metadata it is {found}; expected {expected}, as {} has it: it is of another set",
+                part_path(&whole, number, count).file_name().unwrap_or_default()
+            )));
+        }
+        set.push(next);
+    }
+    check_set(&set, numbered)?;
+    Ok(set)
+}
+
+/// Whether parts that are numbered as they should be can be of one model.
+fn check_set(set: &[(Part, Contents)], numbered: Numbered) -> Result<(), Error> {
+    let mut names = HashMap::new();
+    for (n, (part, contents)) in set.iter().enumerate() {
+        for info in &contents.tensors {
+            if let Some(other) = names.insert(info.name.bytes(), n) {
+                return Err(part.wrong(format!(
+                    "tensor {} is in part {} too; these are not parts of one model",
+                    info.name,
+                    other + 1
+                )));
+            }
+        }
+        // Some programs repeat metadata in every part.
+        let differs = contents.metadata.entries().find(|(key, value)| {
+            let first = set[0].1.metadata.value(key);
+            **key != *SPLIT_NO && first.is_some_and(|first| first != *value)
+        });
+        if let Some((key, value)) = differs {
+            let first = set[0].1.metadata.value(key).map(ToString::to_string).unwrap_or_default();
+            return Err(part.wrong(format!(
+                "its {key} is {value}, and that of part 1 is {first}; these are not parts of one model"
+            )));
+        }
+    }
+    let found = names.len() as u64;
+    match numbered.tensors {
+        Some(expected) if expected != found => Err(set[0].0.wrong(format!(
+            "its {} parts have {found} tensors together; expected {expected} by {SPLIT_TENSORS}: a part is \
+             of another set",
+            set.len()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -113,7 +242,7 @@ impl TensorSource for File {
         let row_bytes = info.row_bytes();
         if rows.start > rows.end || rows.end > info.rows() || out.len() != rows.len() * row_bytes {
             return Err(SourceError {
-                tensor: info.name.clone(),
+                tensor: info.name.to_string(),
                 reason: format!(
                     "rows {rows:?} into {} bytes were asked for, it has {} rows of {row_bytes} bytes",
                     out.len(),
@@ -121,9 +250,10 @@ impl TensorSource for File {
                 ),
             });
         }
-        self.map.read(self.row_range(tensor, rows).start, out).map_err(|e| {
-            let reason = format!("its bytes in {}: {e}", self.path);
-            SourceError { tensor: info.name.clone(), reason }
+        self.map(tensor).read(self.row_range(tensor, rows).start, out).map_err(|e| {
+            let path = &self.parts[self.part(tensor)].path;
+            let reason = format!("its bytes in {path}: {e}");
+            SourceError { tensor: info.name.to_string(), reason }
         })
     }
 
@@ -132,18 +262,18 @@ impl TensorSource for File {
     }
 
     fn will_compute(&self) {
-        self.map.prefer_huge_pages();
+        self.parts.iter().for_each(|part| part.map.prefer_huge_pages());
     }
 
     fn release(&self, tensor: usize, rows: Range<usize>) {
-        self.map.release(self.row_range(tensor, rows));
+        self.map(tensor).release(self.row_range(tensor, rows));
     }
 
     fn forget(&self, tensor: usize, rows: Range<usize>) {
-        self.map.forget(self.row_range(tensor, rows));
+        self.map(tensor).forget(self.row_range(tensor, rows));
     }
 
-    fn find(&self, name: &str) -> Option<usize> {
+    fn find_bytes(&self, name: &[u8]) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 }

@@ -2,46 +2,7 @@
 
 use std::ops::Range;
 
-use super::Metadata;
-use crate::ggml::GgmlType;
-
-/// Name, type and shape of one tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Name as GGUF has it, for example `blk.0.attn_q.weight`.
-    pub name: String,
-    /// Type of the bytes that [`TensorSource::read_rows`] gives.
-    pub ggml_type: GgmlType,
-    /// Dimensions, fastest first: `[columns, rows, experts]`; one to four of them, none zero.
-    pub shape: Vec<u64>,
-}
-
-impl TensorInfo {
-    /// Weights in a row: the fastest dimension.
-    pub fn columns(&self) -> usize {
-        self.shape[0] as usize
-    }
-
-    /// Rows in all: the product of every dimension but the fastest.
-    pub fn rows(&self) -> usize {
-        self.shape[1..].iter().product::<u64>() as usize
-    }
-
-    /// Weights in all.
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
-    }
-
-    /// Bytes of one row. A `TensorInfo` whose block size does not divide its columns is never made.
-    pub fn row_bytes(&self) -> usize {
-        self.columns() / self.ggml_type.block_size() * self.ggml_type.block_bytes()
-    }
-
-    /// Bytes of the tensor's data, without padding.
-    pub fn bytes(&self) -> u64 {
-        self.row_bytes() as u64 * self.rows() as u64
-    }
-}
+use super::{Metadata, TensorInfo, bits_per_weight};
 
 /// Why rows of a tensor could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +54,16 @@ pub trait TensorSource: Send + Sync {
 
     /// The number of the tensor with this name.
     fn find(&self, name: &str) -> Option<usize> {
-        self.tensors().iter().position(|t| t.name == name)
+        self.find_bytes(name.as_bytes())
+    }
+
+    /// The number of the tensor whose name a file stores as `name`, which need be no UTF-8.
+    fn find_bytes(&self, name: &[u8]) -> Option<usize> {
+        self.tensors().iter().position(|t| t.name.bytes() == name)
     }
 
     /// Bits of tensor data per weight, block overhead included; zero without tensors.
     fn bits_per_weight(&self) -> f64 {
-        let bytes: u64 = self.tensors().iter().map(TensorInfo::bytes).sum();
-        let weights: u64 = self.tensors().iter().map(TensorInfo::elements).sum();
-        if weights == 0 { 0.0 } else { bytes as f64 * 8.0 / weights as f64 }
+        bits_per_weight(self.tensors())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::cursor::Cursor;
-use super::{Array, Error, Metadata, Value};
+use super::{Array, Error, Metadata, Name, Value};
 
 /// Longest metadata key, in bytes.
 const MAX_KEY: usize = u16::MAX as usize;
@@ -23,7 +23,9 @@ pub(super) fn read_metadata(cursor: &mut Cursor<'_>, count: usize) -> Result<Met
                 format!("{} bytes", key.len()),
             ));
         }
-        if !keys.insert(key) {
+        let new = keys.insert(key);
+        let key = Name::from_bytes(key);
+        if !new {
             return Err(cursor.damaged(
                 start,
                 "a metadata key",
@@ -31,7 +33,7 @@ pub(super) fn read_metadata(cursor: &mut Cursor<'_>, count: usize) -> Result<Met
                 format!("{key} again"),
             ));
         }
-        let value = read_value(cursor, key)?;
+        let value = read_value(cursor, &key)?;
         metadata.push(key, value);
     }
     Ok(metadata)
@@ -48,8 +50,15 @@ fn read_value(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, Error> {
         4 => Value::U32(cursor.u32(WHAT)?),
         5 => Value::I32(i32::from_le_bytes(cursor.array(WHAT)?)),
         6 => Value::F32(f32::from_le_bytes(cursor.array(WHAT)?)),
-        7 => Value::Bool(read_bool(cursor, key)?),
-        8 => Value::String(cursor.string(WHAT)?.to_owned()),
+        7 => match cursor.array::<1>(WHAT)?[0] {
+            byte @ (0 | 1) => Value::Bool(byte == 1),
+            byte => Value::RawBool(byte),
+        },
+        8 => {
+            let bytes = cursor.string(WHAT)?;
+            let text = std::str::from_utf8(bytes);
+            text.map_or_else(|_| Value::RawString(bytes.into()), |s| Value::String(s.to_owned()))
+        }
         9 => Value::Array(read_array(cursor, key)?),
         10 => Value::U64(cursor.u64(WHAT)?),
         11 => Value::I64(i64::from_le_bytes(cursor.array(WHAT)?)),
@@ -65,28 +74,34 @@ fn read_value(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, Error> {
     })
 }
 
-fn read_bool(cursor: &mut Cursor<'_>, key: &str) -> Result<bool, Error> {
-    let start = cursor.offset();
-    match cursor.array::<1>("a truth value")?[0] {
-        0 => Ok(false),
-        1 => Ok(true),
-        other => Err(cursor.damaged(
-            start,
-            format!("a truth value of {key}"),
-            "0 or 1".into(),
-            other.to_string(),
-        )),
-    }
-}
-
 fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Error> {
+    const LENGTH: &str = "an array's length";
+    const ELEMENT: &str = "an array element";
+
     /// `n` fixed-size elements.
     fn fixed<const N: usize, T>(
         cursor: &mut Cursor<'_>,
         decode: fn([u8; N]) -> T,
     ) -> Result<Vec<T>, Error> {
-        let count = cursor.count(N, "an array's length")?;
-        (0..count).map(|_| Ok(decode(cursor.array("an array element")?))).collect()
+        let count = cursor.count(N, LENGTH)?;
+        (0..count).map(|_| Ok(decode(cursor.array(ELEMENT)?))).collect()
+    }
+
+    fn strings(cursor: &mut Cursor<'_>) -> Result<Array, Error> {
+        let count = cursor.count(8, LENGTH)?;
+        let mut texts = Vec::with_capacity(count);
+        let mut raw: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..count {
+            let bytes = cursor.string(ELEMENT)?;
+            match std::str::from_utf8(bytes) {
+                Ok(text) if raw.is_empty() => texts.push(text.to_owned()),
+                _ => {
+                    raw.extend(texts.drain(..).map(String::into_bytes));
+                    raw.push(bytes.into());
+                }
+            }
+        }
+        Ok(if raw.is_empty() { Array::String(texts) } else { Array::RawString(raw) })
     }
 
     let start = cursor.offset();
@@ -99,14 +114,14 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Error> {
         5 => Array::I32(fixed(cursor, i32::from_le_bytes)?),
         6 => Array::F32(fixed(cursor, f32::from_le_bytes)?),
         7 => {
-            let count = cursor.count(1, "an array's length")?;
-            Array::Bool((0..count).map(|_| read_bool(cursor, key)).collect::<Result<_, _>>()?)
+            let count = cursor.count(1, LENGTH)?;
+            let bytes = cursor.take(count, ELEMENT)?;
+            match bytes.iter().all(|byte| matches!(byte, 0 | 1)) {
+                true => Array::Bool(bytes.iter().map(|&byte| byte == 1).collect()),
+                false => Array::RawBool(bytes.into()),
+            }
         }
-        8 => {
-            let count = cursor.count(8, "an array's length")?;
-            let element = |_| Ok(cursor.string("an array element")?.to_owned());
-            Array::String((0..count).map(element).collect::<Result<_, Error>>()?)
-        }
+        8 => strings(cursor)?,
         10 => Array::U64(fixed(cursor, u64::from_le_bytes)?),
         11 => Array::I64(fixed(cursor, i64::from_le_bytes)?),
         12 => Array::F64(fixed(cursor, f64::from_le_bytes)?),

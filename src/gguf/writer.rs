@@ -1,6 +1,7 @@
 //! The layout of a GGUF file to be written: header bytes, and where each tensor's data goes.
 //! Computing it touches no file, so the exact size of an output is known before anything is made.
 
+use super::header::{ALIGNMENT, found};
 use super::{Array, MAX_NAME, Metadata, TensorInfo, Value};
 
 /// Version of the format that is written.
@@ -23,7 +24,7 @@ pub enum LayoutError {
     #[error("tensor name {0:?} has {len} bytes; a GGUF file takes at most {MAX_NAME}", len = .0.len())]
     NameTooLong(String),
     /// `general.alignment` of the metadata is of no use.
-    #[error("general.alignment is {0}; expected a u32 that is a power of two from 8 to 2^20")]
+    #[error("general.alignment is {0}; expected {ALIGNMENT}")]
     Alignment(String),
     /// The tensors together are too large.
     #[error("the tensors up to {0} take more than 2^63 bytes")]
@@ -37,8 +38,7 @@ impl Layout {
     /// If a name is too long, the alignment is invalid or the file would be too large.
     pub fn new(metadata: &Metadata, tensors: &[TensorInfo]) -> Result<Self, LayoutError> {
         let Some(alignment) = metadata.alignment() else {
-            let found = metadata.get("general.alignment");
-            return Err(LayoutError::Alignment(format!("{found:?}")));
+            return Err(LayoutError::Alignment(found(metadata)));
         };
 
         let mut header = Vec::new();
@@ -46,8 +46,8 @@ impl Layout {
         header.extend_from_slice(&VERSION.to_le_bytes());
         header.extend_from_slice(&(tensors.len() as u64).to_le_bytes());
         header.extend_from_slice(&(metadata.iter().len() as u64).to_le_bytes());
-        for (key, value) in metadata.iter() {
-            put_string(&mut header, key);
+        for (key, value) in metadata.entries() {
+            put_string(&mut header, key.bytes());
             put_value(&mut header, value);
         }
 
@@ -55,22 +55,22 @@ impl Layout {
         let mut relative = Vec::with_capacity(tensors.len());
         let mut end = 0u64;
         for tensor in tensors {
-            if tensor.name.len() > MAX_NAME {
-                return Err(LayoutError::NameTooLong(tensor.name.clone()));
+            if tensor.name.bytes().len() > MAX_NAME {
+                return Err(LayoutError::NameTooLong(tensor.name.to_string()));
             }
-            put_string(&mut header, &tensor.name);
+            put_string(&mut header, tensor.name.bytes());
             header.extend_from_slice(&(tensor.shape.len() as u32).to_le_bytes());
             for dim in &tensor.shape {
                 header.extend_from_slice(&dim.to_le_bytes());
             }
-            header.extend_from_slice(&(tensor.ggml_type as u32).to_le_bytes());
+            header.extend_from_slice(&tensor.ggml_type.id().to_le_bytes());
             header.extend_from_slice(&end.to_le_bytes());
             relative.push(end);
             end = end
                 .checked_add(tensor.bytes())
                 .and_then(|e| e.checked_next_multiple_of(alignment))
                 .filter(|&e| e <= i64::MAX as u64 / 2)
-                .ok_or_else(|| LayoutError::TooLarge(tensor.name.clone()))?;
+                .ok_or_else(|| LayoutError::TooLarge(tensor.name.to_string()))?;
         }
         header.resize((header.len() as u64).next_multiple_of(alignment) as usize, 0);
 
@@ -104,9 +104,9 @@ impl Layout {
     }
 }
 
-fn put_string(out: &mut Vec<u8>, s: &str) {
+fn put_string(out: &mut Vec<u8>, s: &[u8]) {
     out.extend_from_slice(&(s.len() as u64).to_le_bytes());
-    out.extend_from_slice(s.as_bytes());
+    out.extend_from_slice(s);
 }
 
 fn put_value(out: &mut Vec<u8>, value: &Value) {
@@ -123,7 +123,12 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
         Value::I32(v) => put(out, 5, v.to_le_bytes()),
         Value::F32(v) => put(out, 6, v.to_le_bytes()),
         Value::Bool(v) => put(out, 7, [u8::from(*v)]),
+        Value::RawBool(v) => put(out, 7, [*v]),
         Value::String(v) => {
+            out.extend_from_slice(&8u32.to_le_bytes());
+            put_string(out, v.as_bytes());
+        }
+        Value::RawString(v) => {
             out.extend_from_slice(&8u32.to_le_bytes());
             put_string(out, v);
         }
@@ -134,6 +139,14 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
         Value::U64(v) => put(out, 10, v.to_le_bytes()),
         Value::I64(v) => put(out, 11, v.to_le_bytes()),
         Value::F64(v) => put(out, 12, v.to_le_bytes()),
+    }
+}
+
+fn put_strings<'a>(out: &mut Vec<u8>, strings: impl ExactSizeIterator<Item = &'a [u8]>) {
+    out.extend_from_slice(&8u32.to_le_bytes());
+    out.extend_from_slice(&(strings.len() as u64).to_le_bytes());
+    for s in strings {
+        put_string(out, s);
     }
 }
 
@@ -154,13 +167,9 @@ fn put_array(out: &mut Vec<u8>, array: &Array) {
         Array::I32(v) => put(out, 5, v, i32::to_le_bytes),
         Array::F32(v) => put(out, 6, v, f32::to_le_bytes),
         Array::Bool(v) => put(out, 7, v, |b| [u8::from(b)]),
-        Array::String(v) => {
-            out.extend_from_slice(&8u32.to_le_bytes());
-            out.extend_from_slice(&(v.len() as u64).to_le_bytes());
-            for s in v {
-                put_string(out, s);
-            }
-        }
+        Array::RawBool(v) => put(out, 7, v, |b| [b]),
+        Array::String(v) => put_strings(out, v.iter().map(String::as_bytes)),
+        Array::RawString(v) => put_strings(out, v.iter().map(Vec::as_slice)),
         Array::U64(v) => put(out, 10, v, u64::to_le_bytes),
         Array::I64(v) => put(out, 11, v, i64::to_le_bytes),
         Array::F64(v) => put(out, 12, v, f64::to_le_bytes),

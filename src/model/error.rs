@@ -1,8 +1,8 @@
 //! What can be wrong with a model or with what is asked of it.
 
 use crate::compute::{MatrixError, PoolError};
-use crate::ggml::GgmlType;
-use crate::gguf::SourceError;
+use crate::ggml::StoredType;
+use crate::gguf::{NotComputable, SourceError};
 
 use super::SessionMemory;
 
@@ -45,10 +45,13 @@ pub enum ModelError {
         "tensor {tensor} is {found}; expected f32, as all norms, biases and sinks: llama.cpp stops \
          at any other type"
     )]
-    VectorType { tensor: String, found: GgmlType },
+    VectorType { tensor: String, found: StoredType },
     /// A tensor's type or bytes cannot be computed with.
     #[error("tensor {tensor} cannot be computed with")]
     Matrix { tensor: String, source: MatrixError },
+    /// A tensor is of a type that can only be copied.
+    #[error(transparent)]
+    Type(#[from] NotComputable),
     /// A tensor cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),

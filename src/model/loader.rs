@@ -17,6 +17,7 @@ pub struct Loader {
 pub struct Weight {
     /// The tensor's number in the source, or its bytes.
     storage: Result<usize, Vec<u8>>,
+    ggml_type: GgmlType,
     info: TensorInfo,
 }
 
@@ -28,11 +29,12 @@ impl Loader {
     /// The matrix `name` of this shape, fastest dimension first.
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Weight, ModelError> {
         let (index, info) = self.find(name, shape)?;
+        let ggml_type = info.computable()?;
         let storage = match self.source.bytes(index) {
             Some(_) => Ok(index),
             None => Err(self.read(index, info)?),
         };
-        let weight = Weight { storage, info: info.clone() };
+        let weight = Weight { storage, ggml_type, info: info.clone() };
         weight.checked(&*self.source).map_err(|e| wrong_bytes(name, e))?;
         Ok(weight)
     }
@@ -45,7 +47,7 @@ impl Loader {
             return Err(ModelError::VectorType { tensor, found });
         }
         let bytes = self.read(index, info)?;
-        let matrix = Matrix::new(info.ggml_type, info.columns(), info.rows(), &bytes)
+        let matrix = Matrix::new(info.computable()?, info.columns(), info.rows(), &bytes)
             .map_err(|e| wrong_bytes(name, e))?;
         let mut values = vec![0.0; matrix.columns() * matrix.rows()];
         for (row, out) in values.chunks_exact_mut(matrix.columns()).enumerate() {
@@ -68,7 +70,7 @@ impl Loader {
         match others.next() {
             None => Ok(()),
             Some(first) => {
-                let (tensor, more) = (first.name.clone(), others.count());
+                let (tensor, more) = (first.name.to_string(), others.count());
                 Err(ModelError::OtherTensor { tensor, more })
             }
         }
@@ -101,7 +103,7 @@ impl Weight {
             Ok(index) => source.bytes(*index).unwrap_or_default(),
             Err(bytes) => bytes,
         };
-        Matrix::new(self.info.ggml_type, self.info.columns(), self.info.rows(), bytes)
+        Matrix::new(self.ggml_type, self.info.columns(), self.info.rows(), bytes)
     }
 }
 

@@ -196,10 +196,18 @@ impl Plan {
                 return Ok(sizes.get(&step).copied());
             }
             let Target::Reference(r) = target else { return Ok(None) };
-            Ok(match self.file(&self.job.references[r].gguf)? {
-                FileFact::Missing => None,
-                FileFact::Unknown { bytes } | FileFact::Known { bytes, .. } => Some(bytes),
-            })
+            let name = &self.job.references[r].name;
+            let Some(files) = self.inputs.reference_files.get(name) else { return Ok(None) };
+            let mut total = 0u64;
+            for file in files {
+                match self.file(file)? {
+                    FileFact::Missing => return Ok(None),
+                    FileFact::Unknown { bytes } | FileFact::Known { bytes, .. } => {
+                        total = total.saturating_add(bytes);
+                    }
+                }
+            }
+            Ok(Some(total))
         };
         let converted = self.graph.find(Task::Convert).and_then(|step| sizes.get(&step).copied());
         let bytes = match task {

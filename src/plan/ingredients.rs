@@ -185,7 +185,9 @@ impl List<'_> {
         let reference_file = &job.references[reference];
         match reference_file.origin {
             ReferenceOrigin::Given { .. } => {
-                self.file(format!("reference.{}", reference_file.name), reference_file.gguf.clone())
+                for (name, path) in self.files.reference(&reference_file.name) {
+                    self.file(name, path);
+                }
             }
             ReferenceOrigin::Made(_) => {
                 self.output(Task::Quantize(Target::Reference(reference)));

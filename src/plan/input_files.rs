@@ -7,7 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::checkpoint::Checkpoint;
 use crate::files::open_regular;
-use crate::manifest::{Job, ReferenceOrigin};
+use crate::gguf;
+use crate::manifest::{Job, Reference, ReferenceOrigin};
 use crate::published::{StandIn, names_in};
 use crate::steps::{ErrorClass, ReferenceFile, StepError, TokenizerSource};
 
@@ -24,6 +25,8 @@ pub struct Inputs {
     pub checkpoint: Vec<String>,
     /// Names in the tokenizer's own directory, where it has one; sorted.
     pub tokenizer: Vec<String>,
+    /// The files that given references are in, by the reference's name: one, or all parts.
+    pub reference_files: BTreeMap<String, Vec<Utf8PathBuf>>,
     /// References that are not required and not there.
     pub missing_references: Vec<ReferenceFile>,
     /// What is wrong, in words; the job cannot run.
@@ -49,7 +52,7 @@ impl Inputs {
         for reference in &job.references {
             let ReferenceOrigin::Given { required } = reference.origin else { continue };
             match (reference.gguf.is_file(), required) {
-                (true, _) => {}
+                (true, _) => inputs.find_parts(reference),
                 (false, true) => inputs.problems.push(format!(
                     "reference {}: {} is not there; put it there, change its gguf, or say \
                      `required = false`",
@@ -82,6 +85,19 @@ impl Inputs {
             }
         }
         Ok(inputs)
+    }
+
+    /// Looks for the other parts of a reference; what else is wrong with it is for its steps to say.
+    fn find_parts(&mut self, reference: &Reference) {
+        let files = match gguf::File::open(&reference.gguf) {
+            Ok(file) => file.parts().map(|(path, _)| path.to_owned()).collect(),
+            Err(error @ gguf::Error::Parts { .. }) => {
+                self.problems.push(format!("reference {}: {error}", reference.name));
+                return;
+            }
+            Err(_) => vec![reference.gguf.clone()],
+        };
+        self.reference_files.insert(reference.name.clone(), files);
     }
 
     fn find_checkpoint(&mut self, job: &Job) -> Result<(), StepError> {
@@ -120,9 +136,7 @@ impl Inputs {
         for path in &self.lost_outputs {
             files.insert(path.clone(), None);
         }
-        for reference in self.given_references(job) {
-            files.insert(reference.gguf, None);
-        }
+        files.extend(self.reference_files.values().flatten().map(|path| (path.clone(), None)));
         for corpus in job.evaluate.iter().flat_map(|e| &e.corpus) {
             files.insert(corpus.clone(), None);
         }
@@ -154,20 +168,25 @@ impl Inputs {
         for (i, path) in job.evaluate.iter().flat_map(|e| &e.corpus).enumerate() {
             named.push((format!("evaluate.corpus[{i}]"), path.clone()));
         }
-        for reference in self.given_references(job) {
-            named.push((format!("reference.{}", reference.name), reference.gguf));
+        for reference in &job.references {
+            named.extend(self.reference(&reference.name));
         }
         named
     }
 
-    /// References that are files of their own and are there.
-    pub fn given_references(&self, job: &Job) -> Vec<ReferenceFile> {
-        job.references
-            .iter()
-            .filter(|r| matches!(r.origin, ReferenceOrigin::Given { .. }))
-            .filter(|r| !self.missing_references.iter().any(|m| m.name == r.name))
-            .map(|r| ReferenceFile { name: r.name.clone(), gguf: r.gguf.clone() })
-            .collect()
+    /// The files that a given reference is in, each under the manifest's key for it; none where it is
+    /// not there.
+    pub fn reference(&self, name: &str) -> Vec<(String, Utf8PathBuf)> {
+        let key = format!("reference.{name}");
+        match self.reference_files.get(name).map_or(&[][..], Vec::as_slice) {
+            [file] => vec![(key, file.clone())],
+            parts => {
+                let part = |path: &Utf8PathBuf| {
+                    (format!("{key}/{}", path.file_name().unwrap_or_default()), path.clone())
+                };
+                parts.iter().map(part).collect()
+            }
+        }
     }
 }
 

@@ -94,6 +94,7 @@ impl Plan {
             native_mxfp4: self.job.quantize.native_mxfp4,
             fallback: self.job.quantize.fallback,
             out: super::names::model_template(&self.job, target).into(),
+            split: None,
             force: false,
         };
         let plan = quantize::plan_source(source, &spec)?;

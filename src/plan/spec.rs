@@ -32,6 +32,7 @@ impl Plan {
                 tokenizer: job.input.tokenizer.clone(),
                 dtype: job.convert.dtype,
                 out: out()?,
+                split: None,
                 force: false,
             }),
             Task::Quantize(target) => StepSpec::Quantize(QuantizeSpec {
@@ -40,6 +41,7 @@ impl Plan {
                 native_mxfp4: job.quantize.native_mxfp4,
                 fallback: job.quantize.fallback,
                 out: out()?,
+                split: None,
                 force: false,
             }),
             Task::LoadCheck(format) => {

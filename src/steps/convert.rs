@@ -3,7 +3,7 @@
 use super::model_source::{
     identity, open_checkpoint, refuse_own_input, source_warnings, weight_files,
 };
-use super::write_model::{FLUSH_BYTES, ModelFile, Target};
+use super::write_model::{FLUSH_BYTES, ModelFile, Target, oversized, planned_files};
 use super::{Context, ConvertSpec, Level, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
 
@@ -26,8 +26,11 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         tokenizer: spec.tokenizer.clone(),
         dtype: spec.dtype,
     })?;
-    refuse_own_input(&files, &spec.out)?;
-    for warning in source_warnings(&source) {
+    let infos = source.tensors();
+    for file in planned_files(source.metadata(), infos, &spec.out, spec.split)? {
+        refuse_own_input(&files, &file.path)?;
+    }
+    for warning in source_warnings(&source).into_iter().chain(oversized(infos, spec.split)) {
         ctx.log(Level::Warn, warning);
     }
     let file = ModelFile {
@@ -35,6 +38,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         metadata: source.metadata(),
         targets: &targets,
         out: &spec.out,
+        split: spec.split,
         replace: spec.force,
         identity: &|| identity(&files),
         importance: None,
@@ -43,14 +47,12 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
     file.write(ctx)
 }
 
-/// Length in bytes of the file that the step would write; reads headers only.
+/// Length in bytes of the file, or of all its parts, that the step would write; reads headers only.
 ///
 /// # Errors
 /// [`super::ErrorClass::Input`] if the checkpoint is not what it should be.
 pub fn output_bytes(spec: &ConvertSpec) -> Result<u64, StepError> {
     let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
-    let layout = crate::gguf::Layout::new(source.metadata(), source.tensors()).map_err(|e| {
-        StepError::new(super::ErrorClass::Step, format!("{}: {e}", spec.checkpoint))
-    })?;
-    Ok(layout.file_bytes())
+    let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
+    Ok(files.iter().map(|file| file.layout.file_bytes()).sum())
 }

@@ -128,13 +128,21 @@ pub(super) fn refuse_own_input(inputs: &[Utf8PathBuf], out: &Utf8Path) -> Result
     }
 }
 
+/// The files of the model at `path`: that one, or all parts of which it is one.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if it is damaged or a part is missing.
+pub fn model_files(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
+    Ok(gguf::File::open(path)?.parts().map(|(path, _)| path.to_owned()).collect())
+}
+
 /// The files whose contents decide the tensors of `source`.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a checkpoint's files cannot be listed.
+/// [`ErrorClass::Input`] if they cannot be listed.
 pub(super) fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, StepError> {
     match source {
-        QuantizeSource::Gguf(path) => Ok(vec![path.clone()]),
+        QuantizeSource::Gguf(path) => model_files(path),
         QuantizeSource::Checkpoint { directory, .. } => {
             let names = Checkpoint::file_names(directory)?;
             Ok(names.into_iter().map(|name| directory.join(name)).collect())

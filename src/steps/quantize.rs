@@ -3,19 +3,21 @@
 //! llama-quantize writes.
 
 mod chosen;
+mod copied;
 mod facts;
 mod fallback;
 mod importance;
 mod rules;
 mod survey;
 
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::model_source::{identity, open_source, refuse_own_input, weight_files};
-use super::write_model::{FLUSH_BYTES, ModelFile, infos, totals, write_all};
+use super::write_model::{FLUSH_BYTES, ModelFile, PlannedFile, infos, write_all};
 use super::{Context, ErrorClass, Level, QuantizeSpec, StepError, UsedImatrix, WriteResult};
-use crate::ggml::GgmlType;
-use crate::gguf::{Layout, TensorSource};
+use crate::ggml::StoredType;
+use crate::gguf::{TensorSource, bits_per_weight};
 use chosen::Chosen;
 use importance::{Digests, Importance};
 
@@ -24,8 +26,11 @@ use importance::{Digests, Importance};
 pub struct QuantizePlan {
     /// In file order.
     pub tensors: Vec<PlannedTensor>,
-    /// Length of the file.
+    /// Length of the file, or of all its parts.
     pub file_bytes: u64,
+    /// The parts in order, where it would be written in parts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PlannedPart>,
     pub bits_per_weight: f64,
     /// The importance matrix, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,15 +52,24 @@ impl QuantizePlan {
     }
 }
 
+/// One file of a [`QuantizePlan`] in parts.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedPart {
+    pub path: Utf8PathBuf,
+    pub tensors: usize,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
 /// One tensor of a [`QuantizePlan`].
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedTensor {
     pub name: String,
     /// Dimensions, fastest first.
     pub shape: Vec<u64>,
-    pub from: GgmlType,
+    pub from: StoredType,
     #[serde(rename = "type")]
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
     pub bytes: u64,
     /// Why it gets this type, in words.
     pub why: String,
@@ -91,8 +105,10 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
     for spec in specs {
         let mut inputs = weight_files(from)?;
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
-        refuse_own_input(&inputs, &spec.out)?;
         let next = Chosen::new(spec, &*source)?;
+        for file in next.files(spec, &*source)? {
+            refuse_own_input(&inputs, &file.path)?;
+        }
         if let Some(problem) = next.problem.as_ref().or(next.needs_imatrix.as_ref()) {
             return Err(StepError::new(ErrorClass::Usage, problem));
         }
@@ -117,6 +133,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         metadata: &chosen.metadata,
         targets: &chosen.targets,
         out: &spec.out,
+        split: spec.split,
         replace: spec.force,
         identity,
         importance: matrix(number),
@@ -127,6 +144,19 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         result.imatrix = imatrix;
     }
     Ok(results)
+}
+
+/// The names of the files that the step writes; reads headers only.
+///
+/// # Errors
+/// As [`plan`].
+pub fn output_paths(spec: &QuantizeSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
+    if spec.split.is_none() {
+        return Ok(vec![spec.out.clone()]);
+    }
+    let source = open_source(&spec.source)?;
+    let files = Chosen::new(spec, &*source)?.files(spec, &*source)?;
+    Ok(files.into_iter().map(|file| file.path).collect())
 }
 
 /// What the step would write; reads headers only.
@@ -160,13 +190,18 @@ fn planned(
     chosen: Chosen,
 ) -> Result<QuantizePlan, StepError> {
     let infos = infos(source, &chosen.targets);
-    let layout = Layout::new(&chosen.metadata, &infos)
-        .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", spec.out)))?;
-    let (bytes, elements) = totals(&infos);
+    let files = chosen.files(spec, source)?;
+    let planned = |file: &PlannedFile| PlannedPart {
+        path: file.path.clone(),
+        tensors: file.tensors.len(),
+        bytes: file.layout.file_bytes(),
+    };
+    let parts: Vec<PlannedPart> = files.iter().map(planned).collect();
+    let bits_per_weight = bits_per_weight(&infos);
     let tensors = infos.into_iter().zip(&chosen.targets).map(|(info, target)| PlannedTensor {
         bytes: info.bytes(),
         from: source.tensors()[target.source].ggml_type,
-        name: info.name,
+        name: info.name.to_string(),
         shape: info.shape,
         ggml_type: info.ggml_type,
         why: chosen.why[target.source].clone(),
@@ -175,8 +210,9 @@ fn planned(
     });
     Ok(QuantizePlan {
         tensors: tensors.collect(),
-        file_bytes: layout.file_bytes(),
-        bits_per_weight: bytes as f64 * 8.0 / elements as f64,
+        file_bytes: parts.iter().map(|part| part.bytes).sum(),
+        parts: if spec.split.is_some() { parts } else { Vec::new() },
+        bits_per_weight,
         imatrix: None,
         warnings: chosen.warnings,
         problem: chosen.problem,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::FileDigest;
-use crate::ggml::GgmlType;
+use crate::ggml::{GgmlType, StoredType};
 use crate::model::KvCacheType;
 
 /// One step to do.
@@ -76,7 +76,10 @@ pub struct ConvertSpec {
     pub tokenizer: TokenizerSource,
     pub dtype: ConvertDtype,
     pub out: Utf8PathBuf,
-    /// Replace `out` if it is there.
+    /// Write parts of at most so many bytes of tensors, named after `out`, as llama-gguf-split does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<u64>,
+    /// Replace what is there.
     pub force: bool,
 }
 
@@ -196,7 +199,10 @@ pub struct QuantizeSpec {
     #[serde(default)]
     pub fallback: OnFallback,
     pub out: Utf8PathBuf,
-    /// Replace `out` if it is there.
+    /// Write parts of at most so many bytes of tensors, named after `out`, as llama-gguf-split does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<u64>,
+    /// Replace what is there.
     pub force: bool,
 }
 
@@ -205,7 +211,7 @@ pub struct QuantizeSpec {
 pub struct WrittenTensor {
     pub name: String,
     #[serde(rename = "type")]
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
     /// Bytes of its data, without padding.
     pub bytes: u64,
 }
@@ -213,7 +219,11 @@ pub struct WrittenTensor {
 /// Result of [`ConvertSpec`] and [`QuantizeSpec`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WriteResult {
+    /// The file, or the first of its parts.
     pub output: FileDigest,
+    /// All parts in order, where it was written in parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FileDigest>,
     pub tensors: Vec<WrittenTensor>,
     /// Tensors taken over from a killed run's unfinished file.
     pub resumed_tensors: usize,
@@ -221,6 +231,18 @@ pub struct WriteResult {
     /// The importance matrix that weighed columns, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imatrix: Option<UsedImatrix>,
+}
+
+impl WriteResult {
+    /// Every file that was written, in order.
+    pub fn files(&self) -> &[FileDigest] {
+        if self.parts.is_empty() { std::slice::from_ref(&self.output) } else { &self.parts }
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> u64 {
+        self.files().iter().map(|file| file.bytes).sum()
+    }
 }
 
 /// Check that a file is whole, loads and computes.

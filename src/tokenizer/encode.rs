@@ -130,7 +130,7 @@ impl Tokenizer {
                 let id = metadata.u64(&format!("tokenizer.ggml.{name}_token_id"))?;
                 u32::try_from(id).ok().filter(|&id| (id as usize) < tokens.len())
             },
-            add_bos: metadata.get("tokenizer.ggml.add_bos_token") == Some(&Value::Bool(true)),
+            add_bos: metadata.bool("tokenizer.ggml.add_bos_token") == Some(true),
         })
     }
 
@@ -334,6 +334,9 @@ fn supported(
 fn strings<'m>(metadata: &'m Metadata, key: &'static str) -> Result<&'m [String], TokenizerError> {
     match metadata.get(key) {
         Some(Value::Array(Array::String(strings))) => Ok(strings),
+        Some(Value::Array(Array::RawString(_))) => {
+            Err(TokenizerError::Metadata { key, expected: "an array of strings in UTF-8" })
+        }
         _ => Err(TokenizerError::Metadata { key, expected: "an array of strings" }),
     }
 }

@@ -47,6 +47,7 @@ static NANO: LazyLock<(tempfile::TempDir, Utf8PathBuf)> = LazyLock::new(|| {
         tokenizer: TokenizerSource::Checkpoint,
         dtype: ConvertDtype::F32,
         out: out.clone(),
+        split: None,
         force: false,
     };
     convert::run(&spec, &Warnings::default().context()).unwrap();

@@ -39,6 +39,7 @@ impl Nano {
                 tokenizer: TokenizerSource::Checkpoint,
                 dtype: ConvertDtype::F32,
                 out: out.clone(),
+                split: None,
                 force: false,
             };
             convert::run(&spec, &context()).unwrap();
@@ -61,6 +62,7 @@ impl Nano {
             native_mxfp4,
             fallback: OnFallback::Warn,
             out: out.clone(),
+            split: None,
             force: true,
         };
         quantize::run(&spec, &context()).unwrap();

@@ -1,12 +1,13 @@
 //! Where a model's bytes go: its tensors by the part they play, told from their names, with the bits
 //! that a weight of each takes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::gguf::TensorInfo;
+use crate::gguf::{TensorInfo, bits_per_weight};
 
 /// What ends a name, and the group it is of. The first that fits decides, in the order of a
 /// token's way through the model.
@@ -44,7 +45,7 @@ pub struct Group {
     share: f64,
     bits_per_weight: f64,
     /// Tensors by type.
-    types: BTreeMap<&'static str, usize>,
+    types: BTreeMap<Cow<'static, str>, usize>,
 }
 
 /// The groups that have tensors, in the order of a token's way through the model.
@@ -68,8 +69,8 @@ pub fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
             tensors: members.len(),
             parameters,
             bytes,
-            share: bytes as f64 / all as f64,
-            bits_per_weight: bytes as f64 * 8.0 / parameters as f64,
+            share: if all == 0 { 0.0 } else { bytes as f64 / all as f64 },
+            bits_per_weight: bits_per_weight(members.iter().copied()),
             types,
         })
     };
@@ -116,10 +117,8 @@ mod tests {
 
     #[test]
     fn every_tensor_is_of_one_group() {
-        let info = |name: &str, ggml_type, shape: &[u64]| TensorInfo {
-            name: name.to_owned(),
-            ggml_type,
-            shape: shape.to_vec(),
+        let info = |name: &str, ggml_type: GgmlType, shape: &[u64]| {
+            TensorInfo::new(name, ggml_type, shape)
         };
         let tensors = [
             info("output.weight", GgmlType::Q8_0, &[64, 10]),

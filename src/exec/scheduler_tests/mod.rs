@@ -105,6 +105,7 @@ fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepErro
         let output = write_atomic(path, content.as_bytes(), force)?;
         let written = WriteResult {
             output,
+            parts: Vec::new(),
             tensors: Vec::new(),
             resumed_tensors: 0,
             bits_per_weight: 4.5,

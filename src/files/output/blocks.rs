@@ -39,8 +39,10 @@ const PAGE: usize = size_of::<Page>();
 #[derive(Debug)]
 pub struct Blocks {
     file: File,
-    /// Memory for a block.
+    /// Memory for a block, as long as there is something to put into it: many files may be open.
     block: Vec<Page>,
+    /// Pages of a block.
+    pages: usize,
     /// Where the block goes in the file; a multiple of a page's size where writes are direct.
     start: u64,
     /// Bytes of the block that are filled.
@@ -57,13 +59,16 @@ impl Blocks {
     /// If the file cannot be cut, or its last page cannot be read.
     pub fn behind(file: File, bytes: u64, expected_bytes: u64) -> io::Result<Self> {
         file.set_len(bytes)?;
-        let pages = (expected_bytes / PAGE as u64 + 1).min((BLOCK / PAGE) as u64);
-        let mut block = vec![Page::zeroed(); pages as usize];
+        let pages = (expected_bytes / PAGE as u64 + 1).min((BLOCK / PAGE) as u64) as usize;
+        let mut block = Vec::new();
         // Whole pages only are written directly, so the last one is written again.
         let filled = (bytes % PAGE as u64) as usize;
         let start = bytes - filled as u64;
-        os::read_exact_at(&file, &mut bytemuck::cast_slice_mut(&mut block)[..filled], start)?;
-        let mut blocks = Self { file, block, start, filled, direct: false };
+        if filled > 0 {
+            block.resize(pages, Page::zeroed());
+            os::read_exact_at(&file, &mut bytemuck::cast_slice_mut(&mut block)[..filled], start)?;
+        }
+        let mut blocks = Self { file, block, pages, start, filled, direct: false };
         if expected_bytes >= LARGE {
             // One that cannot is written through the page cache.
             let _ = blocks.set_direct(true);
@@ -91,6 +96,9 @@ impl Blocks {
     /// # Errors
     /// If the file system refuses.
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.block.is_empty() {
+            self.block.resize(self.pages, Page::zeroed());
+        }
         while !bytes.is_empty() {
             let block: &mut [u8] = bytemuck::cast_slice_mut(&mut self.block);
             let room = &mut block[self.filled..];
@@ -113,7 +121,11 @@ impl Blocks {
         if self.direct {
             self.set_direct(false)?;
         }
-        if self.filled > 0 { self.write() } else { Ok(()) }
+        if self.filled > 0 {
+            self.write()?;
+        }
+        self.block = Vec::new();
+        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {

@@ -120,6 +120,9 @@ pub(super) fn never_quantized(architecture: &str, tensor: &Tensor) -> Option<&'s
         "attn_v_b.weight",
     ];
     let Tensor { name, shape, .. } = *tensor;
+    if shape.contains(&0) {
+        return Some("no weights in it");
+    }
     if let Some((_, what)) = NEVER.iter().find(|(part, _)| name.contains(part)) {
         return Some(what);
     }

@@ -97,7 +97,7 @@ impl File<'_> {
             let found = format!("{} and {values}", elements(sum));
             return Err(wrong("as many values in .in_sum as in .in_sum2", found));
         }
-        if !values.is_multiple_of(parts_of_it) {
+        if values == 0 || !values.is_multiple_of(parts_of_it) {
             let found = format!("{values} sums and {parts_of_it} counts");
             return Err(wrong("a whole number of sums for each count", found));
         }

@@ -38,10 +38,8 @@ type Tensors<'a> = &'a [(&'a str, &'a [f32])];
 
 /// A GGUF file of f32 tensors with one dimension each.
 fn gguf(metadata: &Metadata, tensors: Tensors<'_>) -> Vec<u8> {
-    let info = |(name, values): &(&str, &[f32])| TensorInfo {
-        name: (*name).to_owned(),
-        ggml_type: GgmlType::F32,
-        shape: vec![values.len() as u64],
+    let info = |(name, values): &(&str, &[f32])| {
+        TensorInfo::new(*name, GgmlType::F32, [values.len() as u64])
     };
     let infos: Vec<TensorInfo> = tensors.iter().map(info).collect();
     let layout = Layout::new(metadata, &infos).unwrap();
@@ -124,6 +122,18 @@ fn sums_are_divided_by_their_counts_and_what_was_not_measured_weighs_one() {
     let mut second = vec![9.0];
     matrix.get("a").unwrap().read(3, 2, &mut second);
     assert_eq!(second, [3.0, 2.0]);
+}
+
+#[test]
+fn sums_and_counts_there_are_none_of_are_refused() {
+    for tensors in [
+        [("a.in_sum2", &[][..]), ("a.counts", &[][..])],
+        [("a.in_sum2", &[]), ("a.counts", &[1.0])],
+        [("a.in_sum2", &[1.0]), ("a.counts", &[])],
+    ] {
+        let error = open(&gguf(&metadata(), &tensors)).unwrap_err().to_string();
+        assert!(error.contains("a whole number of sums for each count"), "{error}");
+    }
 }
 
 #[test]

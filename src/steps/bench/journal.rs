@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::RunSample;
 use crate::files::{Stamp, program};
 use crate::metrics::rss::Usage;
+use crate::steps::model_source::model_files;
 use crate::steps::{BenchSpec, ErrorClass, StepError};
 
 /// What runs belong to: only under the very same conditions do they count.
@@ -20,7 +21,8 @@ use crate::steps::{BenchSpec, ErrorClass, StepError};
 pub struct Conditions {
     spec: BenchSpec,
     threads: usize,
-    file: Stamp,
+    /// Of each file that the model is in.
+    files: Vec<Stamp>,
     /// Differs after every start of the machine; empty where the system does not tell.
     boot: String,
     /// Of qrun itself; absent where the system does not tell.
@@ -52,18 +54,29 @@ impl Conditions {
     /// # Errors
     /// [`ErrorClass::Input`] if the file cannot be looked at.
     pub fn now(spec: &BenchSpec, threads: usize) -> Result<Self, StepError> {
-        let file = Stamp::of_input(&spec.gguf).map_err(|e| {
-            StepError::new(ErrorClass::Input, format!("cannot read {}: {e}", spec.gguf))
-        })?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             spec: spec.clone(),
             threads,
-            file,
+            files: stamps(&spec.gguf)?,
             boot: boot.trim().to_owned(),
             program: program::stamp(),
         })
     }
+}
+
+/// What the files of a model are now. Of one that cannot be read as a model only what it is itself: what is
+/// wrong with it is the benchmark's own error.
+///
+/// # Errors
+/// [`ErrorClass::Input`] if a file cannot be looked at.
+pub(super) fn stamps(gguf: &Utf8Path) -> Result<Vec<Stamp>, StepError> {
+    let files = model_files(gguf).unwrap_or_else(|_| vec![gguf.to_owned()]);
+    let stamp = |path: Utf8PathBuf| {
+        Stamp::of_input(&path)
+            .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))
+    };
+    files.into_iter().map(stamp).collect()
 }
 
 impl Journal {
@@ -166,13 +179,13 @@ mod tests {
                 kv_cache: None,
             },
             threads: 2,
-            file: Stamp {
+            files: vec![Stamp {
                 bytes: 7,
                 mtime_ns: 1_700_000_000_123_456_789,
                 ctime_ns: 5,
                 inode: 3,
                 device: 4,
-            },
+            }],
             boot: "b".to_owned(),
             program: None,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ggml::GgmlType;
+use crate::ggml::StoredType;
 
 /// Result of [`CompareSpec`](crate::steps::CompareSpec): a file against one reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,9 +39,9 @@ pub struct TypeDifference {
     pub name: String,
     #[serde(rename = "type")]
     #[schemars(with = "String")]
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
     #[schemars(with = "String")]
-    pub reference_type: GgmlType,
+    pub reference_type: StoredType,
 }
 
 /// How far the dequantized weights lie from the reference's.
@@ -65,9 +65,9 @@ pub struct TensorError {
     pub name: String,
     #[serde(rename = "type")]
     #[schemars(with = "String")]
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
     #[schemars(with = "String")]
-    pub reference_type: GgmlType,
+    pub reference_type: StoredType,
     /// Root mean square of the differences over that of the reference's weights; where those are
     /// all zero, the root mean square of the differences.
     pub relative_rmse: f64,

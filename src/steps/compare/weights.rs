@@ -18,7 +18,8 @@ const WORST: usize = 10;
 /// What comparing all tensors finds out.
 pub struct Comparison {
     pub type_differences: Vec<TypeDifference>,
-    /// Tensors that only one of the files has, or that differ in shape, in words.
+    /// Tensors that only one of the files has, that differ in shape, or of whose weights nothing can be
+    /// said but that they differ; in words.
     pub unmatched: Vec<String>,
     pub errors: TensorErrors,
     /// Every tensor that both have in the same shape, in the file's order.
@@ -56,15 +57,16 @@ impl Sums {
         if self.squared_reference > 0.0 {
             (self.squared_difference / self.squared_reference).sqrt()
         } else {
-            (self.squared_difference / weights as f64).sqrt()
+            (self.squared_difference / weights.max(1) as f64).sqrt()
         }
     }
 }
 
-/// Compares every tensor that both files have in the same shape.
+/// Compares every tensor that both files have in the same shape; byte by byte where nothing can be
+/// computed with its type.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a weight is not finite or a tensor's type cannot be read.
+/// [`ErrorClass::Input`] if a weight is not finite.
 pub fn compare(
     file: &File,
     reference: &File,
@@ -74,7 +76,7 @@ pub fn compare(
     let mut pairs = Vec::new();
     let mut unmatched = Vec::new();
     for (number, info) in file.tensors().iter().enumerate() {
-        match reference.find(&info.name).map(|at| (at, &reference.tensors()[at])) {
+        match reference.find_bytes(info.name.bytes()).map(|at| (at, &reference.tensors()[at])) {
             Some((at, other)) if other.shape == info.shape => pairs.push((number, at)),
             Some((_, other)) => unmatched.push(format!(
                 "{} has shape {:?} here and {:?} in the reference",
@@ -83,7 +85,8 @@ pub fn compare(
             None => unmatched.push(format!("{} is not in the reference", info.name)),
         }
     }
-    let only_there = reference.tensors().iter().filter(|t| file.find(&t.name).is_none());
+    let only_there =
+        reference.tensors().iter().filter(|t| file.find_bytes(t.name.bytes()).is_none());
     unmatched.extend(only_there.map(|t| format!("{} is in the reference only", t.name)));
 
     let total = pairs.iter().map(|(number, _)| file.tensors()[*number].bytes()).sum();
@@ -97,32 +100,44 @@ pub fn compare(
         let (info, other) = (&file.tensors()[number], &reference.tensors()[at]);
         if info.ggml_type != other.ggml_type {
             type_differences.push(TypeDifference {
-                name: info.name.clone(),
+                name: info.name.to_string(),
                 ggml_type: info.ggml_type,
                 reference_type: other.ggml_type,
             });
         }
         let same = info.ggml_type == other.ggml_type && file.data(number) == reference.data(at);
-        let sums = tensor_sums((file, number), (reference, at), pool, ctx)?;
+        let sums = match (info.ggml_type.computable(), other.ggml_type.computable()) {
+            (Some(mine), Some(theirs)) => {
+                tensor_sums((file, number, mine), (reference, at, theirs), pool, ctx)?
+            }
+            _ if same => Sums::default(),
+            _ => {
+                unmatched.push(format!(
+                    "{} differs: it is {} here and {} in the reference, whose weights cannot be compared",
+                    info.name, info.ggml_type, other.ggml_type
+                ));
+                continue;
+            }
+        };
         overall.add(sums);
         overall_weights += info.elements();
         tensors.push(ComparedTensor {
             identical: same,
             error: TensorError {
-                name: info.name.clone(),
+                name: info.name.to_string(),
                 ggml_type: info.ggml_type,
                 reference_type: other.ggml_type,
                 relative_rmse: sums.relative_rmse(info.elements()),
                 max_abs: sums.max_abs,
             },
-            mean_abs: sums.sum_abs / info.elements() as f64,
+            mean_abs: sums.sum_abs / info.elements().max(1) as f64,
         });
         file.release(number, 0..info.rows());
         reference.release(at, 0..other.rows());
         done += info.bytes();
         ctx.progress(done, total, Unit::Bytes);
     }
-    let errors = summarize(&tensors, overall.relative_rmse(overall_weights.max(1)));
+    let errors = summarize(&tensors, overall.relative_rmse(overall_weights));
     Ok(Comparison { type_differences, unmatched, errors, tensors })
 }
 
@@ -147,14 +162,14 @@ fn summarize(compared: &[ComparedTensor], relative_rmse: f64) -> TensorErrors {
 
 /// The sums over one tensor; the same at any number of threads.
 fn tensor_sums(
-    (file, number): (&File, usize),
-    (reference, at): (&File, usize),
+    (file, number, mine): (&File, usize, GgmlType),
+    (reference, at, theirs): (&File, usize, GgmlType),
     pool: &ThreadPool,
     ctx: &Context<'_>,
 ) -> Result<Sums, StepError> {
     let (info, other) = (&file.tensors()[number], &reference.tensors()[at]);
     let (rows, columns) = (info.rows(), info.columns());
-    let rows_per_chunk = (CHUNK / columns).max(1);
+    let rows_per_chunk = (CHUNK / columns.max(1)).max(1);
     let chunks = rows.div_ceil(rows_per_chunk);
     let results = Mutex::new(vec![None; chunks]);
     pool.for_blocks(chunks, 1, |range| {
@@ -163,12 +178,12 @@ fn tensor_sums(
                 return;
             }
             let rows = chunk * rows_per_chunk..rows.min((chunk + 1) * rows_per_chunk);
-            let part = |info: &TensorInfo, data: &'_ [u8]| {
+            let part = |ggml_type, info: &TensorInfo, data: &'_ [u8]| {
                 let bytes = &data[rows.start * info.row_bytes()..rows.end * info.row_bytes()];
-                weights(info.ggml_type, bytes, rows.len() * columns)
+                weights(ggml_type, bytes, rows.len() * columns)
             };
-            let sums = part(info, file.data(number))
-                .zip(part(other, reference.data(at)))
+            let sums = part(mine, info, file.data(number))
+                .zip(part(theirs, other, reference.data(at)))
                 .map(|(mine, theirs)| sums_of(&mine, &theirs));
             if let Ok(mut results) = results.lock() {
                 results[chunk] = sums;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::compute::ThreadPool;
-use crate::ggml;
+use crate::ggml::{self, GgmlType};
 use crate::gguf::{File, TensorInfo, TensorSource};
 use crate::steps::{Context, ErrorClass, StepError, Unit};
 
@@ -20,10 +20,13 @@ pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), St
     let mut done = 0;
     for (number, info) in file.tensors().iter().enumerate() {
         let bytes = file.data(number);
-        let bad = first_bad_block(info, bytes, pool, ctx);
+        let ggml_type = info
+            .computable()
+            .map_err(|e| StepError::new(ErrorClass::Input, format!("{}: {e}", file.path())))?;
+        let bad = first_bad_block(ggml_type, bytes, pool, ctx);
         ctx.check_cancelled()?;
         if let Some(block) = bad {
-            return Err(not_finite(file, info, bytes, block));
+            return Err(not_finite(file, (info, ggml_type), bytes, block));
         }
         // The check reads the whole file once; a file larger than memory must not fill it.
         file.release(number, 0..info.rows());
@@ -36,12 +39,12 @@ pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), St
 /// The number of the first block that stands for a NaN or an infinity; it means nothing once the
 /// step is to stop.
 fn first_bad_block(
-    info: &TensorInfo,
+    ggml_type: GgmlType,
     bytes: &[u8],
     pool: &ThreadPool,
     ctx: &Context<'_>,
 ) -> Option<usize> {
-    let size = info.ggml_type.block_bytes();
+    let size = ggml_type.block_bytes();
     let blocks = bytes.len() / size;
     let first = AtomicUsize::new(usize::MAX);
     pool.for_blocks(blocks, CHUNK / size, |range: Range<usize>| {
@@ -49,7 +52,7 @@ fn first_bad_block(
             return;
         }
         let part = &bytes[range.start * size..range.end * size];
-        if let Some(block) = ggml::first_non_finite_block(info.ggml_type, part) {
+        if let Some(block) = ggml::first_non_finite_block(ggml_type, part) {
             first.fetch_min(range.start + block, Ordering::Relaxed);
         }
     });
@@ -58,11 +61,16 @@ fn first_bad_block(
 }
 
 /// The failure, with the place and the value of the first weight that is no number.
-fn not_finite(file: &File, info: &TensorInfo, bytes: &[u8], block: usize) -> StepError {
-    let (size, width) = (info.ggml_type.block_bytes(), info.ggml_type.block_size());
+fn not_finite(
+    file: &File,
+    (info, ggml_type): (&TensorInfo, GgmlType),
+    bytes: &[u8],
+    block: usize,
+) -> StepError {
+    let (size, width) = (ggml_type.block_bytes(), ggml_type.block_size());
     let mut weights = vec![0.0; width];
     let block_bytes = &bytes[block * size..(block + 1) * size];
-    let found = match ggml::dequantize(info.ggml_type, block_bytes, &mut weights) {
+    let found = match ggml::dequantize(ggml_type, block_bytes, &mut weights) {
         Ok(()) => weights.iter().position(|w| !w.is_finite()),
         Err(_) => None,
     };

@@ -3,13 +3,13 @@
 
 use super::importance::{self, Importance};
 use super::survey::Survey;
-use super::{facts, fallback, rules};
+use super::{copied, facts, fallback, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
-use crate::ggml::Mix;
 use crate::ggml::policy::{self, Policy};
-use crate::gguf::{Imatrix, Metadata, TensorSource, Value};
+use crate::ggml::{GgmlType, Mix};
+use crate::gguf::{Imatrix, Metadata, SPLIT_KEYS, TensorSource, Value};
 use crate::steps::model_source::source_warnings;
-use crate::steps::write_model::Target;
+use crate::steps::write_model::{self, PlannedFile, Target, oversized, planned_files};
 use crate::steps::{
     Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix,
 };
@@ -57,7 +57,11 @@ impl Chosen {
         let infos = source.tensors();
         let tensors: Vec<policy::Tensor<'_>> = infos
             .iter()
-            .map(|t| policy::Tensor { name: &t.name, ty: t.ggml_type, shape: &t.shape })
+            .map(|t| {
+                // Of what can only be copied the type is not asked for; see `copied`.
+                let ty = t.ggml_type.computable().unwrap_or(GgmlType::F32);
+                policy::Tensor { name: &t.name, ty, shape: &t.shape }
+            })
             .collect();
         let choices = policy
             .choose(&facts::of(source.metadata()), &tensors)
@@ -79,8 +83,9 @@ impl Chosen {
             .map(|finding| fallback::refusal(&format.name, finding));
         warnings.extend(fallen);
         let mut survey = Survey::default();
-        let mut problem =
-            refused.or_else(|| importance::misfit(format, infos, &choices, &importance));
+        let mut problem = copied::refusal(format, infos, &choices)
+            .or(refused)
+            .or_else(|| importance::misfit(format, infos, &choices, &importance));
         if let (Some(file), Some(matrix)) = (&format.imatrix, &matrix) {
             matrix.check_values()?;
             importance::set_metadata(&mut metadata, file, matrix);
@@ -91,14 +96,17 @@ impl Chosen {
         }
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
-        let target = |&i: &usize| Target { source: i, ggml_type: choices[i].ty };
+        let target =
+            |&i: &usize| Target { source: i, ggml_type: copied::type_of(&infos[i], &choices[i]) };
         let why = choices.iter().zip(&importance).map(|(choice, importance)| {
             let why = choice.why(&rules);
             importance.why().map_or(why.clone(), |more| format!("{why}; {more}"))
         });
+        let targets: Vec<Target> = order.iter().map(target).collect();
+        warnings.extend(oversized(&write_model::infos(source, &targets), spec.split));
         Ok(Self {
             metadata,
-            targets: order.iter().map(target).collect(),
+            targets,
             why: why.collect(),
             problem,
             needs_imatrix: importance::lack(format, infos, &choices, &importance),
@@ -117,6 +125,20 @@ impl Chosen {
     ) -> Option<UsedImatrix> {
         let (file, matrix) = (spec.format.imatrix.as_ref()?, self.matrix.as_ref()?);
         Some(importance::used(file, matrix, &self.survey, digests))
+    }
+
+    /// The files that the model goes into.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Step`] if it would be no GGUF file; [`ErrorClass::Usage`] if there would be too
+    /// many.
+    pub fn files(
+        &self,
+        spec: &QuantizeSpec,
+        source: &dyn TensorSource,
+    ) -> Result<Vec<PlannedFile>, StepError> {
+        let infos = write_model::infos(source, &self.targets);
+        planned_files(&self.metadata, &infos, &spec.out, spec.split)
     }
 
     /// Says what is worth knowing before the step begins.
@@ -146,7 +168,7 @@ fn metadata(source: &Metadata, mix: Mix) -> Metadata {
         metadata.remove(key);
         metadata.set(key, Value::U32(value));
     }
-    for key in ["split.no", "split.count", "split.tensors.count"] {
+    for key in SPLIT_KEYS {
         metadata.remove(key);
     }
     metadata

@@ -35,7 +35,7 @@ pub(super) enum Importance {
 impl Importance {
     /// Of the tensor `from`, for which `choice` was made.
     pub fn of(matrix: Option<&Imatrix>, from: &TensorInfo, choice: &Choice) -> Self {
-        let copied = from.ggml_type == choice.ty;
+        let copied = from.ggml_type == choice.ty || from.computable().is_err();
         // Some quantizers cannot do without it, whatever the tensor.
         let needed = choice.needs_importance || !copied && ggml::needs_importance(choice.ty);
         let found = match matrix {

@@ -86,11 +86,11 @@ impl Survey {
         self.weighed += info.elements();
         if !unmeasured.is_empty() {
             let unmeasured = Unmeasured { matrices: unmeasured, is_experts };
-            self.unmeasured.push((info.name.clone(), unmeasured));
+            self.unmeasured.push((info.name.to_string(), unmeasured));
         }
         if zeros > 0 {
             self.zeros.push(Zeros {
-                tensor: info.name.clone(),
+                tensor: info.name.to_string(),
                 ty,
                 of: info.elements(),
                 weights: zeros * rows,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::*;
-use crate::ggml::Mix;
+use crate::ggml::{GgmlType, Mix};
 use crate::gguf::{Array, Metadata, SourceError, TensorInfo, Value};
 use crate::steps::{FormatSpec, NativeMxfp4, OnFallback, QuantizeSource};
 
@@ -24,7 +24,7 @@ impl TensorSource for Hollow {
     }
 
     fn read_rows(&self, t: usize, _: Range<usize>, _: &mut [u8]) -> Result<(), SourceError> {
-        let tensor = self.tensors[t].name.clone();
+        let tensor = self.tensors[t].name.to_string();
         Err(SourceError { tensor, reason: "there are no weights".into() })
     }
 
@@ -51,7 +51,7 @@ impl Expected {
         let tensors = body(sections.next().unwrap()).into_iter().map(|(name, size)| {
             let mut sizes = size.split(" x ").map(|n| n.parse::<u64>().unwrap());
             let (columns, matrices) = (sizes.next().unwrap(), sizes.next().unwrap_or(1));
-            TensorInfo { name, ggml_type: GgmlType::F32, shape: vec![columns, 4, matrices] }
+            TensorInfo::new(name, GgmlType::F32, [columns, 4, matrices])
         });
         let model = Hollow { metadata: metadata(header), tensors: tensors.collect() };
         let formats = sections.map(|section| {
@@ -109,6 +109,7 @@ fn spec(mix: Mix) -> QuantizeSpec {
         native_mxfp4: NativeMxfp4::Keep,
         fallback: OnFallback::Warn,
         out: "no such file either".into(),
+        split: None,
         force: false,
     }
 }

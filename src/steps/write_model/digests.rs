@@ -11,24 +11,34 @@ use super::keeper::Note;
 use super::rows::Made;
 use crate::gguf::Layout;
 
-/// Goes on with the hash of file number `file` until there is no more to come, and tells its keeper
+/// A file as this knows it.
+pub struct HashedFile<'a> {
+    pub number: usize,
+    /// Number of its first tensor in the pass.
+    pub first: usize,
+    pub layout: &'a Layout,
+    /// Bytes of each of its tensors, without padding.
+    pub sizes: &'a [u64],
+}
+
+/// Goes on with the hash of `file` until there is no more to come, and tells its keeper
 /// at each tensor's end.
 pub fn hash_file(
     mut hasher: Sha256,
-    file: usize,
-    layout: &Layout,
-    sizes: &[u64],
+    file: &HashedFile<'_>,
     parts: Receiver<Arc<Made>>,
     keeper: &Sender<Note>,
 ) -> Sha256 {
     for made in parts {
-        let Some((_, bytes)) = made.forms.iter().find(|(form, _)| form.files.contains(&file))
+        let Some((_, bytes)) =
+            made.forms.iter().find(|(form, _)| form.files.contains(&file.number))
         else {
             continue;
         };
         hasher.update(bytes);
         if made.part.last {
-            hasher.update(vec![0; layout.padding(sizes[made.part.tensor])]);
+            let bytes = file.sizes[made.part.tensor - file.first];
+            hasher.update(vec![0; file.layout.padding(bytes)]);
             let sha256 = hex::encode(hasher.clone().finalize());
             // A keeper that is gone has said why.
             let _ = keeper.send(Note::Hashed(sha256));

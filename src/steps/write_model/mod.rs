@@ -6,6 +6,7 @@
 mod behind;
 mod digests;
 mod keeper;
+mod parts;
 mod pass;
 mod prepared;
 mod queue;
@@ -19,12 +20,20 @@ use sha2::{Digest, Sha256};
 
 use super::{Context, ErrorClass, StepError, WriteResult};
 use crate::files::program;
-use crate::ggml::{self, GgmlType};
-use crate::gguf::{Imatrix, Importance, Layout, Metadata, TensorInfo, TensorSource};
-use prepared::Prepared;
+use crate::ggml::{self, StoredType};
+use crate::gguf::{
+    Imatrix, Importance, Layout, Metadata, NotComputable, TensorInfo, TensorSource, bits_per_weight,
+};
+use parts::PartFile;
+pub(super) use parts::{PlannedFile, oversized, planned_files};
+use prepared::{Finished, Prepared};
 
 /// Bytes after which finished tensors are flushed to the disk and noted in the journal.
 pub(super) const FLUSH_BYTES: u64 = 64 << 20;
+
+/// Most files that are written at once: each has a thread that hashes, one that flushes and two file
+/// descriptors, of which a process may have 1024 by default.
+const MOST_FILES: usize = 400;
 
 /// A tensor to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +41,7 @@ pub(super) struct Target {
     /// Its number in the source.
     pub source: usize,
     /// The type it gets.
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
 }
 
 /// A file to write.
@@ -41,8 +50,11 @@ pub(super) struct ModelFile<'a> {
     pub metadata: &'a Metadata,
     /// In file order.
     pub targets: &'a [Target],
+    /// In one file, or what the parts are called after.
     pub out: &'a Utf8Path,
-    /// Replace `out` if it is there.
+    /// Bytes of tensors that a part may have, where the model goes into several files.
+    pub split: Option<u64>,
+    /// Replace files that are there.
     pub replace: bool,
     /// What the source is: a journal of another one does not count, and it must be the same after
     /// the run as before.
@@ -75,15 +87,19 @@ impl<'a> ModelFile<'a> {
         write_all(std::slice::from_ref(self), ctx).map(|mut results| results.remove(0))
     }
 
-    /// Refuses types that need an importance matrix, before anything is written.
+    /// Refuses what no quantizer can do, before anything is written: types that can only be copied, or
+    /// that need an importance matrix.
     fn check_types(&self) -> Result<(), StepError> {
         for target in self.targets {
             let info = &self.source.tensors()[target.source];
-            if info.ggml_type != target.ggml_type
-                && ggml::needs_importance(target.ggml_type)
-                && self.importance(info).is_none()
-            {
-                let error = ggml::QuantizeError::NeedsImportance(target.ggml_type);
+            if info.ggml_type == target.ggml_type {
+                continue;
+            }
+            let not_computable = |e: NotComputable| StepError::new(ErrorClass::Step, e.to_string());
+            info.computable().map_err(not_computable)?;
+            let to = info.in_type(target.ggml_type).computable().map_err(not_computable)?;
+            if ggml::needs_importance(to) && self.importance(info).is_none() {
+                let error = ggml::QuantizeError::NeedsImportance(to);
                 let message = format!("tensor {}: {error}", info.name);
                 return Err(StepError::new(ErrorClass::Step, message));
             }
@@ -104,8 +120,8 @@ impl<'a> ModelFile<'a> {
     }
 }
 
-/// Writes files, at least one, that are made of one source, with the same tensors in the same order, in one pass
-/// over it: what two of them want in the same type is made once.
+/// Writes models, at least one, that are made of one source, with the same tensors in the same order, in one pass
+/// over it: what two of them want in the same type is made once. Each goes into one file or several.
 ///
 /// # Errors
 /// [`ErrorClass::Input`] if a tensor cannot be read, has weights that are not finite or the source
@@ -113,15 +129,29 @@ impl<'a> ModelFile<'a> {
 /// if one is there and not to be replaced; [`ErrorClass::Step`] if the types cannot be made of
 /// these tensors. With any of them no file is finished.
 pub(super) fn write_all(
-    files: &[ModelFile<'_>],
+    models: &[ModelFile<'_>],
     ctx: &Context<'_>,
 ) -> Result<Vec<WriteResult>, StepError> {
-    for file in files {
-        file.check_types()?;
+    let (mut files, mut counts) = (Vec::new(), Vec::with_capacity(models.len()));
+    for model in models {
+        model.check_types()?;
+        let parts = PartFile::all(model)?;
+        counts.push(parts.len());
+        files.extend(parts);
+    }
+    if files.len() > MOST_FILES {
+        return Err(StepError::new(
+            ErrorClass::Usage,
+            format!(
+                "{} files would be written at once; at most {MOST_FILES} can be: choose larger parts, or \
+                 fewer formats in one pass",
+                files.len()
+            ),
+        ));
     }
     let mut prepared = Vec::with_capacity(files.len());
     let mut promised = 0u64;
-    for file in files {
+    for file in &files {
         match Prepared::new(file, promised, ctx) {
             Ok(next) => {
                 promised += next.missing_bytes();
@@ -133,14 +163,19 @@ pub(super) fn write_all(
             }
         }
     }
-    let result = threads::run(files, &mut prepared, ctx).and_then(|hashers| {
+    let result = threads::run(&files, &mut prepared, ctx).and_then(|hashers| {
         prepared.iter().try_for_each(Prepared::check_unchanged)?;
         Ok(hashers)
     });
     match result {
         Ok(hashers) => {
             let finish = |(prepared, hasher): (Prepared<'_>, _)| prepared.finish(hasher, ctx);
-            prepared.into_iter().zip(hashers).map(finish).collect()
+            let finished = prepared.into_iter().zip(hashers).map(finish);
+            let mut finished = finished.collect::<Result<Vec<_>, _>>()?.into_iter();
+            let result = |(model, count): (&ModelFile<'_>, _)| {
+                joined(finished.by_ref().take(count), model.split.is_some())
+            };
+            models.iter().zip(counts).map(result).collect()
         }
         Err(error) => {
             for prepared in prepared {
@@ -151,6 +186,27 @@ pub(super) fn write_all(
     }
 }
 
+/// What came of a model whose files these are, in order.
+fn joined(files: impl Iterator<Item = Finished>, split: bool) -> Result<WriteResult, StepError> {
+    let (mut outputs, mut tensors, mut infos) = (Vec::new(), Vec::new(), Vec::new());
+    let mut resumed_tensors = 0;
+    for file in files {
+        outputs.push(file.output);
+        tensors.extend(file.tensors);
+        infos.extend(file.infos);
+        resumed_tensors += file.resumed_tensors;
+    }
+    let bits_per_weight = bits_per_weight(&infos);
+    let Some(output) = outputs.first().cloned() else {
+        return Err(StepError::new(
+            ErrorClass::Step,
+            "a model was written to no file: a bug in qrun",
+        ));
+    };
+    let parts = if split { outputs } else { Vec::new() };
+    Ok(WriteResult { output, parts, tensors, resumed_tensors, bits_per_weight, imatrix: None })
+}
+
 /// Tells one build of qrun from another: what another one wrote is not continued.
 fn program() -> String {
     let stamp = program::stamp();
@@ -159,25 +215,17 @@ fn program() -> String {
 
 /// Name, type and shape of `targets`.
 pub(super) fn infos(source: &dyn TensorSource, targets: &[Target]) -> Vec<TensorInfo> {
-    targets
-        .iter()
-        .map(|t| TensorInfo { ggml_type: t.ggml_type, ..source.tensors()[t.source].clone() })
-        .collect()
+    targets.iter().map(|t| source.tensors()[t.source].in_type(t.ggml_type)).collect()
 }
 
 /// Matrices that a tensor is made of: one, or one for each expert.
 pub(super) fn matrices(info: &TensorInfo) -> usize {
-    info.rows() / matrix_rows(info)
+    info.rows() / matrix_rows(info).max(1)
 }
 
 /// Rows of each of its matrices.
 fn matrix_rows(info: &TensorInfo) -> usize {
     info.shape.get(1).map_or(1, |&rows| rows as usize)
-}
-
-/// Bytes of data and number of weights.
-pub(super) fn totals(infos: &[TensorInfo]) -> (u64, u64) {
-    infos.iter().fold((0, 0), |(b, e), info| (b + info.bytes(), e + info.elements()))
 }
 
 #[cfg(test)]

@@ -2,49 +2,55 @@
 
 use std::ops::Range;
 
-use super::ModelFile;
-use crate::ggml::GgmlType;
+use super::parts::PartFile;
+use crate::ggml::StoredType;
 use crate::gguf::{Importance, TensorInfo, TensorSource};
 
-/// One or more files with the same tensors in the same order, made of the same source.
+/// One or more models with the same tensors in the same order, made of the same source, each in one or
+/// more files. Tensors are numbered as the models have them.
 pub struct Pass<'a> {
-    files: &'a [ModelFile<'a>],
-    /// For each file the first tensor that it lacks.
-    first: Vec<usize>,
+    files: &'a [PartFile<'a>],
+    /// For each file the tensors that it lacks.
+    missing: Vec<Range<usize>>,
 }
 
 /// A type that a tensor is wanted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    pub ggml_type: GgmlType,
+    pub ggml_type: StoredType,
     /// Numbers of the files that want it.
     pub files: Vec<usize>,
 }
 
 impl<'a> Pass<'a> {
-    /// A pass that makes of each of `files` what follows its tensor number `first`.
-    pub fn new(files: &'a [ModelFile<'a>], first: Vec<usize>) -> Self {
+    /// A pass that makes of each of `files` what follows those of its tensors that are there, which
+    /// are so many from its first on.
+    pub fn new(files: &'a [PartFile<'a>], there: impl Iterator<Item = usize>) -> Self {
         debug_assert!(files.iter().all(|f| {
             let sources =
-                |f: &ModelFile<'_>| f.targets.iter().map(|t| t.source).collect::<Vec<_>>();
+                |f: &PartFile<'_>| f.model.targets.iter().map(|t| t.source).collect::<Vec<_>>();
             sources(f) == sources(&files[0])
         }));
-        Self { files, first }
+        let missing = |(file, there): (&PartFile<'_>, usize)| {
+            file.planned.tensors.start + there..file.planned.tensors.end
+        };
+        Self { files, missing: files.iter().zip(there).map(missing).collect() }
     }
 
     /// What is read.
     pub fn source(&self) -> &'a dyn TensorSource {
-        self.files[0].source
+        self.files[0].model.source
     }
 
-    /// The tensors that any file lacks.
-    pub fn tensors(&self) -> Range<usize> {
-        self.first.iter().copied().min().unwrap_or(0)..self.files[0].targets.len()
+    /// The tensors that any file lacks, in order.
+    pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
+        let lacks = |tensor: &usize| self.missing.iter().any(|missing| missing.contains(tensor));
+        (0..self.files[0].model.targets.len()).filter(lacks)
     }
 
     /// The number in the source of tensor number `tensor` of the files.
     pub fn source_tensor(&self, tensor: usize) -> usize {
-        self.files[0].targets[tensor].source
+        self.files[0].model.targets[tensor].source
     }
 
     /// Tensor number `tensor` of the files as the source has it.
@@ -57,12 +63,12 @@ impl<'a> Pass<'a> {
     pub fn can_cut_rows(&self, tensor: usize) -> bool {
         let from = self.from(tensor);
         self.source().bytes(self.source_tensor(tensor)).is_some()
-            && self.files.iter().all(|file| file.importance(from).is_none())
+            && self.files.iter().all(|file| file.model.importance(from).is_none())
     }
 
     /// How much the columns of a tensor weigh in one of its forms.
     pub fn importance(&self, tensor: usize, form: &Form) -> Option<Importance<'a>> {
-        self.files[form.files[0]].importance(self.from(tensor))
+        self.files[form.files[0]].model.importance(self.from(tensor))
     }
 
     /// The types that tensor number `tensor` is wanted in, each once, or once for each matrix that
@@ -70,12 +76,13 @@ impl<'a> Pass<'a> {
     pub fn forms(&self, tensor: usize) -> Vec<Form> {
         let mut forms: Vec<Form> = Vec::new();
         for (number, file) in self.files.iter().enumerate() {
-            if tensor < self.first[number] {
+            if !self.missing[number].contains(&tensor) {
                 continue;
             }
+            let file = file.model;
             let ggml_type = file.targets[tensor].ggml_type;
             let same = |form: &&mut Form| {
-                let other = self.files[form.files[0]].importance;
+                let other = self.files[form.files[0]].model.importance;
                 form.ggml_type == ggml_type
                     && match (file.importance, other) {
                         (Some(one), Some(other)) => std::ptr::eq(one, other),

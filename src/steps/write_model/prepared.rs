@@ -1,25 +1,34 @@
-//! One file of a pass from its first look at what a killed run left to its final name.
+//! One file of a pass, which may be a part of a model, from its first look at what a killed run left to
+//! its final name.
 
 use std::fs::File;
 
 use bytesize::ByteSize;
 use sha2::Sha256;
 
-use super::{ModelFile, program, totals};
-use crate::files::{Output, Prefix};
-use crate::gguf::{Layout, TensorInfo};
+use super::parts::PartFile;
+use super::program;
+use crate::files::{FileDigest, Output, Prefix};
+use crate::gguf::{TensorInfo, bits_per_weight};
 use crate::steps::journal::{Entry, Journal};
-use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WriteResult, WrittenTensor};
+use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WrittenTensor};
+
+/// A file that has its final name.
+pub struct Finished {
+    pub output: FileDigest,
+    pub tensors: Vec<WrittenTensor>,
+    pub infos: Vec<TensorInfo>,
+    /// Tensors taken over from a killed run.
+    pub resumed_tensors: usize,
+}
 
 /// A file whose place is taken and whose header is written.
 pub struct Prepared<'a> {
-    file: &'a ModelFile<'a>,
-    infos: Vec<TensorInfo>,
+    file: &'a PartFile<'a>,
     /// What the source was when this began.
     identity: String,
     /// Tensors taken over from a killed run.
     resumed_tensors: usize,
-    pub layout: Layout,
     /// Bytes of each tensor, without padding.
     pub sizes: Vec<u64>,
     pub output: Output,
@@ -36,18 +45,17 @@ impl<'a> Prepared<'a> {
     /// to be replaced; [`ErrorClass::Step`] if it would be no GGUF file; those of
     /// [`ModelFile::identity`].
     pub fn new(
-        file: &'a ModelFile<'a>,
+        file: &'a PartFile<'a>,
         promised: u64,
         ctx: &Context<'_>,
     ) -> Result<Self, StepError> {
-        let infos = file.infos();
-        let layout = Layout::new(file.metadata, &infos)
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("{}: {e}", file.out)))?;
+        let PartFile { model, planned, infos } = file;
+        let (out, layout) = (planned.path.as_path(), &planned.layout);
         let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
-        let identity = (file.identity)()?;
+        let identity = (model.identity)()?;
 
-        let digest = file.digest(&identity, &layout, &program());
-        let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, file.out, digest));
+        let digest = model.digest(&identity, layout, &program());
+        let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, out, digest));
         let mut done = Vec::new();
         let vouched = |partial: &File| -> Result<Prefix, StepError> {
             let Some(journal) = &journal else { return Ok(Prefix::default()) };
@@ -60,7 +68,7 @@ impl<'a> Prepared<'a> {
                 ctx.progress(done, total, Unit::Bytes);
                 ctx.check_cancelled().is_ok()
             };
-            let (entries, prefix) = journal.vouched(partial, &layout, &sizes, &mut watch);
+            let (entries, prefix) = journal.vouched(partial, layout, &sizes, &mut watch);
             // What was not looked at may be good.
             ctx.check_cancelled()?;
             if checking {
@@ -70,7 +78,7 @@ impl<'a> Prepared<'a> {
             Ok(prefix)
         };
         let expected = layout.file_bytes().saturating_add(promised);
-        let mut output = Output::resume(file.out, expected, file.replace, vouched)?;
+        let mut output = Output::resume(out, expected, model.replace, vouched)?;
         if let Some(j) = &mut journal
             && let Err(e) = j.start(&done)
         {
@@ -79,19 +87,19 @@ impl<'a> Prepared<'a> {
             journal = None;
         }
         if !done.is_empty() {
-            let message = format!("continuing {} behind {} tensors", file.out, done.len());
+            let message = format!("continuing {out} behind {} tensors", done.len());
             ctx.log(Level::Info, message);
         }
         if output.written() == 0 {
             output.write(layout.header())?;
         }
         let resumed_tensors = done.len();
-        Ok(Self { file, infos, identity, resumed_tensors, layout, sizes, output, journal, done })
+        Ok(Self { file, identity, resumed_tensors, sizes, output, journal, done })
     }
 
     /// Bytes that are still to be written.
     pub fn missing_bytes(&self) -> u64 {
-        self.layout.file_bytes() - self.output.written()
+        self.file.planned.layout.file_bytes() - self.output.written()
     }
 
     /// Whether the source is still what it was.
@@ -99,7 +107,7 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// [`ErrorClass::Input`] if it is not; those of [`ModelFile::identity`].
     pub fn check_unchanged(&self) -> Result<(), StepError> {
-        if (self.file.identity)()? == self.identity {
+        if (self.file.model.identity)()? == self.identity {
             return Ok(());
         }
         Err(StepError::new(
@@ -107,7 +115,7 @@ impl<'a> Prepared<'a> {
             format!(
                 "the input of {} was changed while it was read, so what was written is neither \
                  the old nor the new; run again when nobody writes to it",
-                self.file.out
+                self.file.planned.path
             ),
         ))
     }
@@ -116,30 +124,30 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// Those of [`Output::finish`].
-    pub fn finish(self, hasher: Sha256, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
+    pub fn finish(self, hasher: Sha256, ctx: &Context<'_>) -> Result<Finished, StepError> {
         let output = self.output.finish_hashed(hasher)?;
         if let Some(journal) = self.journal {
             journal.remove();
         }
-        let (bytes, elements) = totals(&self.infos);
-        let bits_per_weight = bytes as f64 * 8.0 / elements as f64;
+        let infos = &self.file.infos;
+        let bits_per_weight = bits_per_weight(infos);
         ctx.log(
             Level::Info,
             format!(
                 "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
                 output.path,
-                self.infos.len(),
+                infos.len(),
                 output.bytes,
                 output.sha256
             ),
         );
-        let tensors = self.infos.into_iter().zip(self.done).map(|(info, entry)| WrittenTensor {
-            name: info.name,
+        let tensors = infos.iter().zip(self.done).map(|(info, entry)| WrittenTensor {
+            name: info.name.to_string(),
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
-        Ok(WriteResult { output, tensors, resumed_tensors, bits_per_weight, imatrix: None })
+        Ok(Finished { output, tensors, infos: infos.clone(), resumed_tensors })
     }
 
     /// Leaves what a killed run left, and nothing else: another file of the pass cannot be written.

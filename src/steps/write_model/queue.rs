@@ -29,11 +29,13 @@ pub struct Queue<'a> {
     free: Receiver<Buffers>,
 }
 
-/// The parts of a tensor.
+/// The parts of a tensor: at least one, so that one without weights is written and accounted for too.
 fn parts(pass: &Pass<'_>, tensor: usize) -> impl Iterator<Item = Part> + use<> {
     let whole = Span::whole(pass.from(tensor));
     let end = (whole.rows.end, whole.columns.end);
-    whole.split(PART, pass.can_cut_rows(tensor)).map(move |span| {
+    let empty = (whole.weights() == 0).then(|| whole.clone());
+    let parts = whole.split(PART, pass.can_cut_rows(tensor));
+    empty.into_iter().chain(parts).map(move |span| {
         let last = (span.rows.end, span.columns.end) == end;
         Part { tensor, span, last }
     })

@@ -94,6 +94,7 @@ impl<'a> Maker<'a> {
             self.read(tensor, piece, out)?;
             return check_finite(from, piece, out);
         }
+        let ty = computable(&from.in_type(ty))?;
         if !*widened {
             self.widen(tensor, piece)?;
             *widened = true;
@@ -139,7 +140,7 @@ impl<'a> Maker<'a> {
         stored.resize(piece.bytes(from.ggml_type, from.columns()).len(), 0);
         self.read(tensor, piece, &mut stored)?;
         self.floats.resize(piece.weights(), 0.0);
-        ggml::dequantize(from.ggml_type, &stored, &mut self.floats)
+        ggml::dequantize(computable(from)?, &stored, &mut self.floats)
             .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", from.name)))?;
         self.stored = stored;
         Ok(())
@@ -160,6 +161,11 @@ impl<'a> Maker<'a> {
                 .map_err(|e| StepError::new(ErrorClass::Input, e.to_string())),
         }
     }
+}
+
+/// The type to compute with.
+fn computable(info: &TensorInfo) -> Result<GgmlType, StepError> {
+    info.computable().map_err(|e| StepError::new(ErrorClass::Step, e.to_string()))
 }
 
 /// An error whose rows and columns count from the tensor's first.
@@ -185,7 +191,9 @@ fn quantize_error(info: &TensorInfo, piece: &Span, error: QuantizeError) -> Step
 
 /// Refuses NaN and infinity in a piece that is copied.
 fn check_finite(info: &TensorInfo, piece: &Span, bytes: &[u8]) -> Result<(), StepError> {
-    let Some(block) = ggml::first_non_finite_block(info.ggml_type, bytes) else {
+    // What nothing here computes with is copied as it is, whatever it may stand for.
+    let bad_block = |ty| ggml::first_non_finite_block(ty, bytes);
+    let Some(block) = info.ggml_type.computable().and_then(bad_block) else {
         return Ok(());
     };
     let weight = block * info.ggml_type.block_size();

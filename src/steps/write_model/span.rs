@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::ggml::GgmlType;
+use crate::ggml::StoredType;
 use crate::gguf::TensorInfo;
 
 /// Some rows of a tensor, or some columns of one row; in either case weights that lie side by side.
@@ -25,7 +25,7 @@ impl Span {
     }
 
     /// Where its bytes are in a tensor of the type `ty` with rows of `columns` weights.
-    pub fn bytes(&self, ty: GgmlType, columns: usize) -> Range<usize> {
+    pub fn bytes(&self, ty: StoredType, columns: usize) -> Range<usize> {
         let bytes = |weights: usize| weights / ty.block_size() * ty.block_bytes();
         let start = self.rows.start * bytes(columns) + bytes(self.columns.start);
         start..start + bytes(self.weights())
@@ -35,7 +35,8 @@ impl Span {
     /// row that is longer is a part of its own, unless `cut_rows` allows to cut it.
     pub fn split(self, weights: usize, cut_rows: bool) -> impl Iterator<Item = Self> + use<> {
         let Self { rows, columns } = self;
-        let width = columns.len();
+        // A tensor without weights has no rows.
+        let width = columns.len().max(1);
         let tall = (weights / width).max(1);
         let wide = if cut_rows { weights } else { width };
         rows.clone().step_by(tall).flat_map(move |row| {
@@ -52,10 +53,10 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::GgmlType;
 
     fn info(columns: u64, rows: u64) -> TensorInfo {
-        let shape = vec![columns, rows];
-        TensorInfo { name: "t".into(), ggml_type: GgmlType::Q8_0, shape }
+        TensorInfo::new("t", GgmlType::Q8_0, [columns, rows])
     }
 
     #[test]
@@ -66,7 +67,7 @@ mod tests {
                 let parts: Vec<Span> = Span::whole(&info).split(512, cut_rows).collect();
                 let mut end = 0;
                 for part in &parts {
-                    let bytes = part.bytes(GgmlType::Q8_0, info.columns());
+                    let bytes = part.bytes(info.ggml_type, info.columns());
                     assert_eq!(bytes.start, end);
                     end = bytes.end;
                     let whole_row = !cut_rows && part.rows.len() == 1;

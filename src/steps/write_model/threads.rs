@@ -9,10 +9,10 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use sha2::Sha256;
 
-use super::ModelFile;
 use super::behind::Behind;
-use super::digests::hash_file;
+use super::digests::{HashedFile, hash_file};
 use super::keeper::Keeper;
+use super::parts::PartFile;
 use super::pass::Pass;
 use super::prepared::{Prepared, can_continue};
 use super::queue::{Buffers, Queue, largest_part};
@@ -29,11 +29,11 @@ const PARTS_BYTES: usize = 256 << 20;
 /// # Errors
 /// Those of [`super::write_all`], but for what comes before and after the writing.
 pub fn run(
-    files: &[ModelFile<'_>],
+    files: &[PartFile<'_>],
     prepared: &mut [Prepared<'_>],
     ctx: &Context<'_>,
 ) -> Result<Vec<Sha256>, StepError> {
-    let pass = Pass::new(files, prepared.iter().map(|p| p.done.len()).collect());
+    let pass = Pass::new(files, prepared.iter().map(|p| p.done.len()));
     let (home, free) = mpsc::channel();
     // Two for each thread, one to make and one to be written, and some that are hashed.
     let sets = PARTS_BYTES / largest_part(&pass).max(1);
@@ -46,8 +46,9 @@ pub fn run(
     let (accounts, result) = thread::scope(|scope| {
         let (mut sinks, mut keepers, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (file, prepared)) in files.iter().zip(prepared.iter_mut()).enumerate() {
-            let Prepared { output, layout, sizes, journal, done, .. } = prepared;
-            let (layout, sizes): (&Layout, &[u64]) = (layout, sizes);
+            let Prepared { output, sizes, journal, done, .. } = prepared;
+            let (layout, sizes): (&Layout, &[u64]) = (&file.planned.layout, sizes);
+            let first = file.planned.tensors.start;
             let keeper = Keeper {
                 ctx,
                 flusher: output.flusher()?,
@@ -58,15 +59,16 @@ pub fn run(
                 done: std::mem::take(done),
                 in_file: output.in_file(),
                 flushed: output.in_file(),
-                flush_bytes: file.flush_bytes,
+                flush_bytes: file.model.flush_bytes,
             };
             let (note, heard) = mpsc::channel();
             keepers.push(spawn(scope, move || keeper.keep(heard))?);
             let (digest, parts) = mpsc::channel();
             let (hasher, hashed) = (output.take_hasher(), note.clone());
-            let hash = move || hash_file(hasher, number, layout, sizes, parts, &hashed);
+            let of = HashedFile { number, first, layout, sizes };
+            let hash = move || hash_file(hasher, &of, parts, &hashed);
             hashes.push(spawn(scope, hash)?);
-            sinks.push(Sink { output, layout, sizes, keeper: note, digest });
+            sinks.push(Sink { output, first, layout, sizes, keeper: note, digest });
         }
         let (made, parts) = mpsc::channel();
         for _ in 0..ctx.threads {

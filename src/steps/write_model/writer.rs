@@ -19,8 +19,10 @@ pub type Numbered = (usize, thread::Result<Result<Made, StepError>>);
 /// One file as the writer sees it.
 pub struct Sink<'a> {
     pub output: &'a mut Output,
+    /// Number of its first tensor in the pass.
+    pub first: usize,
     pub layout: &'a Layout,
-    /// Bytes of each tensor, without padding.
+    /// Bytes of each of its tensors, without padding.
     pub sizes: &'a [u64],
     pub keeper: Sender<Note>,
     /// The thread that hashes it.
@@ -80,8 +82,13 @@ impl Writer<'_> {
                 let _ = sink.digest.send(Arc::clone(&made));
                 sink.output.append(bytes)?;
                 if made.part.last {
-                    let padding = sink.layout.padding(sink.sizes[made.part.tensor]);
+                    let tensor = made.part.tensor - sink.first;
+                    let padding = sink.layout.padding(sink.sizes[tensor]);
                     sink.output.append(&vec![0; padding])?;
+                    if tensor + 1 == sink.sizes.len() {
+                        // Other files come now, and this one needs no memory any more.
+                        sink.output.drain()?;
+                    }
                 }
                 let stopped = |_| StepError::new(ErrorClass::Host, "the flushing has stopped");
                 sink.keeper.send(Note::InFile(sink.output.in_file())).map_err(stopped)?;

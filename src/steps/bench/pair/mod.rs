@@ -5,15 +5,12 @@
 mod order;
 mod result;
 
-use std::fs;
-
 use bytesize::ByteSize;
 
-use super::journal::FinishedRun;
+use super::journal::{FinishedRun, stamps};
 use super::subject::{Opened, Subject};
 use super::summary::Facts;
 use super::{bandwidth, check};
-use crate::files::FileId;
 use crate::metrics::PairedRatio;
 use crate::metrics::host::HostFacts;
 use crate::metrics::paired::MOST_PAIRS;
@@ -122,9 +119,9 @@ fn compared(
 fn both_fit(specs: &[BenchSpec; 2], available: u64) -> Result<(), StepError> {
     let mut files = Vec::new();
     for BenchSpec { gguf, .. } in specs {
-        let unreadable = |e| StepError::new(ErrorClass::Input, format!("cannot read {gguf}: {e}"));
-        let id = FileId::of(gguf).map_err(unreadable)?;
-        files.push((id, fs::metadata(gguf).map_err(unreadable)?.len()));
+        let stamps = stamps(gguf)?;
+        let first = stamps.first().map(|stamp| (stamp.device, stamp.inode));
+        files.push((first, stamps.iter().map(|stamp| stamp.bytes).sum::<u64>()));
     }
     let same = files[0].0 == files[1].0;
     let needed: u64 = files.iter().take(if same { 1 } else { 2 }).map(|(_, bytes)| bytes).sum();
@@ -149,6 +146,8 @@ fn both_fit(specs: &[BenchSpec; 2], available: u64) -> Result<(), StepError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

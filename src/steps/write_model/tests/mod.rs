@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use camino::Utf8PathBuf;
 
 use super::*;
+use crate::ggml::GgmlType;
 use crate::gguf::{File, SourceError, Value};
 use crate::steps::testing::{Recorder, context};
 use crate::steps::{Event, EventSink, partial_path};
@@ -33,11 +34,8 @@ impl Model {
         let mut state = 1u32;
         let (mut tensors, mut data) = (Vec::new(), Vec::new());
         for (i, rows) in [1u64, 700, 3, 64, 2000, 1, 5].into_iter().enumerate() {
-            let info = TensorInfo {
-                name: format!("tensor.{i}"),
-                ggml_type: GgmlType::F32,
-                shape: vec![COLUMNS as u64, rows],
-            };
+            let shape = [COLUMNS as u64, rows];
+            let info = TensorInfo::new(format!("tensor.{i}"), GgmlType::F32, shape);
             let values = (0..info.elements()).flat_map(|_| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 (state as f32 / u32::MAX as f32 - 0.5).to_le_bytes()
@@ -52,7 +50,7 @@ impl Model {
         let types = [GgmlType::F32, GgmlType::Q8_0, GgmlType::Q4_K].into_iter().cycle();
         types
             .zip(0..self.tensors.len())
-            .map(|(ggml_type, source)| Target { source, ggml_type })
+            .map(|(ty, source)| Target { source, ggml_type: ty.into() })
             .collect()
     }
 
@@ -110,6 +108,7 @@ impl Place {
             metadata: &model.metadata,
             targets: &targets,
             out: &self.out,
+            split: None,
             replace: false,
             identity: &|| Ok(identity.to_owned()),
             importance: None,
@@ -191,12 +190,13 @@ fn weights_that_are_not_finite_are_named() {
 fn a_type_without_its_importance_is_refused_before_anything_is_written() {
     let model = Model::new();
     let place = Place::new();
-    let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_S }];
+    let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_S.into() }];
     let file = ModelFile {
         source: &model,
         metadata: &model.metadata,
         targets: &targets,
         out: &place.out,
+        split: None,
         replace: false,
         identity: &|| Ok(String::new()),
         importance: None,
@@ -233,6 +233,7 @@ fn an_input_that_changes_meanwhile_is_an_error() {
         metadata: &model.metadata,
         targets: &targets,
         out: &place.out,
+        split: None,
         replace: false,
         identity: &identity,
         importance: None,

@@ -182,6 +182,7 @@ fn another_build_continues_nothing() {
         metadata: &model.metadata,
         targets: &[],
         out: &place.out,
+        split: None,
         replace: false,
         identity: &|| Ok(String::new()),
         importance: None,
@@ -192,4 +193,53 @@ fn another_build_continues_nothing() {
     assert_ne!(file.digest("", &layout, &program()), file.digest("", &layout, "another build"));
     // More than the version, which a change of code leaves as it is.
     assert!(program().len() > env!("CARGO_PKG_VERSION").len() + 1);
+}
+
+#[test]
+fn an_interrupted_model_in_parts_is_continued() {
+    let model = Model::new();
+    let targets = model.targets();
+    let write = |place: &Place, ctx: &Context<'_>| {
+        let file = ModelFile {
+            source: &model,
+            metadata: &model.metadata,
+            targets: &targets,
+            out: &place.out,
+            split: Some(200_000),
+            replace: false,
+            identity: &|| Ok("source".to_owned()),
+            importance: None,
+            flush_bytes: 0,
+        };
+        file.write(ctx)
+    };
+    let whole = write(&Place::new(), &context(&Recorder::new())).unwrap();
+    let digests = |result: &WriteResult| -> Vec<(u64, String)> {
+        result.parts.iter().map(|part| (part.bytes, part.sha256.clone())).collect()
+    };
+    assert_eq!(whole.parts.len(), 4, "{:?}", digests(&whole));
+    for percent in [10, 30, 60, 90] {
+        let place = Place::new();
+        let cancelled = AtomicBool::new(false);
+        let events = StopAt { bytes: whole.bytes() * percent / 100, cancelled: &cancelled };
+        let journals = Some(place.journals.clone());
+        let ctx = Context { events: &events, cancelled: &cancelled, threads: 1, journals };
+        assert_eq!(write(&place, &ctx).unwrap_err().class, ErrorClass::Interrupted);
+        model.rows_read.store(0, Ordering::Relaxed);
+        let recorder = Recorder::new();
+        let ctx = Context { journals: Some(place.journals.clone()), ..context(&recorder) };
+        let resumed = write(&place, &ctx).unwrap();
+        assert_eq!(digests(&resumed), digests(&whole), "at {percent}%");
+        assert_eq!(resumed.tensors, whole.tensors);
+        let read = model.rows_read.load(Ordering::Relaxed);
+        let all: u64 = model.tensors.iter().map(|t| t.rows() as u64).sum();
+        assert!(percent < 60 || (resumed.resumed_tensors > 0 && read < all), "at {percent}%");
+        for part in &resumed.parts {
+            let bytes = fs::read(&part.path).unwrap();
+            assert_eq!(hex::encode(Sha256::digest(&bytes)), part.sha256);
+        }
+        let file = File::open(&resumed.parts[2].path).unwrap();
+        assert_eq!(file.tensors(), infos(&model, &targets));
+        assert_eq!(place.journals.read_dir_utf8().unwrap().count(), 0);
+    }
 }

@@ -20,7 +20,7 @@ fn several(
         let types = types.iter().copied().cycle();
         types
             .zip(0..source.tensors().len())
-            .map(|(ggml_type, source)| Target { source, ggml_type })
+            .map(|(ty, source)| Target { source, ggml_type: ty.into() })
             .collect()
     });
     let outs = [0, 1, 2].map(|i| place.out.with_file_name(format!("{i}.gguf")));
@@ -29,6 +29,7 @@ fn several(
         metadata: source.metadata(),
         targets,
         out,
+        split: None,
         replace: true,
         identity,
         importance: None,

@@ -1,0 +1,258 @@
+//! Models in parts: written as llama-gguf-split of llama.cpp b11434 writes them, read through any part, and
+//! refused where a part is missing or of another model.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
+use std::fs;
+
+use assert_cmd::Command;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+/// What `llama-gguf-split --split-max-size 2M` makes of the nano checkpoint in f32.
+const F32: [&str; 6] = [
+    "1619a7a08911c67ff7c23b5a39afe309c38755f0ac20a461949ce491b127d6b3",
+    "680ff2020fee967ff80d344841d85abf8213ef508ae4120864024ccec0a5087e",
+    "380023c885e4547688983e6e5c3682e22e147d1a0f07140f9ee1368d2289918f",
+    "e2d2be86a2a239dd3c68c6c4ea0b43199a301e839562bbdfbb565372c5369844",
+    "684fbec0a41b91565b8fcc7996da6ad53d8dd2798006044abf2625d7c6c7bc0a",
+    "8783d782fb95e7f327bb5036371d3c9fd9a766ce5424bcb696efaaedfb7c5c7d",
+];
+
+/// And `--split-max-size 1M` of it in q4_K_M.
+const Q4_K_M: [&str; 5] = [
+    "3f0bc3b54bae12b67cd68724092d0ea0e21f52452459b5b118378200f345b2c2",
+    "632d8d55ec56b0c7fdf6130b64c53cd9a0decf7c128723914eda0aff57058fa9",
+    "f9f22db8e5f7e17c50d2b8321405e7b484bc92fa22709507d77ea74bc2e9ab43",
+    "ef87571fbfa2264ea245ed9fc39e07b4c1380de84e22ef2ce2e3a267bc100bcc",
+    "090481b3369bb0f3b1b56916b34f37912d65a93509321628a695a9b3f4928487",
+];
+
+struct Place {
+    _guard: tempfile::TempDir,
+    directory: Utf8PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let guard = tempfile::tempdir().unwrap();
+        let directory = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
+        Self { _guard: guard, directory }
+    }
+
+    fn qrun(&self, args: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
+            .current_dir(&self.directory)
+            .env("NO_COLOR", "1")
+            .args(args)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    #[track_caller]
+    fn done(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.qrun(args);
+        assert_eq!(code, 0, "{args:?}: {err}");
+        out
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Json {
+        serde_json::from_str(&self.done(&[args, &["--json"]].concat())).unwrap()
+    }
+
+    #[track_caller]
+    fn fails(&self, args: &[&str], code: i32, part: &str) {
+        let (found, _, err) = self.qrun(args);
+        assert_eq!(found, code, "{args:?}: {err}");
+        assert!(err.contains(part) && !err.contains("panicked"), "{part:?} is not in: {err}");
+    }
+
+    fn convert(&self, out: &str, more: &[&str]) -> Json {
+        let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+        self.json(&[&["convert", nano.as_str(), out], more].concat())
+    }
+
+    fn digest(&self, name: &str) -> String {
+        hex::encode(Sha256::digest(fs::read(self.directory.join(name)).unwrap()))
+    }
+
+    fn move_file(&self, from: &str, to: &str) {
+        fs::rename(self.directory.join(from), self.directory.join(to)).unwrap();
+    }
+}
+
+fn part(stem: &str, number: usize, count: usize) -> String {
+    format!("{stem}-{number:05}-of-{count:05}.gguf")
+}
+
+#[test]
+fn parts_are_those_of_llama_gguf_split_and_read_through_any_of_them() {
+    let place = Place::new();
+    let converted = place.convert("m.gguf", &["--split", "2MB"]);
+    let sha256 = |json: &Json| -> Vec<String> {
+        let parts = json["parts"].as_array().unwrap().iter();
+        parts.map(|part| part["sha256"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(sha256(&converted), F32);
+    for (i, expected) in F32.iter().enumerate() {
+        assert_eq!(place.digest(&part("m", i + 1, 6)), *expected);
+    }
+    assert_eq!(converted["tensors"].as_array().unwrap().len(), 79);
+    assert!(!place.directory.join("m.gguf").exists());
+
+    // Every command takes any part for the whole.
+    let third = part("m", 3, 6);
+    place.convert("whole.gguf", &[]);
+    let listed = place.json(&["inspect", &third]);
+    assert_eq!(listed["tensors"].as_array().unwrap().len(), 79);
+    assert_eq!(listed["parts"][4]["tensors"], 48);
+    assert_eq!(
+        (&listed["tensors"][0]["part"], &listed["tensors"][78]["part"]),
+        (&1.into(), &6.into())
+    );
+    let said = place.done(&["inspect", &third]);
+    assert!(said.contains("m-00004-of-00006.gguf: 13 tensors, 1909440 bytes"), "{said}");
+    let same = place.json(&["diff", "whole.gguf", &third]);
+    assert_eq!((&same["identical"], &same["unmatched"]), (&79.into(), &serde_json::json!([])));
+    place.done(&["quantize", &third, "from-parts.gguf", "--format", "q4_K_M"]);
+    place.done(&["quantize", "whole.gguf", "q.gguf", "--format", "q4_K_M"]);
+    assert_eq!(place.digest("from-parts.gguf"), place.digest("q.gguf"));
+    assert!(place.done(&["check", &part("m", 6, 6)]).contains("79 tensors"));
+    assert_eq!(
+        place.done(&["generate", &third, "--prompt", "x", "--tokens", "4", "--temperature", "0"]),
+        place.done(&[
+            "generate",
+            "whole.gguf",
+            "--prompt",
+            "x",
+            "--tokens",
+            "4",
+            "--temperature",
+            "0"
+        ]),
+    );
+    let bench =
+        place.json(&["bench", &third, "--runs", "1", "--warmups", "0", "--prompt-tokens", "2"]);
+    assert_eq!(bench["results"].as_array().unwrap().len(), 1);
+
+    // Quantized in parts, from parts.
+    let asked = ["quantize", &third, "q-parts.gguf", "--format", "q4_K_M", "--split", "1 MB"];
+    let planned = place.json(&[&asked[..], &["--dry-run"]].concat());
+    let written = place.json(&asked);
+    assert_eq!(sha256(&written), Q4_K_M);
+    assert_eq!(
+        planned["file_bytes"],
+        written["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["bytes"].as_u64().unwrap())
+            .sum::<u64>()
+    );
+    assert_eq!(planned["parts"].as_array().unwrap().len(), Q4_K_M.len());
+    let same = place.json(&["diff", "q.gguf", written["parts"][1]["path"].as_str().unwrap()]);
+    assert_eq!(same["identical"], 79);
+
+    // Nothing is replaced unasked, and never what is read.
+    place.fails(&asked, 2, "exists already");
+    place.convert("one.gguf", &["--split", "1GB"]);
+    let one = part("one", 1, 1);
+    let own = ["quantize", &one, "one.gguf", "--format", "q8_0", "--split", "1GB", "--force"];
+    place.fails(&own, 2, "is the input");
+    place.fails(
+        &["quantize", "q.gguf", "x.gguf", "--format", "f32", "--split", "0"],
+        2,
+        "expected a size such as",
+    );
+    let few = ["quantize", &third, "few.gguf", "--format", "q8_0", "--split", "100 kB"];
+    let (_, _, err) = place.qrun(&few);
+    assert!(err.contains("tensor output.weight alone has"), "{err}");
+    assert_eq!(
+        place.json(&["inspect", &part("few", 1, 32)])["tensors"].as_array().map(Vec::len),
+        Some(79)
+    );
+}
+
+#[test]
+fn parts_that_are_missing_or_of_another_model_are_named() {
+    let place = Place::new();
+    place.convert("a.gguf", &["--split", "2MB"]);
+    let (second, fifth) = (part("a", 2, 6), part("a", 5, 6));
+    let inspect = ["inspect", &second];
+    place.move_file(&fifth, "kept");
+    place.fails(&inspect, 3, "it is part 2 of 6, and a-00005-of-00006.gguf is not there");
+    place.fails(
+        &["quantize", &second, "q.gguf", "--format", "q8_0"],
+        3,
+        "put all parts into one directory",
+    );
+
+    // The same part twice, a whole file, a part of a set of other size, of other types.
+    fs::copy(place.directory.join(part("a", 4, 6)), place.directory.join(&fifth)).unwrap();
+    place.fails(&inspect, 3, "a-00005-of-00006.gguf: by its metadata it is part 4 of 6");
+    place.convert("whole.gguf", &[]);
+    place.move_file("whole.gguf", &fifth);
+    place.fails(
+        &inspect,
+        3,
+        "it is no part of any set; expected part 5 of 6 of a model with 79 tensors",
+    );
+    place.convert("b.gguf", &["--split", "1300kB", "--dtype", "f16"]);
+    place.move_file(&part("b", 5, 5), &fifth);
+    place.fails(&inspect, 3, "it is part 5 of 5 of a model with 79 tensors; expected part 5 of 6");
+    place.convert("c.gguf", &["--split", "1.5MB"]);
+    place.move_file(&part("c", 5, 6), &fifth);
+    place.fails(&inspect, 3, "is in part 4 too; these are not parts of one model");
+
+    place.move_file("kept", &fifth);
+    place.done(&inspect);
+    place.move_file(&second, "renamed.gguf");
+    place.fails(&["inspect", "renamed.gguf"], 3, "it has to be called NAME-00002-of-00006.gguf");
+}
+
+#[test]
+fn a_reference_in_parts_is_known_and_checked_when_a_job_is_planned() {
+    let place = Place::new();
+    place.convert("r.gguf", &["--split", "2MB"]);
+    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let manifest = format!(
+        r#"
+schema = 1
+name = "nano"
+workspace = "."
+
+[input]
+checkpoint = "{nano}"
+
+[quantize]
+gguf = "{{name}}-{{format}}.gguf"
+
+[[format]]
+name = "q4_K_M"
+role = "baseline"
+
+[[reference]]
+name = "theirs"
+gguf = "r-00002-of-00006.gguf"
+
+[bench]
+out = "bench.json"
+
+[report]
+dir = "reports"
+"#
+    );
+    fs::write(place.directory.join("job.toml"), manifest).unwrap();
+    let missing =
+        "r-00002-of-00006.gguf: it is part 2 of 6, and r-00005-of-00006.gguf is not there";
+    let said = place.done(&["plan", "job.toml"]);
+    assert!(said.contains("to hash") && !said.contains(missing), "{said}");
+    place.move_file(&part("r", 5, 6), "elsewhere");
+    let said = place.done(&["plan", "job.toml"]);
+    assert!(said.contains("reference theirs: ") && said.contains(missing), "{said}");
+    place.fails(&["run", "job.toml"], 3, missing);
+}
