@@ -144,7 +144,7 @@ fn describe_host(facts: &HostFacts) -> String {
         facts.cores,
         facts.threads,
         facts.features.join(" "),
-        size(facts.ram_bytes),
+        facts.ram_in_words(),
         size(facts.available_ram_bytes),
         facts.kernel,
         facts.governor.as_deref().unwrap_or("not shown by this kernel"),

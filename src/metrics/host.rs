@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, System};
 
+use super::memory_limit::{self, Limited, MemoryLimit};
 use crate::simd;
 
 /// The machine, as far as it bears on speed and memory.
@@ -19,8 +20,11 @@ pub struct HostFacts {
     pub threads: usize,
     /// Instruction sets the CPU has, of those that matter to kernels here; sorted.
     pub features: Vec<String>,
-    /// Memory in bytes: the machine's, or the control group's limit where that is smaller.
+    /// Memory in bytes: the machine's, or the smallest limit that this process is under.
     pub ram_bytes: u64,
+    /// That limit; absent where the machine's memory is all that limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<MemoryLimit>,
     /// Memory in bytes that can be had now without swapping.
     pub available_ram_bytes: u64,
     /// Kernel release, or `unknown`.
@@ -39,12 +43,15 @@ impl HostFacts {
             system.refresh_memory();
             system.refresh_cpu_list(CpuRefreshKind::nothing());
             (ram, available) = (system.total_memory(), system.available_memory());
-            if let Some(limits) = system.cgroup_limits().filter(|l| l.total_memory > 0) {
-                ram = ram.min(limits.total_memory);
-                // Not its free memory: that counts the page cache, which can be taken back, as used.
-                available = available.min(limits.total_memory.saturating_sub(limits.rss));
-            }
             cpu_model = system.cpus().first().map(|c| c.brand().trim().to_owned());
+        }
+        let mut memory_limit = None;
+        for Limited { limit, used } in memory_limit::limits() {
+            available = available.min(limit.bytes.saturating_sub(used));
+            if limit.bytes < ram {
+                ram = limit.bytes;
+                memory_limit = Some(limit);
+            }
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -56,10 +63,20 @@ impl HostFacts {
             threads,
             features: simd::features().into_iter().map(str::to_owned).collect(),
             ram_bytes: ram,
+            memory_limit,
             available_ram_bytes: available,
             kernel: System::kernel_version().unwrap_or_else(|_| "unknown".to_owned()),
             governor: governor(),
             load_1m: System::load_average().map_or(0.0, |load| load.one),
+        }
+    }
+
+    /// The memory there is, and what limits it if that is not the machine; in words.
+    pub fn ram_in_words(&self) -> String {
+        let ram = bytesize::ByteSize(self.ram_bytes).display().si();
+        match &self.memory_limit {
+            None => ram.to_string(),
+            Some(limit) => format!("{ram} (as {} limits it)", limit.by),
         }
     }
 }

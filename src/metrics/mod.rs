@@ -7,6 +7,7 @@ pub mod clock;
 pub mod distribution;
 pub mod divergence;
 pub mod host;
+pub mod memory_limit;
 pub mod paired;
 pub mod perplexity;
 pub mod ratio;

@@ -7,9 +7,10 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::graph::{Node, Target, Task};
+use super::graph::{Target, Task};
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::FileId;
+use crate::metrics::memory_limit::MemoryLimit;
 use crate::steps::{ErrorClass, StepError, evaluate, free_bytes, partial_path};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
@@ -23,6 +24,12 @@ pub struct Demand {
     /// By file system.
     pub disks: Vec<DiskDemand>,
     pub host_ram_bytes: u64,
+    /// What limits that, if not the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<MemoryLimit>,
+    /// Both in words.
+    #[serde(skip)]
+    pub host_ram: String,
     /// Why this machine cannot run the plan, in words.
     pub problems: Vec<String>,
     /// What the manifest asks for and cannot have, in words.
@@ -37,6 +44,8 @@ pub struct StepDemand {
     pub last_duration_ms: Option<i64>,
     /// What it will warn of, as far as headers tell.
     pub warnings: Vec<String>,
+    /// It waits for others to be judged, and what it wrote last still stands.
+    pub may_hold: bool,
 }
 
 /// What a plan writes to one file system.
@@ -70,14 +79,22 @@ impl Plan {
             steps.push(StepDemand {
                 write_bytes: files.get(&step).map(|file| file.bytes),
                 ram_bytes: self.ram_bytes(node.task, &sizes)?,
-                last_duration_ms: last.map(|action| action.duration_ms),
                 warnings: files.remove(&step).map(|file| file.warnings).unwrap_or_default(),
+                last_duration_ms: last.as_ref().map(|action| action.duration_ms),
+                may_hold: match (&judgements[step].verdict, &last) {
+                    (Verdict::WaitsFor { .. }, Some(last)) => {
+                        self.may_be_intact(node.task, last)?
+                    }
+                    _ => false,
+                },
             });
         }
         let mut demand = Demand {
             steps,
             disks: Vec::new(),
             host_ram_bytes: self.machine.host.ram_bytes,
+            memory_limit: self.machine.host.memory_limit.clone(),
+            host_ram: self.machine.host.ram_in_words(),
             problems: Vec::new(),
             manifest_problems: Vec::new(),
         };
@@ -86,10 +103,12 @@ impl Plan {
             && (0..self.graph.len()).any(runs)
         {
             demand.problems.push(format!(
-                "host.min_ram asks for {} of memory, this machine has {}; run it on a larger one, \
-                 or lower host.min_ram if the job is known to fit",
+                "host.min_ram asks for {} of memory, this {} has {}; run it {}, or lower \
+                 host.min_ram if the job is known to fit",
                 size(min),
-                size(self.machine.host.ram_bytes)
+                if demand.memory_limit.is_some() { "process" } else { "machine" },
+                demand.host_ram,
+                if demand.memory_limit.is_some() { "with more" } else { "on a larger one" },
             ));
         }
         self.add_disks(&mut demand, judgements, runs)?;
@@ -127,7 +146,7 @@ impl Plan {
         };
         for (step, node) in self.graph.nodes().enumerate().filter(|(step, _)| runs(*step)) {
             // What will most likely be found to hold asks for nothing, as far as is known.
-            let may_hold = self.may_hold(node, &judgements[step])?;
+            let may_hold = demand.steps[step].may_hold;
             if let Some((_, template)) = self.destination(node.task) {
                 let begun = self.begun_bytes(&node.id, &template)?;
                 let bytes = demand.steps[step].write_bytes.filter(|_| !may_hold);
@@ -162,16 +181,6 @@ impl Plan {
             demand.disks.push(disk);
         }
         Ok(())
-    }
-
-    /// Whether a step only waits for others to be judged, and what it wrote last still stands.
-    fn may_hold(&self, node: &Node, judgement: &Judgement) -> Result<bool, StepError> {
-        let Verdict::WaitsFor { .. } = judgement.verdict else { return Ok(false) };
-        let Some(state) = &self.state else { return Ok(false) };
-        match state.last_action(self.owner(), &node.id)? {
-            Some(last) => self.may_be_intact(node.task, &last),
-            None => Ok(false),
-        }
     }
 
     /// Length of the unfinished file that an interrupted `step` left under a name of `template`:
@@ -213,17 +222,17 @@ impl Plan {
         let bytes = match task {
             Task::LoadCheck(f) => model(Target::Format(f))?,
             Task::Bench(target) => model(target)?,
-            // All files are mapped, and one at a time is read. Pages of the others can be taken back
-            // without being written, so the largest decides, and the logits that are compared.
+            // All are mapped and read in turns, a few windows each time: what does not fit beside
+            // the others is read from the disk as often.
             Task::Evaluate(f) => {
-                let mut largest = model(Target::Format(f))?.max(converted);
+                let mut mapped = vec![model(Target::Format(f))?, converted];
                 for r in 0..self.job.references.len() {
-                    largest = largest.max(model(Target::Reference(r))?);
+                    mapped.push(model(Target::Reference(r))?);
                 }
-                largest.map(|bytes| bytes.saturating_add(evaluate::LOGITS_BYTES))
+                sum(&mapped).map(|bytes| bytes.saturating_add(evaluate::LOGITS_BYTES))
             }
             Task::Compare { format, reference } => {
-                model(Target::Format(format))?.max(model(Target::Reference(reference))?)
+                sum(&[model(Target::Format(format))?, model(Target::Reference(reference))?])
             }
             _ => None,
         };
@@ -265,6 +274,11 @@ fn existing_ancestor(path: &Utf8Path) -> Utf8PathBuf {
         .skip(1)
         .find(|p| p.is_dir())
         .map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned)
+}
+
+/// The sum of what is known; nothing where nothing is.
+fn sum(bytes: &[Option<u64>]) -> Option<u64> {
+    bytes.iter().flatten().copied().reduce(u64::saturating_add)
 }
 
 fn size(bytes: u64) -> String {

@@ -141,6 +141,7 @@ pub fn host() -> HostFacts {
         threads: 2,
         features: vec!["beads".into()],
         ram_bytes: 8 << 30,
+        memory_limit: None,
         available_ram_bytes: 4 << 30,
         kernel: "1.0".into(),
         governor: None,

@@ -53,6 +53,9 @@ pub struct StepView {
     /// What it will warn of, as far as headers tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// It waits to be judged, and will most likely be found to hold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_hold: bool,
 }
 
 impl View {
@@ -76,6 +79,7 @@ impl View {
                     ram_bytes: own.ram_bytes,
                     last_duration_ms: own.last_duration_ms,
                     warnings: own.warnings.clone(),
+                    may_hold: own.may_hold,
                 }
             })
             .collect();

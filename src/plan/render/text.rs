@@ -45,17 +45,16 @@ pub fn text(view: &View) -> String {
             );
         }
         let runs = || view.steps.iter().filter(|step| step.verdict.word() != "fresh");
-        let times: Option<Vec<i64>> = runs().map(|step| step.last_duration_ms).collect();
-        if let Some(times) = times {
-            let _ =
-                writeln!(out, "time    {} if it goes as last time", duration(times.iter().sum()));
+        if let Some(time) = time(&view.steps) {
+            let _ = writeln!(out, "time    {time}");
         }
         if let Some(ram) = runs().filter_map(|step| step.ram_bytes).max() {
             let _ = writeln!(
                 out,
-                "memory  {} for the largest step, {} in this machine",
+                "memory  {} for the largest step, this {} has {}",
                 size(ram),
-                size(demand.host_ram_bytes)
+                if demand.memory_limit.is_some() { "process" } else { "machine" },
+                demand.host_ram
             );
         }
     }
@@ -72,6 +71,19 @@ pub fn text(view: &View) -> String {
         let _ = writeln!(out, "cannot run: {problem}");
     }
     out
+}
+
+/// How long what runs will take, if that is known of all of it.
+fn time(steps: &[StepView]) -> Option<String> {
+    let (mut sure, mut at_most) = (0, 0);
+    for step in steps.iter().filter(|step| step.verdict.word() != "fresh") {
+        *if step.may_hold { &mut at_most } else { &mut sure } += step.last_duration_ms?;
+    }
+    let more = match at_most {
+        0 => String::new(),
+        ms => format!(", and up to {} more if what waits turns out to be stale", duration(ms)),
+    };
+    Some(format!("{} if it goes as last time{more}", duration(sure)))
 }
 
 fn rows(step: &StepView) -> Vec<[String; 5]> {

@@ -294,7 +294,7 @@ fn host_table(host: &HostFacts) -> String {
     let mut row = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
     row("CPU", host.cpu_model.clone());
     row("cores", format!("{} ({} threads usable)", host.cores, host.threads));
-    row("RAM", size(host.ram_bytes));
+    row("RAM", host.ram_in_words());
     row("instruction sets", host.features.join(" "));
     row("kernel", host.kernel.clone());
     row("governor", host.governor.clone().unwrap_or_else(|| "not shown by the kernel".to_owned()));

@@ -19,6 +19,7 @@ fn host() -> HostFacts {
         threads: 16,
         features: vec!["avx2".to_owned(), "fma".to_owned()],
         ram_bytes: 64_000_000_000,
+        memory_limit: None,
         available_ram_bytes: 60_000_000_000,
         kernel: "6.1.0".to_owned(),
         governor: Some("performance".to_owned()),
