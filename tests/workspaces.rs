@@ -2,61 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "common/job.rs"]
+mod job;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-const MANIFEST: &str = r#"
-schema = 1
-name = "t"
-workspace = "."
-
-[input]
-checkpoint = "checkpoint"
-
-[convert]
-gguf = "out/f32.gguf"
-
-[quantize]
-gguf = "out/{name}-{format}.gguf"
-
-[[format]]
-name = "q4_K_M"
-role = "baseline"
-"#;
-
-/// A workspace with the nano checkpoint and `job.toml`, in `directory`.
-fn make(directory: &Path) {
-    let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
-    fs::create_dir_all(directory.join("checkpoint")).unwrap();
-    for entry in fs::read_dir(nano).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            let name = path.file_name().unwrap();
-            fs::copy(&path, directory.join("checkpoint").join(name)).unwrap();
-        }
-    }
-    fs::write(directory.join("job.toml"), MANIFEST).unwrap();
-}
-
-/// Runs qrun in `directory`; exit code, and all that it said.
-fn qrun(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
-        .args(arguments)
-        .current_dir(directory)
-        .env("NO_COLOR", "1")
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
-}
-
-/// Runs the job up to its model file; what was said.
-fn run(directory: &Path, manifest: &str) -> String {
-    let (code, said) = qrun(directory, &["run", manifest, "--only", "quantize", "-q"]);
-    assert_eq!(code, Some(0), "{said}");
-    said
-}
+use job::{MANIFEST, make, qrun, run};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use serde::de::DeserializeOwned;
 
-use super::direct::{Threads, run_step};
+use super::direct::{Threads, look_at, run_step};
 use super::model_args::kv_cache;
 use super::{CliError, Globals, output};
 use crate::exec::run_one;
@@ -49,8 +49,11 @@ pub struct Args {
     json: bool,
 }
 
-/// Runs the command. A file that fails does not keep the others from being measured.
+/// Runs the command. All files are looked at first; one that fails later does not keep the others
+/// from being measured.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    let tokens = u64::from(args.prompt_tokens) + u64::from(args.generate_tokens);
+    look_at(args.files.iter().map(Utf8PathBuf::as_path), tokens, [])?;
     if args.compare {
         return compare::run(args, globals);
     }

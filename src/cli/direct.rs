@@ -2,9 +2,13 @@
 
 use std::num::NonZeroUsize;
 
+use camino::Utf8Path;
+
 use super::progress::Progress;
 use super::{CliError, Globals, interrupt};
-use crate::steps::{Context, StepError};
+use crate::files::open_regular;
+use crate::gguf::{File, TensorSource};
+use crate::steps::{Context, ErrorClass, StepError};
 
 /// `--threads`, for every command that computes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -43,4 +47,41 @@ pub fn run_step<T>(
     let result = work(&context);
     progress.finish();
     Ok(result?)
+}
+
+/// Looks at every input before the first is worked on: `models` whole as far as their headers, and
+/// with room for a text of `tokens` tokens, `texts` for being there.
+///
+/// # Errors
+/// With all that is wrong: [`ErrorClass::Input`], or [`ErrorClass::Usage`] if all are there and the
+/// text is too long for one.
+pub fn look_at<'p>(
+    models: impl IntoIterator<Item = &'p Utf8Path>,
+    tokens: u64,
+    texts: impl IntoIterator<Item = &'p Utf8Path>,
+) -> Result<(), CliError> {
+    let (mut unfit, mut too_long) = (Vec::new(), Vec::new());
+    for path in models {
+        match File::open(path) {
+            Err(e) => unfit.push(StepError::from_error(ErrorClass::Input, &e).message),
+            Ok(file) => {
+                let limit = file.metadata().context_length();
+                if let Some(limit) = limit.filter(|limit| tokens > *limit) {
+                    too_long.push(format!(
+                        "{path} reads texts of at most {limit} tokens, and {tokens} are asked for"
+                    ));
+                }
+            }
+        }
+    }
+    for path in texts {
+        if let Err(e) = open_regular(path) {
+            unfit.push(format!("cannot read {path}: {e}"));
+        }
+    }
+    match (unfit.is_empty(), too_long.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(CliError::usage(too_long.join("\n"))),
+        _ => Err(CliError::new(ErrorClass::Input, [unfit, too_long].concat().join("\n"))),
+    }
 }

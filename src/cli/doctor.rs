@@ -90,7 +90,8 @@ fn examine(manifest: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
     let name = manifest.name.clone();
     let mut plan = job::plan(manifest, None, Threads::default())?;
     let judgements = plan.judge_all()?;
-    let Demand { steps, disks, problems, manifest_problems, .. } = plan.demand(&judgements)?;
+    let Demand { steps, disks, problems, manifest_problems, input_problems: unfit, .. } =
+        plan.demand(&judgements)?;
     let mut input_problems: Vec<String> = judgements
         .iter()
         .filter_map(|judgement| match &judgement.verdict {
@@ -98,6 +99,7 @@ fn examine(manifest: Job, host: &HostFacts) -> Result<JobFinding, CliError> {
             _ => None,
         })
         .flatten()
+        .chain(unfit)
         .collect();
     input_problems.dedup();
     let runs = |step: &usize| judgements[*step].verdict != Verdict::Fresh;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::direct::{Threads, run_step};
+use super::direct::{Threads, look_at, run_step};
 use super::model_args::kv_cache;
 use super::{CliError, Globals, output};
 use crate::metrics::divergence::KlSummary;
@@ -68,6 +68,11 @@ struct Shown {
 
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
+    look_at(
+        std::iter::once(&args.file).chain(&args.reference).map(Utf8PathBuf::as_path),
+        args.context.into(),
+        args.corpus.iter().map(Utf8PathBuf::as_path),
+    )?;
     let reference = args.reference.clone();
     let spec = EvaluateSpec {
         gguf: args.file.clone(),

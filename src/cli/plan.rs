@@ -23,6 +23,9 @@ pub struct Args {
     /// Print the graph for Mermaid
     #[arg(long, group = "form")]
     mermaid: bool,
+    /// Plan as `run --accept-inputs` would run, and show what it would take into the job's lock
+    #[arg(long)]
+    accept_inputs: bool,
     #[command(flatten)]
     threads: Threads,
 }
@@ -31,9 +34,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let job = job::load(&args.manifest)?;
     let mut plan = job::plan(job, None, args.threads)?;
+    if args.accept_inputs {
+        plan.accept_inputs();
+    }
     let judgements = plan.judge_all()?;
     let demand = plan.demand(&judgements)?;
-    let view = View::new(&plan, &judgements, demand);
+    let view = View::new(&plan, &judgements, demand)?;
     if args.json {
         return output::print_json(&view);
     }

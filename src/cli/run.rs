@@ -32,6 +32,10 @@ pub struct Args {
     /// Run nothing but STEP and what it needs; may be given more than once
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
+    /// Take the checkpoint's files as they are into the job's lock, where they changed since they
+    /// were pinned; digests in the manifest itself still hold
+    #[arg(long)]
+    accept_inputs: bool,
     #[command(flatten)]
     threads: Threads,
     /// Print what happens as JSON, one object a line, and nothing else (schemas/run_event.schema.json)
@@ -48,6 +52,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let state = State::open(&job.workspace)?;
     let _lock = lock_workspace(&job.workspace, &command)?;
     let mut plan = job::plan(job, Some(state), args.threads)?;
+    if args.accept_inputs {
+        plan.accept_inputs();
+    }
     let selection = plan.find_steps(&args.force, &args.only)?;
     plan.select(selection);
 
@@ -77,7 +84,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
             steps: planned,
         });
         let summary = go(&events)?;
-        events.write(ended(&plan, &summary, started));
+        events.write(ended(&plan, &summary, started)?);
         return Ok(exit_code(&summary).into());
     }
     if globals.verbose > 0 {
@@ -87,7 +94,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let summary = go(&progress);
     progress.finish();
     let summary = summary?;
-    output::tell(&describe(&plan, &summary, started))?;
+    output::tell(&describe(&plan, &summary, started)?)?;
     Ok(exit_code(&summary).into())
 }
 
@@ -114,10 +121,10 @@ fn decision(step: &PlannedStep) -> String {
 }
 
 /// The last line of a run's events.
-fn ended(plan: &Plan, summary: &Summary, started: Instant) -> What {
+fn ended(plan: &Plan, summary: &Summary, started: Instant) -> Result<What, CliError> {
     let failure = summary.failure();
     let report = plan.done(Task::Report);
-    What::RunEnded {
+    Ok(What::RunEnded {
         job: plan.job.name.clone(),
         outcome: match failure {
             None => RunOutcome::Done,
@@ -131,12 +138,13 @@ fn ended(plan: &Plan, summary: &Summary, started: Instant) -> What {
         failed: summary.count(Status::Failed),
         interrupted: summary.count(Status::Interrupted),
         skipped: summary.count(Status::Skipped),
+        accepted: plan.accepted_and_pinned()?,
         missing_references: plan.missing_references().iter().map(|r| r.name.clone()).collect(),
         report: report.and_then(|report| Some(report.outputs.first()?.path.to_string())),
         recommendation: report
             .and_then(|report| report.result["recommendation"]["reason"].as_str())
             .map(str::to_owned),
-    }
+    })
 }
 
 /// The command line as it was typed, for the records.
@@ -151,7 +159,7 @@ fn command_line() -> String {
     words.join(" ")
 }
 
-fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
+fn describe(plan: &Plan, summary: &Summary, started: Instant) -> Result<String, CliError> {
     let name = &plan.job.name;
     let (done, fresh) = (summary.count(Status::Done), summary.count(Status::Fresh));
     let (failed, skipped) = (summary.count(Status::Failed), summary.count(Status::Skipped));
@@ -174,6 +182,8 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
             lines.push(format!("    log: {}", job::shown(log)));
         }
     }
+    lines
+        .extend(plan.accepted_and_pinned()?.into_iter().map(|change| format!("accepted {change}")));
     for reference in plan.missing_references() {
         lines.push(format!(
             "  reference {} is missing and left out: {}",
@@ -189,7 +199,7 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> String {
         }
     }
     lines.extend(published(plan, summary));
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 /// What was published, or why nothing was.

@@ -8,6 +8,7 @@ mod os;
 mod output;
 pub mod program;
 mod stamp;
+mod writable;
 
 pub use digest::{FileDigest, HashWriter};
 pub use error::Error;
@@ -15,3 +16,4 @@ pub use map::{Map, open_regular};
 pub use os::share_blocks;
 pub use output::{Flusher, Output, Prefix, free_bytes, partial_path, write_atomic};
 pub use stamp::{FileId, Stamp, now_ms, now_ns};
+pub use writable::{existing_ancestor, why_not_writable};

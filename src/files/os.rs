@@ -10,7 +10,7 @@ use std::path::Path;
 
 use memmap2::{Advice, Mmap, UncheckedAdvice};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{CWD, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, RenameFlags, accessat, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::FileId;
@@ -28,6 +28,12 @@ pub fn id(metadata: &Metadata) -> FileId {
 pub fn times(metadata: &Metadata) -> (i64, i64) {
     let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
     (ns(metadata.mtime(), metadata.mtime_nsec()), ns(metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// Whether files can be made in `directory`, by permissions and by how it is mounted; nothing is
+/// tried.
+pub fn may_write(directory: &Path) -> io::Result<()> {
+    Ok(accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
 /// Fills `out` from `offset` on.

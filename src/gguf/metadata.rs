@@ -94,6 +94,11 @@ impl Metadata {
         }
     }
 
+    /// The longest text that the model reads, in tokens: `context_length` of its architecture.
+    pub fn context_length(&self) -> Option<u64> {
+        self.u64(&format!("{}.context_length", self.str("general.architecture")?))
+    }
+
     /// A floating-point value.
     pub fn f32(&self, key: &str) -> Option<f32> {
         match *self.get(key)? {

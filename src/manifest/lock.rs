@@ -14,7 +14,7 @@ use crate::steps::{StepError, write_atomic};
 
 const HEADER: &str = "\
 # Digests of the checkpoint's files as qrun first saw them. Keep this file in version control.
-# A file that changed is refused; delete its line to accept it as it is now.
+# A file that changed is refused; `qrun run --accept-inputs` takes all of them as they are now.
 ";
 
 #[derive(Deserialize)]

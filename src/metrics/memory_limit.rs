@@ -8,7 +8,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, getrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,18 +27,34 @@ pub struct Limited {
     pub used: u64,
 }
 
-/// Every limit that this process is under.
+/// Every limit that this process is under, the smallest first.
 pub fn limits() -> Vec<Limited> {
-    let mut limits = group_limits(Path::new("/"));
-    for (resource, by) in
-        [(Resource::As, "RLIMIT_AS (ulimit -v)"), (Resource::Data, "RLIMIT_DATA (ulimit -d)")]
-    {
-        if let Some(bytes) = getrlimit(resource).current {
-            limits.push(Limited { limit: MemoryLimit { bytes, by: by.to_owned() }, used: 0 });
-        }
-    }
+    let root = Path::new("/");
+    let mut limits = group_limits(root);
+    limits.extend(resource_limits(root));
+    // The group that sets a limit tells it better than one below that only knows of it.
+    limits.sort_by_key(|l| (l.limit.bytes, l.limit.by.ends_with(HIERARCHICAL)));
     limits
 }
+
+/// The limits on the process's address space and on its own data, as `proc` under `root` shows them.
+fn resource_limits(root: &Path) -> Vec<Limited> {
+    let text = fs::read_to_string(root.join("proc/self/limits")).unwrap_or_default();
+    let limit = |(name, by): (&str, &str)| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        // The soft limit; it may be `unlimited`.
+        let bytes = line.split_whitespace().next()?.parse().ok()?;
+        Some(Limited { limit: MemoryLimit { bytes, by: by.to_owned() }, used: 0 })
+    };
+    let all = [
+        ("Max address space ", "RLIMIT_AS (ulimit -v)"),
+        ("Max data size ", "RLIMIT_DATA (ulimit -d)"),
+    ];
+    all.into_iter().filter_map(limit).collect()
+}
+
+/// Where a group of version 1 tells the smallest limit of those above it.
+const HIERARCHICAL: &str = "memory.stat";
 
 /// The limits of the process's control groups, as `proc` and `sys` under `root` show them.
 fn group_limits(root: &Path) -> Vec<Limited> {
@@ -97,7 +112,7 @@ impl Version {
                 if above && number("memory.use_hierarchy") == Some(0) {
                     return Vec::new();
                 }
-                let files = ["memory.limit_in_bytes", "memory.stat"];
+                let files = ["memory.limit_in_bytes", HIERARCHICAL];
                 (files, "memory.usage_in_bytes", "total_cache", "total_shmem")
             }
         };
@@ -107,7 +122,7 @@ impl Version {
         let limit = |name: &str| {
             // What groups above allow, also where they cannot be seen from in here.
             let bytes = match name {
-                "memory.stat" => of_stat("hierarchical_memory_limit"),
+                HIERARCHICAL => of_stat("hierarchical_memory_limit"),
                 name => number(name),
             };
             let path = directory.join(name);

@@ -8,8 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::graph::{Target, Task};
+use super::sizes::Measured;
 use super::{FileFact, Judgement, Plan, Verdict, names};
-use crate::files::FileId;
+use crate::files::{FileId, existing_ancestor};
 use crate::metrics::memory_limit::MemoryLimit;
 use crate::steps::{ErrorClass, StepError, evaluate, free_bytes, partial_path};
 
@@ -34,6 +35,8 @@ pub struct Demand {
     pub problems: Vec<String>,
     /// What the manifest asks for and cannot have, in words.
     pub manifest_problems: Vec<String>,
+    /// Inputs that are not what they have to be, in words.
+    pub input_problems: Vec<String>,
 }
 
 /// What one step asks of the machine.
@@ -68,7 +71,7 @@ impl Plan {
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
-        let mut files = self.model_files(judgements)?;
+        let Measured { mut files, context, problem } = self.measure_models(judgements, runs)?;
         let sizes = files.iter().map(|(&step, file)| (step, file.bytes)).collect();
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
@@ -97,6 +100,7 @@ impl Plan {
             host_ram: self.machine.host.ram_in_words(),
             problems: Vec::new(),
             manifest_problems: Vec::new(),
+            input_problems: problem.into_iter().collect(),
         };
         if let Some(min) = self.job.host.min_ram
             && self.machine.host.ram_bytes < min
@@ -111,7 +115,8 @@ impl Plan {
                 if demand.memory_limit.is_some() { "with more" } else { "on a larger one" },
             ));
         }
-        self.add_disks(&mut demand, judgements, runs)?;
+        self.add_disks(&mut demand, runs)?;
+        self.foresee(&mut demand, context, runs)?;
         for step in (0..self.graph.len()).filter(|step| runs(*step)) {
             demand.manifest_problems.extend(self.conflict(step)?);
         }
@@ -122,7 +127,6 @@ impl Plan {
     fn add_disks(
         &self,
         demand: &mut Demand,
-        judgements: &[Judgement],
         runs: impl Fn(usize) -> bool,
     ) -> Result<(), StepError> {
         let mut by_device: BTreeMap<u64, DiskDemand> = BTreeMap::new();
@@ -256,24 +260,20 @@ pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError>
         .flatten()
         .map(String::as_str)
         .collect();
-    let [host, manifest] =
-        [&demand.problems, &demand.manifest_problems].map(|list| list.iter().map(String::as_str));
-    let class = match (host.len(), manifest.len(), blocked.len()) {
+    let [host, manifest, input] =
+        [&demand.problems, &demand.manifest_problems, &demand.input_problems]
+            .map(|list| list.iter().map(String::as_str));
+    let class = match (host.len(), manifest.len(), input.len() + blocked.len()) {
         (0, 0, 0) => return Ok(()),
         (0, 0, _) => ErrorClass::Input,
         (0, _, _) => ErrorClass::Usage,
         // No input helps a machine that is too small.
         _ => ErrorClass::Host,
     };
-    Err(StepError::new(class, host.chain(manifest).chain(blocked).collect::<Vec<_>>().join("\n")))
-}
-
-/// The nearest directory above `path` that is there.
-fn existing_ancestor(path: &Utf8Path) -> Utf8PathBuf {
-    path.ancestors()
-        .skip(1)
-        .find(|p| p.is_dir())
-        .map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned)
+    Err(StepError::new(
+        class,
+        host.chain(manifest).chain(input).chain(blocked).collect::<Vec<_>>().join("\n"),
+    ))
 }
 
 /// The sum of what is known; nothing where nothing is.

@@ -118,10 +118,10 @@ impl Plan {
                     } else if let Some(expected) = expected
                         && expected != sha256
                     {
+                        let remedy = self.remedy(&expected);
                         problems.push(format!(
-                            "{path} has SHA-256 {sha256}, expected {expected}: it is not the file \
-                             that the manifest or its lock names; fetch it again, or, if it was \
-                             meant to change, take its line out of there"
+                            "{path} has SHA-256 {sha256}, expected {expected}; fetch it again, \
+                             or, if it was meant to change, {remedy}"
                         ));
                     }
                 }
@@ -140,6 +140,23 @@ impl Plan {
         };
         let ingredients = Some(Vec::new());
         Ok(Judgement { verdict, action: None, ingredients })
+    }
+
+    /// What makes another file than that with the digest `expected` be accepted.
+    fn remedy(&self, expected: &str) -> String {
+        let job = &self.job;
+        if !job.input.sha256.values().any(|sha256| sha256 == expected) {
+            return format!(
+                "run with --accept-inputs, which takes it into {}",
+                job.lock.strip_prefix(&job.workspace).unwrap_or(&job.lock)
+            );
+        }
+        let manifest = job.manifest.strip_prefix(&job.workspace).unwrap_or(&job.manifest);
+        let text = std::fs::read_to_string(&job.manifest).unwrap_or_default().to_lowercase();
+        match text.lines().position(|line| line.contains(expected)) {
+            Some(line) => format!("correct its digest in line {} of {manifest}", line + 1),
+            None => format!("correct its digest in {manifest}"),
+        }
     }
 
     /// What a success wrote: is it there, as it was, and where the manifest wants it now?

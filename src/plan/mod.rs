@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod demand;
+mod foresight;
 mod graph;
 mod ingredients;
 mod input_files;
@@ -10,6 +11,7 @@ mod judge;
 mod key;
 mod launch;
 mod names;
+mod pins;
 mod provenance;
 mod published;
 pub mod render;
@@ -58,6 +60,8 @@ pub struct Plan {
     /// long as its file has this stamp.
     verified: BTreeMap<Utf8PathBuf, (Stamp, String)>,
     selection: Selection,
+    /// What the lock says of files that are to be taken as they are.
+    replaced_pins: Option<BTreeMap<String, String>>,
 }
 
 /// What measures.
@@ -102,6 +106,7 @@ impl Plan {
             to_verify: BTreeMap::new(),
             verified: BTreeMap::new(),
             selection: Selection::default(),
+            replaced_pins: None,
         };
         plan.add_lost_outputs()?;
         Ok(plan)
@@ -139,22 +144,6 @@ impl Plan {
             Task::Quantize(_) => self.job.convert.gguf.is_none(),
             _ => false,
         }
-    }
-
-    /// What the job's lock file should hold, if that is more than it does: the digests of all of the
-    /// checkpoint's files that the manifest gives none for.
-    pub fn pins(&self) -> Result<Option<BTreeMap<String, String>>, StepError> {
-        let input = &self.job.input;
-        let mut pins = input.pinned.clone();
-        for name in &self.inputs.checkpoint {
-            if input.sha256.contains_key(name) || pins.contains_key(name) {
-                continue;
-            }
-            if let FileFact::Known { sha256, .. } = self.file(&input.checkpoint.join(name))? {
-                pins.insert(name.clone(), sha256);
-            }
-        }
-        Ok((pins != input.pinned).then_some(pins))
     }
 
     /// What is known of a file: what verify found in this run, or what the state remembers.

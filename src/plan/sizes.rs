@@ -18,41 +18,69 @@ pub(super) struct ModelFile {
     pub warnings: Vec<String>,
 }
 
+/// What the headers of models say.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    /// Each model file, by step number: of a file that is there already as it is, of others from
+    /// the headers of what they are made from.
+    pub files: BTreeMap<usize, ModelFile>,
+    /// The longest text that the models read, in tokens.
+    pub context: Option<u64>,
+    /// Why what they are made from cannot be read; the step that reads it would say the same.
+    pub problem: Option<String>,
+}
+
 impl Plan {
-    /// Each model file, by step number: of a file that is there already as it is, of
-    /// others from the headers of what they are made from. A step is left out where those cannot
-    /// be read; the step itself will say why.
+    /// Looks at the headers of what the job's models are, or are made from.
     ///
     /// # Errors
     /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible;
     /// [`ErrorClass::Input`] if an importance matrix is damaged.
-    pub(super) fn model_files(
+    pub(super) fn measure_models(
         &self,
         judgements: &[Judgement],
-    ) -> Result<BTreeMap<usize, ModelFile>, StepError> {
-        let mut files = BTreeMap::new();
+        runs: impl Fn(usize) -> bool,
+    ) -> Result<Measured, StepError> {
+        let mut measured = Measured::default();
         let mut to_write = Vec::new();
+        let mut reads = false;
         for (step, judgement) in judgements.iter().enumerate() {
             let task = self.graph.node(step).task;
             match (&self.states[step], &judgement.verdict) {
                 // An input is missing: nothing can be said.
-                (_, Verdict::Blocked { .. }) => return Ok(files),
+                (_, Verdict::Blocked { .. }) => return Ok(measured),
                 (StepState::Fresh(done), _) if task.writes_model() => {
                     let file = |bytes| ModelFile { bytes, warnings: Vec::new() };
-                    files.extend(done.outputs.first().map(|output| (step, file(output.bytes))));
+                    let output = done.outputs.first();
+                    measured.files.extend(output.map(|output| (step, file(output.bytes))));
                 }
                 _ if task.writes_model() => to_write.push((step, task)),
-                _ => {}
+                _ => {
+                    reads |= runs(step)
+                        && matches!(
+                            task,
+                            Task::Bench(_) | Task::Evaluate(_) | Task::Compare { .. }
+                        );
+                }
             }
         }
-        if to_write.is_empty() {
-            return Ok(files);
-        }
         // A vocabulary takes its time: one look at the source serves all.
-        let Ok(source) = open_source(&self.source_to_measure()) else { return Ok(files) };
+        let source = match (to_write.is_empty(), self.model(Target::Format(0))) {
+            (false, _) => open_source(&self.source_to_measure()),
+            (true, Some(model)) if reads => open_source(&QuantizeSource::Gguf(model.path.clone())),
+            _ => return Ok(measured),
+        };
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => {
+                measured.problem = Some(error.message);
+                return Ok(measured);
+            }
+        };
+        measured.context = source.metadata().context_length();
         for (step, task) in to_write {
             match self.file_to_write(&*source, task) {
-                Ok(file) => files.extend(file.map(|file| (step, file))),
+                Ok(file) => measured.files.extend(file.map(|file| (step, file))),
                 Err(error) if matches!(error.class, ErrorClass::Usage | ErrorClass::Input) => {
                     let step = &self.graph.node(step).id;
                     return Err(StepError::new(error.class, format!("{step}: {error}")));
@@ -60,7 +88,7 @@ impl Plan {
                 Err(_) => {}
             }
         }
-        Ok(files)
+        Ok(measured)
     }
 
     /// What every model file is made from: the converted file if it is there as it should be, or

@@ -10,7 +10,7 @@ use crate::steps::ErrorClass;
 fn view(plan: &mut Plan) -> View {
     let judgements = plan.judge_all().unwrap();
     let demand = plan.demand(&judgements).unwrap();
-    View::new(plan, &judgements, demand)
+    View::new(plan, &judgements, demand).unwrap()
 }
 
 /// A plan over no state, as before the first run.
@@ -159,4 +159,47 @@ fn another_machine_has_to_measure_for_itself() {
     let built_anew = keys(host(), "two");
     let differ: Vec<bool> = here.iter().zip(&built_anew).map(|(a, b)| a != b).collect();
     assert_eq!(differ, [true, false, false, false]);
+}
+
+#[test]
+fn what_is_mapped_at_once_is_added_up() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.input.checkpoint =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano").into();
+    let mut plan = cold(job);
+    let judgements = plan.judge_all().unwrap();
+    let demand = plan.demand(&judgements).unwrap();
+    let step = |id: &str| &demand.steps[plan.graph().find_id(id).unwrap()];
+    let bytes = |id: &str| step(id).write_bytes.unwrap();
+    let (candidate, made) = (bytes("quantize:q4_K_M"), bytes("quantize:ref:quality"));
+    let given = "a reference".len() as u64;
+    let buffers = 512 << 20;
+    for (id, mapped) in [
+        ("load_check:q4_K_M", candidate),
+        ("bench:ref:quality", made),
+        ("compare:q4_K_M:quality", candidate + made),
+        ("compare:q4_K_M:stability", candidate + given),
+        (
+            "evaluate:q4_K_M",
+            candidate + bytes("convert") + made + given + crate::steps::evaluate::LOGITS_BYTES,
+        ),
+    ] {
+        assert_eq!(step(id).ram_bytes, Some(mapped + buffers), "{id}");
+    }
+}
+
+#[test]
+fn a_limit_on_the_process_is_told_apart_from_the_machine() {
+    use crate::metrics::memory_limit::MemoryLimit;
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.host.min_ram = Some(32_000_000_000);
+    let limit = MemoryLimit { bytes: 150_000_000, by: "/sys/fs/cgroup/job/memory.max".into() };
+    let host = HostFacts { ram_bytes: limit.bytes, memory_limit: Some(limit), ..host() };
+    let mut plan = Plan::new(job, None, Machine { host, ..machine() }).unwrap();
+    let judgements = plan.judge_all().unwrap();
+    let error = admit(&judgements, &plan.demand(&judgements).unwrap()).unwrap_err();
+    let expected = "this process has 150.0 MB (as /sys/fs/cgroup/job/memory.max limits it)";
+    assert!(error.message.contains(expected), "{error}");
 }

@@ -49,7 +49,8 @@ pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepErr
         return Err(StepError::new(
             ErrorClass::Input,
             format!(
-                "{}\ndownload it again, or correct the digest if the file is the one you want",
+                "{}\ndownload it again; if it was meant to change, `qrun run --accept-inputs` takes it \
+                 into the job's lock, and a digest in the manifest itself has to be corrected there",
                 wrong.join("\n")
             ),
         ));

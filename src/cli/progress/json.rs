@@ -103,6 +103,8 @@ pub enum What {
         failed: usize,
         interrupted: usize,
         skipped: usize,
+        /// What `--accept-inputs` changed in the job's lock, file by file.
+        accepted: Vec<String>,
         /// References that are not required and not there.
         missing_references: Vec<String>,
         #[serde(skip_serializing_if = "Option::is_none")]

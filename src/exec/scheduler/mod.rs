@@ -174,6 +174,7 @@ impl Scheduler<'_> {
                 continue;
             }
             if let Some(reason) = self.plan.why_skip(step) {
+                let reason = self.interrupted(step).unwrap_or(reason);
                 self.skip(step, reason)?;
                 continue;
             }
@@ -207,6 +208,17 @@ impl Scheduler<'_> {
             Some(Stop::Failed(_)) if self.plan.graph().node(step).task == Task::Report => None,
             stop => stop.as_ref().map(Stop::reason),
         }
+    }
+
+    /// Why `step` is skipped if it is for the interrupt of the run, and not for a failure.
+    fn interrupted(&self, step: usize) -> Option<String> {
+        let stop = self.stop.as_ref().filter(|stop| matches!(stop, Stop::Interrupted))?;
+        let failed = |from: usize| {
+            self.reports.get(&from).is_some_and(|report| report.status == Status::Failed)
+        };
+        let needs = self.plan.graph().needs(step);
+        let is_own = self.plan.is_left_out(step) || needs.iter().any(|(from, _)| failed(*from));
+        (!is_own).then(|| stop.reason())
     }
 
     fn keep(&mut self, step: usize, action: Option<&Action>) -> Result<(), StepError> {

@@ -45,6 +45,9 @@ fn an_interrupted_run_goes_on_where_it_stopped_and_keeps_its_names() {
     let (ran, summary) = run_with(mock, &workspace, workspace.job(), true, |_| {});
     assert_eq!(ran.last().unwrap(), "quantize:q4_K_M");
     assert_eq!(summary.failure(), Some(ErrorClass::Interrupted));
+    let skipped = summary.steps.iter().filter(|s| s.status == Status::Skipped);
+    let reasons: BTreeSet<_> = skipped.filter_map(|s| s.message.as_deref()).collect();
+    assert_eq!(reasons, BTreeSet::from(["interrupted before it started"]));
     let state = crate::state::State::open(&workspace.path).unwrap();
     let begun = state.pending(workspace.owner(), "quantize:q4_K_M").unwrap().unwrap().outputs;
     std::thread::sleep(std::time::Duration::from_millis(1100));

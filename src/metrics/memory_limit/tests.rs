@@ -107,3 +107,17 @@ fn where_nothing_is_limited_or_nothing_is_shown_there_is_no_limit() {
     ]);
     assert!(limits.is_empty(), "{limits:?}");
 }
+
+#[test]
+fn resource_limits_count_where_there_are_any() {
+    let root = tree(&[(
+        "proc/self/limits",
+        "Limit                     Soft Limit           Hard Limit           Units\n\
+         Max data size             unlimited            unlimited            bytes\n\
+         Max address space         2048000000           4096000000           bytes",
+    )]);
+    let limits = resource_limits(root.path());
+    assert_eq!(limits.len(), 1);
+    assert_eq!(limits[0].limit.bytes, 2_048_000_000);
+    assert!(limits[0].limit.by.contains("ulimit -v"));
+}

@@ -11,6 +11,7 @@ pub use text::{duration, size, text};
 
 use super::demand::Demand;
 use super::{Judgement, Plan, Verdict};
+use crate::steps::StepError;
 
 /// A judged plan, ready to be shown.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +23,9 @@ pub struct View {
     pub steps: Vec<StepView>,
     /// References that are not required and not there.
     pub missing_references: Vec<String>,
+    /// What accepting the inputs would change in the lock, file by file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
     #[serde(flatten)]
     pub demand: Demand,
 }
@@ -60,7 +64,10 @@ pub struct StepView {
 
 impl View {
     /// Puts together what is shown of `plan`, which was judged as `judgements` say.
-    pub fn new(plan: &Plan, judgements: &[Judgement], demand: Demand) -> Self {
+    ///
+    /// # Errors
+    /// If a file of the checkpoint cannot be looked at.
+    pub fn new(plan: &Plan, judgements: &[Judgement], demand: Demand) -> Result<Self, StepError> {
         let graph = plan.graph();
         let id = |step: usize| graph.node(step).id.clone();
         let runs = |step: usize| judgements[step].verdict != Verdict::Fresh;
@@ -83,7 +90,7 @@ impl View {
                 }
             })
             .collect();
-        Self {
+        Ok(Self {
             job: plan.job.name.clone(),
             manifest: plan.job.manifest.clone(),
             to_run: (0..graph.len()).filter(|step| runs(*step)).count(),
@@ -93,8 +100,9 @@ impl View {
                 .iter()
                 .map(|r| format!("{} ({})", r.name, r.gguf))
                 .collect(),
+            accepted: plan.accepted()?,
             demand,
-        }
+        })
     }
 }
 

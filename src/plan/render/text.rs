@@ -58,6 +58,9 @@ pub fn text(view: &View) -> String {
             );
         }
     }
+    for change in &view.accepted {
+        let _ = writeln!(out, "to accept: {change}");
+    }
     for reference in &view.missing_references {
         let _ = writeln!(out, "missing reference, left out: {reference}");
     }
@@ -67,7 +70,7 @@ pub fn text(view: &View) -> String {
     for problem in &demand.problems {
         let _ = writeln!(out, "cannot run here: {problem}");
     }
-    for problem in &demand.manifest_problems {
+    for problem in demand.manifest_problems.iter().chain(&demand.input_problems) {
         let _ = writeln!(out, "cannot run: {problem}");
     }
     out
@@ -157,4 +160,41 @@ pub fn duration(ms: i64) -> String {
         return format!("{:.1} s", ms as f64 / 1e3);
     }
     humantime::format_duration(Duration::from_secs(ms / 1000)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Verdict;
+
+    fn step(verdict: Verdict, ms: i64, may_hold: bool) -> StepView {
+        StepView {
+            step: String::new(),
+            verdict,
+            why: Vec::new(),
+            needs: Vec::new(),
+            after: Vec::new(),
+            writes: None,
+            write_bytes: None,
+            ram_bytes: None,
+            last_duration_ms: Some(ms),
+            warnings: Vec::new(),
+            may_hold,
+        }
+    }
+
+    #[test]
+    fn what_most_likely_holds_is_not_added_to_what_runs() {
+        let stale = || step(Verdict::Stale { reasons: Vec::new() }, 2000, false);
+        let waits = |may_hold| step(Verdict::WaitsFor { steps: Vec::new() }, 30_000, may_hold);
+        let fresh = || step(Verdict::Fresh, 7_000_000, false);
+        let said = |steps: &[StepView]| time(steps).unwrap();
+        assert_eq!(said(&[stale(), fresh(), waits(false)]), "32.0 s if it goes as last time");
+        assert_eq!(
+            said(&[stale(), waits(true), fresh()]),
+            "2.0 s if it goes as last time, and up to 30.0 s more if what waits turns out to be stale"
+        );
+        let never = StepView { last_duration_ms: None, ..stale() };
+        assert_eq!(time(&[stale(), never]), None);
+    }
 }
