@@ -11,7 +11,7 @@
 //! | 4 | [`manifest`], [`steps`] |
 //! | 3 | [`model`], [`checkpoint`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
-//! | 1 | [`ggml`], [`compute`], [`metrics`], [`simd`], [`published`], [`files`] |
+//! | 1 | [`ggml`], [`compute`], [`metrics`], [`simd`], [`published`], [`files`], [`words`] |
 
 pub mod checkpoint;
 pub mod cli;
@@ -29,3 +29,4 @@ pub mod simd;
 pub mod state;
 pub mod steps;
 pub mod tokenizer;
+pub mod words;

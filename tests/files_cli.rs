@@ -272,7 +272,16 @@ fn a_command_line_that_is_wrong() {
     let place = Place::new();
     let nano = nano();
     let quantize = |rest: &[&'static str]| [&["quantize", "IN", "q.gguf"][..], rest].concat();
-    place.fails(&quantize(&["--format", "q4_K_X"]), 2, &["expected one of", "q4_K_M"]);
+    place.fails(&quantize(&["--format", "q4_K_X"]), 2, &["did you mean `q4_K_S`?"]);
+    place.fails(&quantize(&["--format", "best"]), 2, &["expected one of", "q4_K_M"]);
+    let typed = |ty| quantize(&["--format", "q8_0", "--tensor-type", ty]);
+    place.fails(&typed("a=q4_KX"), 2, &["did you mean `q4_K`?"]);
+    place.fails(&typed("a=q4_K_M"), 2, &["q4_K_M is a mix; a tensor's type is `q4_K`"]);
+    place.fails(
+        &quantize(&["--format", "q8_0", "--output-tensor-type", "q6K"]),
+        2,
+        &["did you mean `q6_K`?"],
+    );
     place.fails(
         &quantize(&["--format", "q8_0", "--tensor-type", "output"]),
         2,

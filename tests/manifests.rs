@@ -52,12 +52,17 @@ fn the_schema_refuses_what_qrun_refuses() {
     let text = std::fs::read_to_string(root().join("jobs/gpt-oss-nano.toml")).unwrap();
     let whole: Value = toml::from_str(&text).unwrap();
     assert!(validator.is_valid(&whole));
-    let changes: [fn(&mut Value); 5] = [
+    let changes: [fn(&mut Value); 10] = [
         |v| v["bench"]["warmup"] = 1.into(),
         |v| v["bench"]["runs"] = 0.into(),
         |v| v["convert"]["dtype"] = "fp16".into(),
         |v| v["input"]["sha256"]["config.json"] = "12".into(),
         |v| v["format"][0]["tensors"] = serde_json::json!([{ "match": "x" }]),
+        |v| v["format"][0]["tensors"] = serde_json::json!([{ "match": "x", "type": "q4_KX" }]),
+        |v| v["format"][0]["output_tensor_type"] = "q4_K_M".into(),
+        |v| v["format"][0]["name"] = "q4_KX".into(),
+        |v| v["format"][1]["base"] = "q4_KX".into(),
+        |v| v["reference"][0]["format"] = "q9_0".into(),
     ];
     for change in changes {
         let mut value = whole.clone();
@@ -67,6 +72,36 @@ fn the_schema_refuses_what_qrun_refuses() {
         let path = directory.path().join("job.toml");
         std::fs::write(&path, toml::to_string(&value).unwrap()).unwrap();
         assert!(load(&path).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn the_schema_takes_the_names_that_qrun_takes() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let text = std::fs::read_to_string(root().join("jobs/gpt-oss-nano.toml")).unwrap();
+    let whole: Value = toml::from_str(&text).unwrap();
+    for (name, base, ty) in [
+        ("Q4_k_m", None, "Q6_K"),
+        ("q5_K", None, "bf16"),
+        ("my-own", Some("IQ2_xxs"), "mxfp4"),
+        ("q4_KX", Some("MXFP4_MOE"), "q2_K"),
+    ] {
+        let mut value = whole.clone();
+        let mut format = serde_json::json!({ "name": name, "role": "baseline" });
+        format["tensors"] = serde_json::json!([{ "match": "output", "type": ty }]);
+        if let Some(base) = base {
+            format["base"] = base.into();
+        }
+        value["format"] = serde_json::json!([format]);
+        let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.toml");
+        value["workspace"] = ".".into();
+        std::fs::write(&path, toml::to_string(&value).unwrap()).unwrap();
+        if let Err(e) = load(&path) {
+            panic!("{name}: {:?}", miette::Report::new(e));
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 
 use super::{CliError, job, output};
-use crate::plan::nearest;
 use crate::steps::ErrorClass;
+use crate::words::hint;
 
 /// Print the last log of a step
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let owner = job.as_ref().map(job::owner);
     let Some(path) = state.last_log(owner, &args.step)? else {
         let steps = state.logged_steps(owner)?;
-        let hint = nearest(&args.step, &steps)
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let hint = hint(&args.step, steps.iter().map(String::as_str));
         return Err(CliError::usage(format!(
             "no step called `{}` has a log here{hint}; those that have are {}",
             args.step,

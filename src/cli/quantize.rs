@@ -12,7 +12,9 @@ use super::model_args::{CheckpointArgs, beside, print_written, split};
 use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
-use crate::steps::{FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, QuantizeSpec, TensorRule};
+use crate::steps::{
+    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, QuantizeSpec, TensorRule,
+};
 
 /// Write a model in another format, or in several in one pass
 #[derive(Debug, clap::Args)]
@@ -183,10 +185,7 @@ fn describe(plan: &QuantizePlan) -> String {
 }
 
 fn mix(text: &str) -> Result<Mix, String> {
-    text.parse().map_err(|_| {
-        let names: Vec<&str> = Mix::ALL.iter().map(|mix| mix.name()).collect();
-        format!("expected one of {}", names.join(", "))
-    })
+    text.parse().map_err(|e| format!("{e}"))
 }
 
 fn native_mxfp4(text: &str) -> Result<NativeMxfp4, String> {

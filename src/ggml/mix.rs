@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::GgmlType;
+use crate::words::did_you_mean;
 
 macro_rules! mixes {
     ($($variant:ident = $file_type:literal, $name:literal, $base:ident;)*) => {
@@ -79,8 +80,20 @@ impl fmt::Display for Mix {
 
 /// A name that is no mix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format {0:?}; expected one such as q4_K_M, q8_0 or bf16")]
+#[error("unknown format {0:?}; {help}", help = self.help().unwrap_or_else(Self::expected))]
 pub struct UnknownMix(pub String);
+
+impl UnknownMix {
+    /// What was probably meant, in words.
+    pub fn help(&self) -> Option<String> {
+        did_you_mean(&self.0, Mix::ALL.iter().map(|mix| mix.name()))
+    }
+
+    fn expected() -> String {
+        let names: Vec<&str> = Mix::ALL.iter().map(|mix| mix.name()).collect();
+        format!("expected one of {}", names.join(", "))
+    }
+}
 
 impl FromStr for Mix {
     type Err = UnknownMix;

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Mix;
+use crate::words::did_you_mean;
+
 macro_rules! ggml_types {
     (
         $(#[$doc:meta])*
@@ -106,8 +109,22 @@ impl GgmlType {
 
 /// A type name that ggml does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tensor type {0:?}; expected a ggml type such as q4_K, q8_0 or bf16")]
+#[error("unknown tensor type {0:?}; {help}", help = self.help().unwrap_or_else(Self::expected))]
 pub struct UnknownType(pub String);
+
+impl UnknownType {
+    /// What was probably meant, in words.
+    pub fn help(&self) -> Option<String> {
+        match self.0.parse::<Mix>() {
+            Ok(mix) => Some(format!("{mix} is a mix; a tensor's type is `{}`", mix.base())),
+            Err(_) => did_you_mean(&self.0, GgmlType::ALL.iter().map(|ty| ty.name())),
+        }
+    }
+
+    fn expected() -> String {
+        "expected a ggml type such as q4_K, q8_0 or bf16".to_owned()
+    }
+}
 
 impl FromStr for GgmlType {
     type Err = UnknownType;

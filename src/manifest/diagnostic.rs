@@ -130,36 +130,3 @@ impl Problems {
         Box::new(invalid).into()
     }
 }
-
-/// The candidate that a misspelt word probably meant.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// `did you mean X?`, if something is near.
-pub fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    nearest(word, candidates).map(|near| format!("did you mean `{near}`?"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_word_is_found_and_a_far_one_is_not() {
-        let formats = ["q4_K_M", "q4_K_S", "q8_0"];
-        assert_eq!(nearest("q4_k_n", formats), Some("q4_K_M"));
-        assert_eq!(nearest("Q8-0", formats), Some("q8_0"));
-        assert_eq!(nearest("zebra", formats), None);
-        assert_eq!(nearest("warmup", ["warmups", "runs"]), Some("warmups"));
-    }
-}

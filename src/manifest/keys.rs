@@ -5,7 +5,8 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Problems, nearest};
+use super::diagnostic::Problems;
+use crate::words::did_you_mean;
 
 /// Adds a problem for each key of `table` that `schema` does not know.
 pub fn check(table: &DeTable<'_>, schema: &Value, problems: &mut Problems) {
@@ -65,8 +66,8 @@ impl Checker<'_> {
     }
 
     fn help<'k>(&self, name: &str, here: impl Iterator<Item = &'k str> + Clone) -> String {
-        if let Some(near) = nearest(name, here.clone()) {
-            return format!("did you mean `{near}`?");
+        if let Some(help) = did_you_mean(name, here.clone()) {
+            return help;
         }
         if let Some((_, section)) = self.known.iter().find(|(key, _)| key == name) {
             return format!("`{name}` belongs in `{section}`");

@@ -7,6 +7,7 @@ mod files;
 mod job;
 mod keys;
 pub mod lock;
+mod names;
 mod path_text;
 mod raw;
 mod resolve;

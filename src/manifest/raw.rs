@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::job::FailedFormats;
+use super::names::{MixName, TypeName};
 use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback, SpecialTokens};
 
@@ -131,7 +132,8 @@ pub struct Quantize {
 
 /// One candidate: a mix, and types for the tensors that a pattern matches.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("if" = { "not": { "required": ["base"] } },
+    "then" = { "properties": { "name": { "$ref": "#/$defs/Mix" } } }))]
 pub struct Format {
     /// Name of the candidate; stands in file names. Letters, digits, `-`, `_` and `.`.
     #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
@@ -140,7 +142,7 @@ pub struct Format {
     #[schemars(with = "Option<Role>")]
     pub role: Option<Spanned<String>>,
     /// The mix, as llama-quantize names them: `q4_K_M`, `q8_0`, ... Left out, the name is the mix.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<MixName>")]
     pub base: Option<Spanned<String>>,
     /// Types for some tensors; the first match wins over the mix.
     #[serde(default)]
@@ -150,10 +152,10 @@ pub struct Format {
     #[serde(default)]
     pub pure: bool,
     /// A ggml type for `output.weight`; it wins over `tensors`. Left out, they or the mix decide.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<TypeName>")]
     pub output_tensor_type: Option<Spanned<String>>,
     /// A ggml type for the token embedding; it wins over `tensors`. Left out, they or the mix decide.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<TypeName>")]
     pub token_embedding_type: Option<Spanned<String>>,
     /// Whether `output.weight` is copied as it is; not together with `output_tensor_type`. Left out,
     /// false.
@@ -182,7 +184,7 @@ pub struct TensorRule {
     pub pattern: Spanned<String>,
     /// A ggml type such as `q4_0`, `q6_K` or `bf16`.
     #[serde(rename = "type")]
-    #[schemars(with = "String")]
+    #[schemars(with = "TypeName")]
     pub ggml_type: Spanned<String>,
 }
 
@@ -198,7 +200,7 @@ pub struct Reference {
     pub gguf: Spanned<String>,
     /// A mix such as `q8_0`: the job makes the file itself, from the source of its candidates. Left
     /// out, the file is there already.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<MixName>")]
     pub format: Option<Spanned<String>>,
     /// Whether the job fails without the file. If not, the report names what is missing and leaves
     /// it out. Left out, true.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::diagnostic::{Problems, did_you_mean};
+use super::diagnostic::Problems;
+use crate::words::did_you_mean;
 
 /// Checks that `text` has no placeholder but `allowed` and no lone brace, and answers with those
 /// that it has.

@@ -34,7 +34,7 @@ pub use demand::{Demand, DiskDemand, StepDemand, admit};
 pub use graph::{Edge, Graph, Node, Target, Task};
 pub use judge::Judgement;
 pub use launch::Launch;
-pub use select::{Selection, UnknownStep, nearest};
+pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict};
 

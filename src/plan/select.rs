@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Plan;
+use crate::words::hint;
 
 /// Which steps run, by number.
 #[derive(Clone, Debug, Default)]
@@ -15,15 +16,14 @@ pub struct Selection {
 
 /// A name that no step has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no step is called `{name}`{}; the steps are {}", hint(.nearest), .steps.join(", "))]
+#[error(
+    "no step is called `{name}`{hint}; the steps are {all}",
+    hint = hint(.name, .steps.iter().map(String::as_str)),
+    all = .steps.join(", ")
+)]
 pub struct UnknownStep {
     pub name: String,
-    pub nearest: Option<String>,
     pub steps: Vec<String>,
-}
-
-fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 impl Plan {
@@ -66,21 +66,11 @@ impl Plan {
             return Ok(group);
         }
         let steps: Vec<String> = self.graph.nodes().map(|node| node.id.clone()).collect();
-        Err(UnknownStep { name: name.to_owned(), nearest: nearest(name, &steps), steps })
+        Err(UnknownStep { name: name.to_owned(), steps })
     }
 
     /// Whether the command line leaves `step` out.
     pub fn is_left_out(&self, step: usize) -> bool {
         self.selection.only.as_ref().is_some_and(|only| !only.contains(&step))
     }
-}
-
-/// The name that somebody most likely meant.
-pub fn nearest(name: &str, names: &[String]) -> Option<String> {
-    names
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.clone())
 }

@@ -5,7 +5,6 @@ use toml::Spanned;
 
 use super::Resolver;
 use crate::ggml::{GgmlType, Mix};
-use crate::manifest::diagnostic::did_you_mean;
 use crate::manifest::{job, raw};
 use crate::steps::{FormatSpec, ImatrixFile, TensorRule};
 
@@ -102,13 +101,12 @@ impl Resolver<'_> {
     fn mix(&mut self, name: &Spanned<String>, help: Option<String>) -> String {
         match name.get_ref().parse::<Mix>() {
             Ok(mix) => mix.name().to_owned(),
-            Err(_) => {
-                let known = Mix::ALL.iter().map(|mix| mix.name());
+            Err(unknown) => {
                 self.problems.add(
                     name.span(),
                     format!("unknown mix {:?}", name.get_ref()),
                     "not one of llama-quantize's",
-                    did_you_mean(name.get_ref(), known).or(help),
+                    unknown.help().or(help),
                 );
                 String::new()
             }
@@ -135,14 +133,9 @@ impl Resolver<'_> {
         let name = named.get_ref();
         match name.parse::<GgmlType>() {
             Ok(ty) => Some(ty),
-            Err(_) => {
-                let known = GgmlType::ALL.iter().map(|ty| ty.name());
-                let help = match name.parse::<Mix>() {
-                    Ok(mix) => Some(format!("{mix} is a mix; a tensor's type is `{}`", mix.base())),
-                    Err(_) => did_you_mean(name, known),
-                };
+            Err(unknown) => {
                 let message = format!("unknown tensor type {name:?}");
-                self.problems.add(named.span(), message, "not a ggml type", help);
+                self.problems.add(named.span(), message, "not a ggml type", unknown.help());
                 None
             }
         }

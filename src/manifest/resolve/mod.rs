@@ -10,12 +10,13 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
-use super::diagnostic::{Problems, did_you_mean};
+use super::diagnostic::Problems;
 use super::files::{Files, normal};
 use super::job::FailedFormats;
 use super::{job, path_text, raw, template};
 use crate::steps::evaluate::MIN_CONTEXT;
 use crate::steps::{ConvertDtype, NativeMxfp4, OnFallback, TokenizerSource};
+use crate::words::did_you_mean;
 
 /// What stands in `publish.only` for the format that the report recommends.
 const RECOMMENDED: &str = "recommended";

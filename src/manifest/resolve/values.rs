@@ -6,9 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
 use super::Resolver;
-use crate::manifest::diagnostic::did_you_mean;
 use crate::manifest::files::normal;
 use crate::manifest::{path_text, template};
+use crate::words::did_you_mean;
 
 impl Resolver<'_> {
     pub(super) fn timeout(&mut self, text: &Spanned<String>) -> Duration {
