@@ -55,6 +55,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         format,
         native_mxfp4: NativeMxfp4::Requantize,
         fallback: OnFallback::Warn,
+        provenance: None,
         out: q4.clone(),
         split: None,
         force: false,

@@ -9,11 +9,11 @@ use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use qrun::ggml::{GgmlType, Mix};
-use qrun::gguf::{File, Imatrix, TensorSource, Value};
+use qrun::gguf::{Array, File, Imatrix, TensorSource, Value};
 use qrun::steps::{
     Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, ImatrixFile, Level,
-    NativeMxfp4, OnFallback, QuantizeSource, QuantizeSpec, StepError, TensorRule, TokenizerSource,
-    WriteResult, convert, quantize,
+    NativeMxfp4, OnFallback, Provenance, QuantizeSource, QuantizeSpec, StepError, TensorRule,
+    TokenizerSource, WriteResult, convert, quantize,
 };
 use sha2::{Digest, Sha256};
 
@@ -77,6 +77,7 @@ impl Place {
             },
             native_mxfp4,
             fallback: OnFallback::Warn,
+            provenance: None,
             out: self.directory.join("quantized.gguf"),
             split: None,
             force: true,
@@ -245,6 +246,65 @@ fn the_file_says_which_matrix_weighed_it() {
             ("quantize.imatrix.chunks_count", &Value::U32(20)),
         ]
     );
+}
+
+#[test]
+fn a_file_says_what_its_bytes_are_a_function_of_if_it_is_asked_to() {
+    let place = Place::new();
+    let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
+    spec.format.name = "mine".to_owned();
+    spec.format.tensors = vec![rule("attn_k", "q4_0")];
+    spec.format.imatrix = Some(imatrix());
+    let plain = run(&spec).unwrap();
+    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: None });
+    let told = run(&spec).unwrap();
+    assert_eq!(told.tensors, plain.tensors);
+    let file = File::open(&spec.out).unwrap();
+    let metadata = file.metadata();
+    let strings = |key: &str| match metadata.get(key) {
+        Some(Value::Array(Array::String(list))) => list.clone(),
+        other => panic!("{key}: {other:?}"),
+    };
+    let digest = |path: Utf8PathBuf| hex::encode(Sha256::digest(fs::read(path).unwrap()));
+    let (names, digests) = (strings("qrun.input.names"), strings("qrun.input.sha256"));
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let at = names.iter().position(|n| *n == format!("checkpoint/{name}")).unwrap();
+        assert_eq!(digests[at], digest(nano().join(name)), "{name}");
+    }
+    assert_eq!(metadata.str("qrun.quantize.imatrix.sha256"), Some(&*digest(imatrix().path)));
+    assert_eq!(metadata.str("qrun.quantize.format"), Some("q8_0"));
+    assert_eq!(metadata.str("qrun.quantize.native_mxfp4"), Some("keep"));
+    assert_eq!(strings("qrun.quantize.tensors"), ["attn_k=q4_0"]);
+    assert_eq!(metadata.str("qrun.convert.dtype"), Some("f32"));
+    assert_eq!(metadata.str("qrun.convert.tokenizer"), Some("checkpoint"));
+    assert!(metadata.u64("qrun.quantize.version").is_some());
+    // Neither a label nor a path: what differs between two makings of the same bytes is not said.
+    let said = format!(
+        "{:?}",
+        metadata.iter().filter(|(k, _)| k.starts_with("qrun.")).collect::<Vec<_>>()
+    );
+    assert!(!said.contains("mine") && !said.contains(nano().as_str()), "{said}");
+
+    // Through a converted file, with digests that are known already, the file is the same.
+    let inputs = names.into_iter().zip(digests).collect();
+    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: Some(inputs) });
+    spec.source = QuantizeSource::Gguf(place.convert(ConvertDtype::F32));
+    assert_eq!(run(&spec).unwrap().output.sha256, told.output.sha256);
+
+    // Made from that one, a file says that it is, or, unasked, nothing: least of all what was said.
+    let source = place.directory.join("source.gguf");
+    fs::rename(&spec.out, &source).unwrap();
+    let mut again = place.spec(QuantizeSource::Gguf(source.clone()), "q8_0", NativeMxfp4::Keep);
+    run(&again).unwrap();
+    let file = File::open(&again.out).unwrap();
+    assert!(!file.metadata().iter().any(|(key, _)| key.starts_with("qrun.")));
+    again.provenance = Some(Provenance { made_from: again.source.clone(), inputs: None });
+    run(&again).unwrap();
+    let file = File::open(&again.out).unwrap();
+    let list = |text: String| Value::Array(Array::String(vec![text]));
+    assert_eq!(file.metadata().get("qrun.input.names"), Some(&list("gguf".to_owned())));
+    assert_eq!(file.metadata().get("qrun.input.sha256"), Some(&list(digest(source))));
+    assert_eq!(file.metadata().get("qrun.convert.dtype"), None);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
 use crate::steps::{
-    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, QuantizeSpec, TensorRule,
+    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
 };
 
 /// Write a model in another format, or in several in one pass
@@ -36,6 +36,10 @@ pub struct Args {
     /// refuse
     #[arg(long, value_name = "CHOICE", default_value = "warn", value_parser = on_fallback)]
     fallback: OnFallback,
+    /// Say in the file's metadata, under qrun.*, what it was made of and how; IN is read once more
+    /// for its digests
+    #[arg(long)]
+    provenance: bool,
     /// Give tensors whose name matches REGEX this type; the first match wins
     #[arg(long = "tensor-type", value_name = "REGEX=TYPE", value_parser = tensor_rule)]
     tensor_types: Vec<TensorRule>,
@@ -120,6 +124,9 @@ impl Args {
                 },
                 native_mxfp4: self.native_mxfp4,
                 fallback: self.fallback,
+                provenance: self
+                    .provenance
+                    .then(|| Provenance { made_from: self.how.source(&self.input), inputs: None }),
                 out,
                 split: self.split,
                 force: self.force,

@@ -70,6 +70,8 @@ pub struct Convert {
 pub struct Quantize {
     pub native_mxfp4: NativeMxfp4,
     pub fallback: OnFallback,
+    /// Whether the files say under `qrun.*` where they come from.
+    pub provenance: bool,
     /// Path with `{format}` and `{timestamp}` still in it; absolute.
     pub gguf: String,
 }

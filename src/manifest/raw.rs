@@ -119,6 +119,11 @@ pub struct Quantize {
     #[serde(default = "warn")]
     #[schemars(with = "OnFallback")]
     pub fallback: Spanned<String>,
+    /// Whether the files carry, as metadata under `qrun.*`, what their bytes are a function of: digests
+    /// of the checkpoint's files and of the importance matrix, the recipe, versions of the quantizers.
+    /// Left out, false.
+    #[serde(default)]
+    pub provenance: bool,
     /// Path of each candidate, with `{name}`, `{format}` and `{timestamp}` in it. The timestamp is
     /// the UTC time at which that file was made, `yyyymmdd_hhmmss`; a fresh file keeps its name.
     #[schemars(with = "String")]

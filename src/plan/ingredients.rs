@@ -124,10 +124,18 @@ impl List<'_> {
     }
 
     fn quantize(&mut self, target: Target) {
-        if self.job.convert.gguf.is_some() {
+        let converted = self.job.convert.gguf.is_some();
+        if converted {
             self.output(Task::Convert);
-        } else {
+        }
+        let provenance = self.job.quantize.provenance;
+        // The file then names the checkpoint's files, whether or not it is made of them directly.
+        if !converted || provenance {
             self.checkpoint();
+        }
+        if provenance {
+            self.parameter("quantize.provenance", provenance);
+            self.parameter("convert.version", Task::Convert.kind().version());
         }
         self.parameter("quantize.native_mxfp4", json_word(&self.job.quantize.native_mxfp4));
         // What is left out is no ingredient: records of a manifest without it stay good.

@@ -121,6 +121,7 @@ impl Plan {
             format: self.format(target)?.clone(),
             native_mxfp4: self.job.quantize.native_mxfp4,
             fallback: self.job.quantize.fallback,
+            provenance: self.provenance(),
             out: super::names::model_template(&self.job, target).into(),
             split: None,
             force: false,

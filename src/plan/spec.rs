@@ -9,10 +9,11 @@ use super::graph::{Target, Task};
 use super::ingredients::greedy_tokens;
 use super::{FileFact, Plan, StepState};
 use crate::manifest::{Reference, ReferenceOrigin};
+use crate::steps::quantize::input_files;
 use crate::steps::{
     self, BenchSpec, CompareSpec, ConvertSpec, ErrorClass, EvaluateSpec, FormatSpec, LoadCheckSpec,
-    QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference, ReportSpec,
-    StepError, StepSpec, VerifySpec, rfc3339,
+    Provenance, QuantizeSource, QuantizeSpec, ReferenceFile, ReportCandidate, ReportReference,
+    ReportSpec, StepError, StepSpec, VerifySpec, rfc3339,
 };
 
 impl Plan {
@@ -40,6 +41,7 @@ impl Plan {
                 format: self.format(target)?.clone(),
                 native_mxfp4: job.quantize.native_mxfp4,
                 fallback: job.quantize.fallback,
+                provenance: self.known_provenance()?,
                 out: out()?,
                 split: None,
                 force: false,
@@ -98,6 +100,25 @@ impl Plan {
             tokenizer: self.job.input.tokenizer.clone(),
             dtype: self.job.convert.dtype,
         }
+    }
+
+    /// What quantized files are to say of where they come from, digests left open.
+    pub(super) fn provenance(&self) -> Option<Provenance> {
+        let made_from = self.checkpoint_source();
+        self.job.quantize.provenance.then_some(Provenance { made_from, inputs: None })
+    }
+
+    /// The same with the digests, all of which verify has found.
+    fn known_provenance(&self) -> Result<Option<Provenance>, StepError> {
+        let Some(provenance) = self.provenance() else { return Ok(None) };
+        let mut inputs = BTreeMap::new();
+        for (name, path) in input_files(&provenance.made_from)? {
+            let FileFact::Known { sha256, .. } = self.file(&path)? else {
+                return Err(missing("the digest of an input"));
+            };
+            inputs.insert(name, sha256);
+        }
+        Ok(Some(Provenance { inputs: Some(inputs), ..provenance }))
     }
 
     pub(super) fn format(&self, target: Target) -> Result<&FormatSpec, StepError> {

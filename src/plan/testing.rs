@@ -72,6 +72,7 @@ impl Workspace {
             quantize: Quantize {
                 native_mxfp4: NativeMxfp4::Keep,
                 fallback: OnFallback::Warn,
+                provenance: false,
                 gguf: at("out/{name}-{format}.{timestamp}.gguf").into(),
             },
             formats: vec![format("q4_K_M", true), format("q4_K_S", false)],

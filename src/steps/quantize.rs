@@ -7,6 +7,7 @@ mod copied;
 mod facts;
 mod fallback;
 mod importance;
+mod provenance;
 mod rules;
 mod survey;
 
@@ -20,6 +21,7 @@ use crate::ggml::StoredType;
 use crate::gguf::{TensorSource, bits_per_weight};
 use chosen::Chosen;
 use importance::{Digests, Importance};
+pub use provenance::input_files;
 
 /// What quantize would write.
 #[derive(Clone, Debug, Serialize)]
@@ -105,7 +107,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
     for spec in specs {
         let mut inputs = weight_files(from)?;
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
-        let next = Chosen::new(spec, &*source)?;
+        let mut next = Chosen::new(spec, &*source)?;
         for file in next.files(spec, &*source)? {
             refuse_own_input(&inputs, &file.path)?;
         }
@@ -115,6 +117,10 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         let imatrix = next.used_imatrix(spec, &mut digests);
         if let Some(imatrix) = &imatrix {
             ctx.log(Level::Info, format!("importance matrix {imatrix}"));
+        }
+        if let Some(provenance) = &spec.provenance {
+            let inputs = provenance::inputs(provenance, ctx)?;
+            provenance::set(&mut next.metadata, spec, provenance, inputs, imatrix.as_ref());
         }
         used.push(imatrix);
         next.tell(&*source, ctx);
@@ -187,8 +193,12 @@ pub fn plan_source(
 fn planned(
     source: &dyn TensorSource,
     spec: &QuantizeSpec,
-    chosen: Chosen,
+    mut chosen: Chosen,
 ) -> Result<QuantizePlan, StepError> {
+    if let Some(provenance) = &spec.provenance {
+        let inputs = provenance::unread_inputs(provenance)?;
+        provenance::set(&mut chosen.metadata, spec, provenance, inputs, None);
+    }
     let infos = infos(source, &chosen.targets);
     let files = chosen.files(spec, source)?;
     let planned = |file: &PlannedFile| PlannedPart {

@@ -190,6 +190,16 @@ pub enum QuantizeSource {
     Checkpoint { directory: Utf8PathBuf, tokenizer: TokenizerSource, dtype: ConvertDtype },
 }
 
+/// What a quantized file is to say of where it comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Provenance {
+    /// What the source is, or was converted from.
+    pub made_from: QuantizeSource,
+    /// SHA-256 of each of its files that decide what is made of it, by name as
+    /// [`input_files`](super::quantize::input_files) has it. `None`: the step reads them to find out.
+    pub inputs: Option<BTreeMap<String, String>>,
+}
+
 /// Write a model in another format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QuantizeSpec {
@@ -198,6 +208,9 @@ pub struct QuantizeSpec {
     pub native_mxfp4: NativeMxfp4,
     #[serde(default)]
     pub fallback: OnFallback,
+    /// What the file is to say of where it comes from; `None` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
     pub out: Utf8PathBuf,
     /// Write parts of at most so many bytes of tensors, named after `out`, as llama-gguf-split does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,6 +61,7 @@ impl Nano {
             format,
             native_mxfp4,
             fallback: OnFallback::Warn,
+            provenance: None,
             out: out.clone(),
             split: None,
             force: true,

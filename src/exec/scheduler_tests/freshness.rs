@@ -125,6 +125,20 @@ fn an_edited_importance_matrix_redoes_what_it_weighs_and_is_named() {
 }
 
 #[test]
+fn provenance_enters_the_key_with_the_checkpoint_that_it_names() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    run_job(&workspace, job.clone());
+    job.quantize.provenance = true;
+    let plan = planned(&workspace, job.clone());
+    let (_, why) = plan.iter().find(|(id, _)| id == "quantize:q4_K_S").unwrap();
+    assert!(why.contains("quantize.provenance: none -> true"), "{why}");
+    assert!(why.contains("input.checkpoint/config.json: none -> "), "{why}");
+    assert!(run_job(&workspace, job.clone()).contains(&"quantize:q4_K_S".to_owned()));
+    assert!(run_job(&workspace, job).is_empty());
+}
+
+#[test]
 fn a_renamed_checkpoint_is_another_model() {
     let workspace = Workspace::new();
     run_job(&workspace, workspace.job());

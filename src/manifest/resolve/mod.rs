@@ -184,7 +184,7 @@ impl Resolver<'_> {
                 self.files.output(Utf8Path::new(&one), key, span.clone());
             }
         }
-        job::Quantize { native_mxfp4, fallback, gguf: path }
+        job::Quantize { native_mxfp4, fallback, provenance: quantize.provenance, gguf: path }
     }
 
     fn bench(&mut self, bench: raw::Bench) -> job::Bench {

@@ -3,7 +3,7 @@
 
 use super::importance::{self, Importance};
 use super::survey::Survey;
-use super::{copied, facts, fallback, rules};
+use super::{copied, facts, fallback, provenance, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
 use crate::ggml::policy::{self, Policy};
 use crate::ggml::{GgmlType, Mix};
@@ -160,6 +160,7 @@ impl Chosen {
 /// and what says that a file is one of several goes.
 fn metadata(source: &Metadata, mix: Mix) -> Metadata {
     let mut metadata = source.clone();
+    provenance::clear(&mut metadata);
     let set = [
         ("general.quantization_version", QUANTIZATION_VERSION),
         ("general.file_type", mix.file_type()),

@@ -108,6 +108,7 @@ fn spec(mix: Mix) -> QuantizeSpec {
         format: FormatSpec { name: name.clone(), base: name, ..FormatSpec::default() },
         native_mxfp4: NativeMxfp4::Keep,
         fallback: OnFallback::Warn,
+        provenance: None,
         out: "no such file either".into(),
         split: None,
         force: false,
