@@ -9,11 +9,8 @@ use crate::checkpoint::Checkpoint;
 use crate::files::open_regular;
 use crate::gguf;
 use crate::manifest::{Job, Reference, ReferenceOrigin};
-use crate::published::{StandIn, names_in};
+use crate::published::{StandIn, model_files};
 use crate::steps::{ErrorClass, ReferenceFile, StepError, TokenizerSource};
-
-/// The folder in which a tokenizer has more chat templates.
-const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// Bytes that a pointer or a server's answer has at most.
 const LARGEST_STAND_IN: u64 = 1 << 16;
@@ -209,23 +206,7 @@ fn list(directory: &Utf8Path) -> Result<Option<Vec<String>>, StepError> {
     if !directory.is_dir() {
         return Ok(None);
     }
-    let mut names = names_in(directory).map_err(unreadable)?;
-    if directory.join(MORE_TEMPLATES).is_dir() {
-        let more = names_in(&directory.join(MORE_TEMPLATES)).map_err(unreadable)?;
-        names.extend(more.iter().map(|name| format!("{MORE_TEMPLATES}/{name}")));
-    }
-    names.retain(|name| {
-        let path = Utf8Path::new(name);
-        // What the model card says goes into the converted file.
-        let wanted = name == "README.md"
-            || matches!(
-                path.extension(),
-                Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
-            );
-        wanted && !name.starts_with('.') && directory.join(path).is_file()
-    });
-    names.sort();
-    Ok(Some(names))
+    model_files(directory).map(Some).map_err(unreadable)
 }
 
 /// What stands in the place of the file at `path`, as far as its first bytes tell; large files are

@@ -5,5 +5,5 @@ pub mod json;
 mod read;
 mod stand_in;
 
-pub use read::{ReadError, names_in, read_text, read_text_if_there};
+pub use read::{ReadError, model_files, names_in, read_text, read_text_if_there};
 pub use stand_in::{StandIn, text_instead};

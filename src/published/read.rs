@@ -70,6 +70,34 @@ pub fn read_text_if_there(path: &Utf8Path, limit: u64) -> Result<Option<String>,
     Ok(Some(text))
 }
 
+/// The folder in which a tokenizer has more chat templates.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+
+/// The files of a model in `directory`, by what they are called: weights, configuration, vocabulary,
+/// templates, the model card. Sorted; links are followed.
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn model_files(directory: &Utf8Path) -> io::Result<Vec<String>> {
+    let mut names = names_in(directory)?;
+    if directory.join(MORE_TEMPLATES).is_dir() {
+        let more = names_in(&directory.join(MORE_TEMPLATES))?;
+        names.extend(more.iter().map(|name| format!("{MORE_TEMPLATES}/{name}")));
+    }
+    names.retain(|name| {
+        let path = Utf8Path::new(name);
+        // What the model card says goes into the converted file.
+        let wanted = name == "README.md"
+            || matches!(
+                path.extension(),
+                Some("safetensors" | "json" | "jinja" | "model" | "tiktoken")
+            );
+        wanted && !name.starts_with('.') && directory.join(path).is_file()
+    });
+    names.sort();
+    Ok(names)
+}
+
 /// The names in `directory`, sorted. One that is no UTF-8 is passed over: no configuration can name
 /// it.
 ///

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::gguf::{Array, Metadata, Value};
+use crate::published::model_files;
 use crate::steps::kind::StepKind;
 use crate::steps::model_source::weight_files;
 use crate::steps::{
@@ -27,7 +28,8 @@ const UNREAD: &str = "0000000000000000000000000000000000000000000000000000000000
 /// Input files by the name that the file gives them, with their SHA-256.
 pub(super) type Inputs = BTreeMap<String, String>;
 
-/// The files that decide what is made of `source`: by name, where each is.
+/// The files that decide what is made of `source`, by name, and where each is: those that a plan takes
+/// for its inputs.
 ///
 /// # Errors
 /// [`ErrorClass::Input`] if a directory cannot be listed.
@@ -41,12 +43,12 @@ pub fn input_files(source: &QuantizeSource) -> Result<BTreeMap<String, Utf8PathB
         return Ok(files.iter().cloned().enumerate().map(|(i, path)| (name(i), path)).collect());
     };
     let mut files = BTreeMap::new();
-    for path in weight_files(source)?.into_iter().chain(texts(directory)?) {
+    for path in weight_files(source)?.into_iter().chain(model_files_in(directory)?) {
         let name = path.strip_prefix(directory).unwrap_or(&path);
         files.insert(format!("checkpoint/{name}"), path);
     }
     if let TokenizerSource::Directory(directory) = tokenizer {
-        for path in texts(directory)? {
+        for path in model_files_in(directory)? {
             let name = path.strip_prefix(directory).unwrap_or(&path);
             files.insert(format!("tokenizer/{name}"), path);
         }
@@ -54,20 +56,10 @@ pub fn input_files(source: &QuantizeSource) -> Result<BTreeMap<String, Utf8PathB
     Ok(files)
 }
 
-/// Configurations, vocabularies and templates in `directory`.
-fn texts(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
-    let unreadable = |e: std::io::Error| {
-        StepError::new(ErrorClass::Input, format!("cannot list {directory}: {e}"))
-    };
-    let mut paths = Vec::new();
-    for entry in directory.read_dir_utf8().map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.into_path();
-        let wanted = matches!(path.extension(), Some("json" | "jinja" | "model" | "tiktoken"));
-        if wanted && path.is_file() {
-            paths.push(path);
-        }
-    }
-    Ok(paths)
+fn model_files_in(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
+    let names = model_files(directory)
+        .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot list {directory}: {e}")))?;
+    Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
 /// The inputs with their digests: those that are given, or found by reading the files.
