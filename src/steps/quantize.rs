@@ -103,7 +103,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
     let from = &specs[0].source;
     let source = open_source(from)?;
     let (mut chosen, mut identities, mut used) = (Vec::new(), Vec::new(), Vec::new());
-    let mut digests = Digests::new();
+    let (mut digests, mut hashed) = (Digests::new(), None);
     for spec in specs {
         let mut inputs = weight_files(from)?;
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
@@ -119,7 +119,12 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
             ctx.log(Level::Info, format!("importance matrix {imatrix}"));
         }
         if let Some(provenance) = &spec.provenance {
-            let inputs = provenance::inputs(provenance, ctx)?;
+            // One source, one reading of it.
+            let inputs = match hashed.take() {
+                Some(inputs) => inputs,
+                None => provenance::inputs(provenance, ctx)?,
+            };
+            hashed = Some(inputs.clone());
             provenance::set(&mut next.metadata, spec, provenance, inputs, imatrix.as_ref());
         }
         used.push(imatrix);
@@ -193,12 +198,8 @@ pub fn plan_source(
 fn planned(
     source: &dyn TensorSource,
     spec: &QuantizeSpec,
-    mut chosen: Chosen,
+    chosen: Chosen,
 ) -> Result<QuantizePlan, StepError> {
-    if let Some(provenance) = &spec.provenance {
-        let inputs = provenance::unread_inputs(provenance)?;
-        provenance::set(&mut chosen.metadata, spec, provenance, inputs, None);
-    }
     let infos = infos(source, &chosen.targets);
     let files = chosen.files(spec, source)?;
     let planned = |file: &PlannedFile| PlannedPart {

@@ -94,6 +94,11 @@ impl Chosen {
             warnings.extend(survey.warnings(file.path.as_str()));
             problem = problem.or_else(|| survey.refusal(&format.name, file.path.as_str()));
         }
+        // Digests take as much room whatever they are.
+        if let Some(asked) = &spec.provenance {
+            let inputs = provenance::unread_inputs(asked)?;
+            provenance::set(&mut metadata, spec, asked, inputs, None);
+        }
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
         let target =
