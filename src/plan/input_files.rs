@@ -188,7 +188,7 @@ impl Inputs {
 }
 
 /// The importance matrices of all that the job quantizes, each once.
-fn imatrices(job: &Job) -> BTreeSet<&Utf8PathBuf> {
+pub(super) fn imatrices(job: &Job) -> BTreeSet<&Utf8PathBuf> {
     let formats = job.formats.iter().map(|format| &format.spec);
     let references = job.references.iter().filter_map(|reference| match &reference.origin {
         ReferenceOrigin::Made(format) => Some(format),

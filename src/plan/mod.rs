@@ -10,6 +10,7 @@ mod input_files;
 mod judge;
 mod key;
 mod launch;
+mod matrices;
 mod names;
 mod pins;
 mod provenance;

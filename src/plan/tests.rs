@@ -203,3 +203,27 @@ fn a_limit_on_the_process_is_told_apart_from_the_machine() {
     let expected = "this process has 150.0 MB (as /sys/fs/cgroup/job/memory.max limits it)";
     assert!(error.message.contains(expected), "{error}");
 }
+
+#[test]
+fn a_plan_says_which_importance_matrix_it_weighs_with() {
+    let workspace = Workspace::new();
+    let path = workspace.path.join("nano.gguf");
+    let nano = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/oracle/nano.imatrix.gguf");
+    std::fs::copy(nano, &path).unwrap();
+    let mut job = workspace.job();
+    for format in &mut job.formats {
+        let name = "nano.gguf".into();
+        format.spec.imatrix = Some(crate::steps::ImatrixFile { path: path.clone(), name });
+    }
+    let said = text(&view(&mut cold(job.clone())));
+    let unknown = "importance matrix nano.gguf: SHA-256 not known yet, measured over 20 chunks of ";
+    assert_eq!(said.matches(unknown).count(), 1, "{said}");
+
+    let state = State::open(&workspace.path).unwrap();
+    let stamp = crate::state::Stamp::of(&path).unwrap().unwrap();
+    state.record_digest(&path, &stamp, &"5".repeat(64)).unwrap();
+    drop(state);
+    let said = text(&view(&mut workspace.plan(job)));
+    let known = format!("importance matrix nano.gguf: SHA-256 {}, measured over", "5".repeat(64));
+    assert!(said.contains(&known), "{said}");
+}

@@ -171,14 +171,17 @@ pub struct UsedImatrix {
 impl fmt::Display for UsedImatrix {
     /// Which it is, in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: SHA-256 {}, measured over ", self.path, self.sha256)?;
-        if let Some(chunks) = self.chunks {
-            write!(f, "{chunks} chunks of ")?;
-        }
-        match &self.datasets[..] {
-            [] => f.write_str("a text that it does not name"),
-            names => f.write_str(&names.join(", ")),
-        }
+        let measured = measured_over(self.chunks, &self.datasets);
+        write!(f, "{}: SHA-256 {}, {measured}", self.path, self.sha256)
+    }
+}
+
+/// What a matrix was measured over, in words.
+pub fn measured_over(chunks: Option<u32>, datasets: &[String]) -> String {
+    let chunks = chunks.map_or(String::new(), |chunks| format!("{chunks} chunks of "));
+    match datasets {
+        [] => format!("measured over {chunks}a text that it does not name"),
+        names => format!("measured over {chunks}{}", names.join(", ")),
     }
 }
 

@@ -10,6 +10,7 @@ pub use graphs::{dot, mermaid};
 pub use text::{duration, size, text};
 
 use super::demand::Demand;
+use super::matrices::Matrix;
 use super::{Judgement, Plan, Verdict};
 use crate::steps::StepError;
 
@@ -21,6 +22,9 @@ pub struct View {
     /// Steps that run, or may have to.
     pub to_run: usize,
     pub steps: Vec<StepView>,
+    /// The importance matrices that weigh columns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imatrices: Vec<Matrix>,
     /// References that are not required and not there.
     pub missing_references: Vec<String>,
     /// What accepting the inputs would change in the lock, file by file.
@@ -95,6 +99,7 @@ impl View {
             manifest: plan.job.manifest.clone(),
             to_run: (0..graph.len()).filter(|step| runs(*step)).count(),
             steps,
+            imatrices: plan.matrices()?,
             missing_references: plan
                 .missing_references()
                 .iter()

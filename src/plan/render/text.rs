@@ -61,6 +61,9 @@ pub fn text(view: &View) -> String {
     for change in &view.accepted {
         let _ = writeln!(out, "to accept: {change}");
     }
+    for matrix in &view.imatrices {
+        let _ = writeln!(out, "importance matrix {matrix}");
+    }
     for reference in &view.missing_references {
         let _ = writeln!(out, "missing reference, left out: {reference}");
     }
