@@ -256,3 +256,88 @@ dir = "reports"
     assert!(said.contains("reference theirs: ") && said.contains(missing), "{said}");
     place.fails(&["run", "job.toml"], 3, missing);
 }
+
+#[test]
+fn a_job_writes_measures_and_publishes_parts_and_makes_them_again_where_one_is_gone() {
+    let place = Place::new();
+    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let manifest = format!(
+        r#"
+schema = 1
+name = "nano"
+workspace = "."
+
+[input]
+checkpoint = "{nano}"
+
+[quantize]
+gguf = "out/{{name}}-{{format}}.{{timestamp}}.gguf"
+split = "1 MB"
+
+[[format]]
+name = "q4_K_M"
+role = "baseline"
+
+[bench]
+warmups = 0
+runs = 1
+prompt_tokens = 2
+generate_tokens = 2
+out = "bench.json"
+
+[publish]
+to = "published"
+sha256_list = "sums.txt"
+
+[report]
+dir = "reports"
+"#
+    );
+    let write = |text: &str| fs::write(place.directory.join("job.toml"), text).unwrap();
+    write(&manifest.replace("1 MB", "0 MB"));
+    place.fails(&["plan", "job.toml"], 2, "parts of no size hold nothing");
+    write(&manifest);
+    assert!(place.done(&["plan", "job.toml"]).contains("4.1 MB"), "the size of all parts together");
+    place.done(&["run", "job.toml"]);
+
+    let names = |directory: &str| -> Vec<String> {
+        let entries = place.directory.join(directory).read_dir_utf8().unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let published = names("published");
+    assert_eq!(published, names("out"));
+    let digests: Vec<_> =
+        published.iter().map(|n| place.digest(&format!("published/{n}"))).collect();
+    assert_eq!(digests, Q4_K_M);
+    let sums = fs::read_to_string(place.directory.join("sums.txt")).unwrap();
+    let expected: Vec<_> =
+        published.iter().zip(Q4_K_M).map(|(n, d)| format!("{d}  published/{n}")).collect();
+    assert_eq!(sums.lines().collect::<Vec<_>>(), expected);
+    let bench: Json =
+        serde_json::from_slice(&fs::read(place.directory.join("bench.json")).unwrap()).unwrap();
+    let file = &bench["results"][0];
+    assert_eq!(file["parts"][4]["sha256"], Q4_K_M[4]);
+    assert_eq!(
+        file["bytes"],
+        file["parts"].as_array().unwrap().iter().map(|p| p["bytes"].as_u64().unwrap()).sum::<u64>()
+    );
+
+    // Nothing to do; then one part is gone, and comes back under its own name.
+    let quantize = |planned: &Json| {
+        let steps = planned["steps"].as_array().unwrap();
+        steps.iter().find(|s| s["step"] == "quantize:q4_K_M").unwrap().to_string()
+    };
+    assert!(quantize(&place.json(&["plan", "job.toml"])).contains("fresh"));
+    fs::remove_file(place.directory.join("out").join(&published[2])).unwrap();
+    let planned = quantize(&place.json(&["plan", "job.toml"]));
+    assert!(planned.contains("stale") && planned.contains(&published[2]), "{planned}");
+    place.done(&["run", "job.toml"]);
+    let again = names("out");
+    let count = again.iter().filter(|n| n.ends_with("-00003-of-00005.gguf")).count();
+    assert_eq!(count, 1, "{again:?}");
+    // Another size makes other files.
+    write(&manifest.replace("1 MB", "2 MB"));
+    assert!(quantize(&place.json(&["plan", "job.toml"])).contains("quantize.split"));
+}

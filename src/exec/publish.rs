@@ -25,8 +25,8 @@ pub struct Publication<'a> {
     _lock: Lock,
     /// Stamps of the files that the step reads, taken before it does and before its key was made.
     before: Vec<(Utf8PathBuf, Stamp)>,
-    /// A file of unknown origin that stood under the output's name, and where it is meanwhile.
-    aside: Option<(Utf8PathBuf, Utf8PathBuf)>,
+    /// Files of unknown origin that stood under the outputs' names, and where they are meanwhile.
+    aside: Vec<(Utf8PathBuf, Utf8PathBuf)>,
     started_ms: i64,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Publication<'a> {
             events,
             _lock: lock,
             before: Vec::new(),
-            aside: None,
+            aside: Vec::new(),
             started_ms: now_ms(),
         })
     }
@@ -76,8 +76,8 @@ impl<'a> Publication<'a> {
         let Record { step, key, .. } = self.record;
         let action = self.state.action(self.record.owner(), step, key)?;
         let Some(action) = action else { return Ok(None) };
-        let out = steps::model_output(&self.spec);
-        if out.is_some_and(|out| action.outputs.iter().all(|o| o.path != out)) {
+        let outs = steps::model_outputs(&self.spec)?;
+        if outs.iter().any(|out| action.outputs.iter().all(|o| o.path != *out)) {
             return Ok(None);
         }
         for output in &action.outputs {
@@ -102,17 +102,17 @@ impl<'a> Publication<'a> {
     /// Notes what is going to be written, makes room for it, and looks at what is going to be read.
     pub fn prepare(mut self) -> Result<Self, StepError> {
         self.look_at_inputs()?;
-        let out = steps::model_output(&self.spec).map(Utf8Path::to_owned);
-        if let Some(out) = out {
-            self.drop_abandoned(&out)?;
+        let outs = steps::model_outputs(&self.spec)?;
+        if !outs.is_empty() {
+            self.drop_abandoned(&outs)?;
             self.state.set_pending(&Pending {
                 job: self.record.job.clone(),
                 manifest: self.record.manifest.clone(),
                 step: self.record.step.clone(),
                 key: self.record.key.clone(),
-                outputs: vec![out.clone()],
+                outputs: outs.clone(),
             })?;
-            self.make_room(&out)?;
+            outs.iter().try_for_each(|out| self.make_room(out))?;
         }
         Ok(self)
     }
@@ -137,10 +137,10 @@ impl<'a> Publication<'a> {
     }
 
     /// Removes what an interrupted attempt left under another name, which nobody will continue.
-    fn drop_abandoned(&self, out: &Utf8Path) -> Result<(), StepError> {
+    fn drop_abandoned(&self, outs: &[Utf8PathBuf]) -> Result<(), StepError> {
         let pending = self.state.pending(self.record.owner(), &self.record.step)?;
         let old = pending.into_iter().flat_map(|pending| pending.outputs);
-        for old in old.filter(|old| *old != out) {
+        for old in old.filter(|old| !outs.contains(old)) {
             let partial = partial_path(&old);
             if is_being_written(&partial) {
                 continue;
@@ -183,7 +183,7 @@ impl<'a> Publication<'a> {
             Level::Warn,
             format!("{out} is not on record here; kept as {aside} until the new one is there"),
         );
-        self.aside = Some((out.to_owned(), aside));
+        self.aside.push((out.to_owned(), aside));
         Ok(())
     }
 
@@ -224,7 +224,7 @@ impl<'a> Publication<'a> {
             peak_rss_bytes: crate::metrics::rss::Memory::now()
                 .and_then(|m| i64::try_from(m.peak_rss).ok()),
         })?;
-        if let Some((out, aside)) = &self.aside {
+        for (out, aside) in &self.aside {
             self.settle_aside(out, aside);
         }
         Ok(result)
@@ -273,11 +273,12 @@ impl<'a> Publication<'a> {
 
     /// Puts things back after a failure, and hands the failure on.
     pub fn abandon(self, mut error: StepError) -> StepError {
-        if let Some((out, aside)) = &self.aside
-            && !out.exists()
-            && let Err(e) = rename(aside, out)
-        {
-            error.message.push_str(&format!("; {e}"));
+        for (out, aside) in &self.aside {
+            if !out.exists()
+                && let Err(e) = rename(aside, out)
+            {
+                error.message.push_str(&format!("; {e}"));
+            }
         }
         error
     }

@@ -72,6 +72,8 @@ pub struct Quantize {
     pub fallback: OnFallback,
     /// Whether the files say under `qrun.*` where they come from.
     pub provenance: bool,
+    /// Bytes of tensors that a part may have; `None` where each is one file.
+    pub split: Option<u64>,
     /// Path with `{format}` and `{timestamp}` still in it; absolute.
     pub gguf: String,
 }

@@ -128,6 +128,11 @@ pub struct Quantize {
     /// the UTC time at which that file was made, `yyyymmdd_hhmmss`; a fresh file keeps its name.
     #[schemars(with = "String")]
     pub gguf: Spanned<String>,
+    /// Write parts of at most so many bytes of tensors, such as "45 GB", as llama-gguf-split does: `gguf`
+    /// without its ending is what they are called by, `NAME-00001-of-00003.gguf`. Left out, each
+    /// candidate is one file.
+    #[schemars(with = "Option<String>")]
+    pub split: Option<Spanned<String>>,
     /// Importance matrix that llama-imatrix made, in either of its formats, for all formats that
     /// name none of their own, and for references that the job makes. The quantized files' metadata holds the path as it stands here. Left
     /// out, columns are not weighed, and formats of the fewest bits cannot be made.

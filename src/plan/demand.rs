@@ -152,7 +152,7 @@ impl Plan {
             // What will most likely be found to hold asks for nothing, as far as is known.
             let may_hold = demand.steps[step].may_hold;
             if let Some((_, template)) = self.destination(node.task) {
-                let begun = self.begun_bytes(&node.id, &template)?;
+                let begun = self.begun_bytes(&node.id, &template, self.is_split(node.task))?;
                 let bytes = demand.steps[step].write_bytes.filter(|_| !may_hold);
                 add(Utf8Path::new(&template), bytes.map(|bytes| bytes.saturating_sub(begun)))?;
             }
@@ -189,10 +189,13 @@ impl Plan {
 
     /// Length of the unfinished file that an interrupted `step` left under a name of `template`:
     /// the step goes on behind it, or makes its room free again.
-    fn begun_bytes(&self, step: &str, template: &str) -> Result<u64, StepError> {
+    fn begun_bytes(&self, step: &str, template: &str, split: bool) -> Result<u64, StepError> {
         let Some(state) = &self.state else { return Ok(0) };
         let Some(pending) = state.pending(self.owner(), step)? else { return Ok(0) };
-        let begun = pending.outputs.iter().filter(|path| names::matches(template, path));
+        let begun = pending
+            .outputs
+            .iter()
+            .filter(|path| names::matches(template, &names::named_after(path, split)));
         // What cannot be looked at saves nothing.
         let length = |path| std::fs::metadata(partial_path(path)).map_or(0, |m| m.len());
         Ok(begun.map(|path| length(path)).sum())

@@ -142,6 +142,9 @@ impl List<'_> {
         if self.job.quantize.fallback == OnFallback::Refuse {
             self.parameter("quantize.fallback", json_word(&OnFallback::Refuse));
         }
+        if let Some(split) = self.job.quantize.split {
+            self.parameter("quantize.split", split);
+        }
         let Some((prefix, format)) = format_of(self.job, target) else { return };
         self.parameter(format!("{prefix}.base"), &format.base);
         for (i, rule) in format.tensors.iter().enumerate() {

@@ -174,8 +174,8 @@ impl Plan {
             }
         }
         if let Some((field, template)) = self.destination(task)
-            && let [output] = action.outputs.as_slice()
-            && !names::matches(&template, &output.path)
+            && let Some(output) = action.outputs.first()
+            && !names::matches(&template, &names::named_after(&output.path, self.is_split(task)))
         {
             reasons.push(Reason::Changed {
                 field: field.to_owned(),
@@ -226,8 +226,11 @@ impl Plan {
                 None => (name, None, Some(Task::Verify)),
             },
             Input::Output(task) => {
-                let done = self.done(task).and_then(|done| done.outputs.first());
-                (self.id(task), done.map(|file| file.sha256.clone()), Some(task))
+                let digests = |done: &Done| {
+                    let parts = done.outputs.iter().map(|file| file.sha256.as_str());
+                    parts.collect::<Vec<_>>().join(" ")
+                };
+                (self.id(task), self.done(task).map(digests).filter(|d| !d.is_empty()), Some(task))
             }
             Input::ResultOrFailure(task) => {
                 let Some(step) = self.graph.find(task) else { return Ok(None) };

@@ -42,7 +42,7 @@ impl Plan {
         }
         let key = key::key(&ingredients);
         let out = match self.destination(node.task) {
-            Some((_, template)) => Some(self.output_name(&key, &template, now)?),
+            Some((_, template)) => Some(self.output_name(node.task, &key, &template, now)?),
             None => None,
         };
         Ok(Launch {
@@ -59,8 +59,8 @@ impl Plan {
         let paths = |input| match input {
             Input::File { path, .. } => vec![path],
             Input::Output(task) => {
-                let output = self.done(task).and_then(|done| done.outputs.first());
-                output.map(|output| output.path.clone()).into_iter().collect()
+                let outputs = self.done(task).map_or(&[][..], |done| &done.outputs);
+                outputs.iter().map(|output| output.path.clone()).collect()
             }
             Input::Published(format) => self.published_paths(format),
             Input::Parameter { .. }
@@ -81,18 +81,26 @@ impl Plan {
     /// had begun with when it was interrupted.
     fn output_name(
         &self,
+        task: Task,
         key: &str,
         template: &str,
         now: jiff::Timestamp,
     ) -> Result<Utf8PathBuf, StepError> {
         let pending = self.state.as_ref().map_or(Ok(Vec::new()), |state| state.all_pending())?;
         let begun = pending.into_iter().filter(|pending| pending.key == key);
-        let mut begun = begun.flat_map(|pending| pending.outputs);
+        let split = self.is_split(task);
+        let begun = begun.flat_map(|pending| pending.outputs);
+        let mut begun = begun.map(|path| names::named_after(&path, split));
         let found = begun.find(|path| names::matches(template, path));
         Ok(found.unwrap_or_else(|| names::expand(template, now)))
     }
 
-    /// The file of a target, once it is there.
+    /// Whether `task` writes parts.
+    pub(super) fn is_split(&self, task: Task) -> bool {
+        matches!(task, Task::Quantize(_)) && self.job.quantize.split.is_some()
+    }
+
+    /// The file of a target, or the first of its parts, once it is there.
     pub(super) fn model(&self, target: Target) -> Option<&FileDigest> {
         self.done(Task::Quantize(target))?.outputs.first()
     }

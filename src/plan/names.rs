@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::graph::Target;
+use crate::gguf::whole_path;
 use crate::manifest::Job;
 
 /// `{timestamp}`: the UTC time at which a file is made, `yyyymmdd_hhmmss`.
@@ -42,6 +43,13 @@ pub fn matches(template: &str, path: &Utf8Path) -> bool {
             .is_some_and(|(date, time)| date.len() == 8 && digits(date) && digits(time));
         well_formed && template.replace(TIMESTAMP, stamp) == path.as_str()
     })
+}
+
+/// What the file at `path` was named after: itself, or where files are `split` the name that its model
+/// would have in one file.
+pub fn named_after(path: &Utf8Path, split: bool) -> Utf8PathBuf {
+    let whole = if split { whole_path(path) } else { None };
+    whole.map_or_else(|| path.to_owned(), |(whole, ..)| whole)
 }
 
 /// The manifest's key that decides where a target's file goes.

@@ -51,8 +51,8 @@ impl Plan {
                 (_, Verdict::Blocked { .. }) => return Ok(measured),
                 (StepState::Fresh(done), _) if task.writes_model() => {
                     let file = |bytes| ModelFile { bytes, warnings: Vec::new() };
-                    let output = done.outputs.first();
-                    measured.files.extend(output.map(|output| (step, file(output.bytes))));
+                    let bytes = done.outputs.iter().map(|output| output.bytes).sum();
+                    measured.files.insert(step, file(bytes));
                 }
                 _ if task.writes_model() => to_write.push((step, task)),
                 _ => {
@@ -123,7 +123,7 @@ impl Plan {
             fallback: self.job.quantize.fallback,
             provenance: self.provenance(),
             out: super::names::model_template(&self.job, target).into(),
-            split: None,
+            split: self.job.quantize.split,
             force: false,
         };
         let plan = quantize::plan_source(source, &spec)?;

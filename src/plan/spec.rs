@@ -43,7 +43,7 @@ impl Plan {
                 fallback: job.quantize.fallback,
                 provenance: self.known_provenance()?,
                 out: out()?,
-                split: None,
+                split: job.quantize.split,
                 force: false,
             }),
             Task::LoadCheck(format) => {

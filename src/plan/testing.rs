@@ -73,6 +73,7 @@ impl Workspace {
                 native_mxfp4: NativeMxfp4::Keep,
                 fallback: OnFallback::Warn,
                 provenance: false,
+                split: None,
                 gguf: at("out/{name}-{format}.{timestamp}.gguf").into(),
             },
             formats: vec![format("q4_K_M", true), format("q4_K_S", false)],

@@ -1,5 +1,7 @@
 //! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
 
+use camino::Utf8PathBuf;
+
 use super::model_source::{
     identity, open_checkpoint, refuse_own_input, source_warnings, weight_files,
 };
@@ -45,6 +47,19 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         flush_bytes: FLUSH_BYTES,
     };
     file.write(ctx)
+}
+
+/// The names of the files that the step writes; reads headers only.
+///
+/// # Errors
+/// As [`output_bytes`].
+pub fn output_paths(spec: &ConvertSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
+    if spec.split.is_none() {
+        return Ok(vec![spec.out.clone()]);
+    }
+    let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
+    let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
+    Ok(files.into_iter().map(|file| file.path).collect())
 }
 
 /// Length in bytes of the file, or of all its parts, that the step would write; reads headers only.

@@ -7,6 +7,7 @@ use super::{
     ErrorClass, FileDigest, PublishResult, PublishedBy, ReportResult, StepError, StepSpec,
     VerifyResult, WriteResult,
 };
+use super::{convert, quantize};
 
 /// A kind of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,13 +87,16 @@ impl StepSpec {
     }
 }
 
-/// The model files that a step writes, under their final names. What a report or a publication
-/// writes is known from its result only.
-pub fn model_output(spec: &StepSpec) -> Option<&camino::Utf8Path> {
+/// The model files that a step writes, under their final names; of parts the headers of what it reads
+/// say how many. What a report or a publication writes is known from its result only.
+///
+/// # Errors
+/// Those of the step, as far as headers tell.
+pub fn model_outputs(spec: &StepSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     match spec {
-        StepSpec::Convert(spec) => Some(&spec.out),
-        StepSpec::Quantize(spec) => Some(&spec.out),
-        _ => None,
+        StepSpec::Convert(spec) => convert::output_paths(spec),
+        StepSpec::Quantize(spec) => quantize::output_paths(spec),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -103,7 +107,7 @@ pub fn model_output(spec: &StepSpec) -> Option<&camino::Utf8Path> {
 pub fn outputs(kind: StepKind, result: &Value) -> Result<Vec<FileDigest>, StepError> {
     match kind {
         StepKind::Convert | StepKind::Quantize => {
-            Ok(vec![parse::<WriteResult>(kind, result)?.output])
+            Ok(parse::<WriteResult>(kind, result)?.files().to_vec())
         }
         StepKind::Report => {
             let ReportResult { markdown, json, logs, .. } = parse(kind, result)?;
@@ -125,7 +129,8 @@ pub fn outputs(kind: StepKind, result: &Value) -> Result<Vec<FileDigest>, StepEr
 pub fn made_of_inputs(kind: StepKind, result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
     match kind {
         StepKind::Convert | StepKind::Quantize => {
-            Ok(vec![parse::<WriteResult>(kind, result)?.output.path])
+            let written: WriteResult = parse(kind, result)?;
+            Ok(written.files().iter().map(|file| file.path.clone()).collect())
         }
         // A copy was held against its digest while it was made; a reflink was not read.
         StepKind::Publish => {

@@ -32,7 +32,7 @@ pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
 pub use dispatch::run;
 pub use error::{ErrorClass, StepError};
 pub use kind::{
-    StepKind, hashed_inputs, made_of_inputs, model_output, outputs, remark, written_bytes,
+    StepKind, hashed_inputs, made_of_inputs, model_outputs, outputs, remark, written_bytes,
 };
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, source_warnings};

@@ -96,19 +96,32 @@ impl Resolver<'_> {
     }
 
     fn host(&mut self, host: &raw::Host) -> job::HostRequirements {
-        let min_ram = host.min_ram.as_ref().and_then(|text| {
-            let parsed = text.get_ref().parse::<ByteSize>();
-            if parsed.is_err() {
-                self.problems.add(
-                    text.span(),
-                    format!("{:?} is not a size", text.get_ref()),
-                    "expected a number and a unit",
-                    Some("for example \"32 GB\" or \"30 GiB\"".to_owned()),
-                );
-            }
-            parsed.ok().map(|size| size.as_u64())
-        });
+        let min_ram = host.min_ram.as_ref().and_then(|text| self.size(text));
         job::HostRequirements { min_ram }
+    }
+
+    fn size(&mut self, text: &Spanned<String>) -> Option<u64> {
+        let parsed = text.get_ref().parse::<ByteSize>();
+        if parsed.is_err() {
+            self.problems.add(
+                text.span(),
+                format!("{:?} is not a size", text.get_ref()),
+                "expected a number and a unit",
+                Some("for example \"32 GB\" or \"30 GiB\"".to_owned()),
+            );
+        }
+        parsed.ok().map(|size| size.as_u64())
+    }
+
+    /// The size of a part.
+    fn split(&mut self, text: &Spanned<String>) -> Option<u64> {
+        let size = self.size(text)?;
+        if size == 0 {
+            let message = "parts of no size hold nothing";
+            let help = "for example \"45 GB\"; leave it out for one file".to_owned();
+            self.problems.add(text.span(), message, "expected more than 0", Some(help));
+        }
+        Some(size)
     }
 
     fn input(&mut self, input: raw::Input) -> job::Input {
@@ -184,7 +197,9 @@ impl Resolver<'_> {
                 self.files.output(Utf8Path::new(&one), key, span.clone());
             }
         }
-        job::Quantize { native_mxfp4, fallback, provenance: quantize.provenance, gguf: path }
+        let split = quantize.split.as_ref().and_then(|text| self.split(text));
+        let provenance = quantize.provenance;
+        job::Quantize { native_mxfp4, fallback, provenance, split, gguf: path }
     }
 
     fn bench(&mut self, bench: raw::Bench) -> job::Bench {

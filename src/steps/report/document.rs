@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{Candidate, Input};
 use super::recommend::Recommendation;
+use crate::files::FileDigest;
 use crate::metrics::Ratio;
 use crate::metrics::host::HostFacts;
 use crate::steps::bench::BENCH_SCHEMA;
@@ -80,6 +81,23 @@ pub struct Publishing {
     pub left_out: BTreeMap<String, String>,
 }
 
+/// One of the files that a model is in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartResult {
+    #[schemars(with = "String")]
+    pub gguf: Utf8PathBuf,
+    pub bytes: u64,
+    /// Of the file, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl PartResult {
+    fn of(file: &FileDigest) -> Self {
+        let FileDigest { path, bytes, sha256 } = file.clone();
+        Self { gguf: path, bytes, sha256 }
+    }
+}
+
 /// One file with what is known of it. Without the measurements it was not benchmarked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileResult {
@@ -98,9 +116,12 @@ pub struct FileResult {
     pub gguf: Option<Utf8PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Of the whole file, in lower-case hexadecimal.
+    /// Of the whole file, in lower-case hexadecimal; absent where it is in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The files that it is in, where it is in parts; `gguf` is the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartResult>,
     /// When the job made it; absent for a file that was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<MadeAt>,
@@ -273,8 +294,11 @@ impl FileResult {
         }
         if let Some(written) = &candidate.written {
             entry.gguf = Some(written.output.path.clone());
-            entry.bytes = Some(written.output.bytes);
-            entry.sha256 = Some(written.output.sha256.clone());
+            entry.bytes = Some(written.bytes());
+            match written.parts.as_slice() {
+                [] => entry.sha256 = Some(written.output.sha256.clone()),
+                parts => entry.parts = parts.iter().map(PartResult::of).collect(),
+            }
             entry.bits_per_weight = Some(written.bits_per_weight);
             for tensor in &written.tensors {
                 *entry.types.entry(tensor.ggml_type.to_string()).or_default() += 1;

@@ -158,7 +158,9 @@ impl<'a> Candidate<'a> {
         let mut written: Option<WriteResult> =
             optional(raw.quantize.as_ref(), &format!("quantize:{name}"))?;
         if let Some(written) = &mut written {
-            written.output.path = from_here(&written.output.path)?.to_owned();
+            for file in [&mut written.output].into_iter().chain(&mut written.parts) {
+                file.path = from_here(&file.path)?.to_owned();
+            }
         }
         Ok(Self {
             format: &raw.format,

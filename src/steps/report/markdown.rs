@@ -248,8 +248,21 @@ fn files(document: &BenchDocument) -> String {
             file_name(path).to_owned(),
             file.made.as_ref().map_or("given", |made| &made.finished).to_owned(),
             if types.is_empty() { NONE.to_owned() } else { types.join(", ") },
-            file.sha256.clone().unwrap_or_else(|| NONE.to_owned()),
+            match file.parts.first() {
+                Some(first) => first.sha256.clone(),
+                None => file.sha256.clone().unwrap_or_else(|| NONE.to_owned()),
+            },
         ]);
+        for part in file.parts.iter().skip(1) {
+            let [name, made, types] = [(); 3].map(|()| String::new());
+            table.row(vec![
+                name,
+                file_name(&part.gguf).to_owned(),
+                made,
+                types,
+                part.sha256.clone(),
+            ]);
+        }
     }
     format!("## Files\n\n{}\n", table.render())
 }
