@@ -285,7 +285,7 @@ fn bench_of_nothing_is_refused() {
     }
     let output = qrun(&["bench", "-q", "--prompt-tokens", "1000000000", FILES.f32.as_str()]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("was made for at most"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("reads texts of at most"), "{}", stderr(&output));
 }
 
 /// Sets `stop` when it has seen the end of so many runs.

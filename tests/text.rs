@@ -140,7 +140,7 @@ fn what_cannot_be_done_says_why() {
     failure(&["evaluate", file, "--corpus", KJV, "--windows", "0"], 2, "nothing to evaluate");
     let binary = dir.path().join("binary.txt");
     std::fs::write(&binary, b"abc\xff").unwrap();
-    failure(&["evaluate", file, "--corpus", binary.to_str().unwrap()], 3, "wrong at byte 3");
+    failure(&["evaluate", file, "--corpus", binary.to_str().unwrap()], 3, "0xff at offset 3");
     failure(&["generate", "no such.gguf", "--prompt", "x"], 3, "no such.gguf");
     failure(&["generate", file, "--prompt", ""], 2, "no tokens");
     failure(&["generate", file, "--prompt", "x", "--tokens", "200000"], 2, "at most 131072");

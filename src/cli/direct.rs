@@ -68,7 +68,8 @@ pub fn look_at<'p>(
                 let limit = file.metadata().context_length();
                 if let Some(limit) = limit.filter(|limit| tokens > *limit) {
                     too_long.push(format!(
-                        "{path} reads texts of at most {limit} tokens, and {tokens} are asked for"
+                        "{path} reads texts of at most {limit} tokens, and {tokens} are asked for; \
+                         ask for fewer"
                     ));
                 }
             }
