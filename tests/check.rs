@@ -128,7 +128,7 @@ fn what_llama_cpp_warns_of_is_told() {
     assert_eq!(result, Ok(()));
     let expected = [
         "a key of no effect",
-        "100 bytes after the last tensor's data",
+        "100 bytes of trailing.gguf after the last tensor's data",
         "eos_token_id is 999999, and there are 2048 tokens: llama.cpp takes its default, token 11,",
         "eot_token_id is 42",
         "2 of the vocabulary's special tokens are not of the control type, the first of them",
@@ -137,7 +137,6 @@ fn what_llama_cpp_warns_of_is_told() {
     assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
     for (warning, expected) in warnings.iter().zip(expected) {
         assert!(warning.contains(expected), "{warning}");
-        assert!(warning.starts_with(gguf.as_str()), "{warning}");
     }
     let (_, warnings) = check(&with("no_eos", |m| {
         m.set("tokenizer.chat_template", text("x"));

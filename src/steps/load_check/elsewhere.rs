@@ -27,21 +27,27 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
         None | Some(Value::U32(_)) => {}
         Some(other) => return Err(wrong_type("general.file_type", "u32", other)),
     }
-    let after = trailing_bytes(file);
-    if after > 0 {
+    for (part, after) in trailing_bytes(file) {
         let message = "after the last tensor's data, which belong to nothing; llama.cpp ignores \
                        them: the file may have been written over a longer one, or joined wrongly";
-        ctx.log(Level::Warn, format!("{path}: {after} bytes {message}"));
+        ctx.log(Level::Warn, format!("{after} bytes of {part} {message}"));
     }
     for warning in Tokenizer::warnings(file.metadata()) {
-        ctx.log(Level::Warn, format!("{path}: {warning}"));
+        ctx.log(Level::Warn, warning);
     }
     Ok(())
 }
 
-/// Bytes after the last tensor and its padding.
-fn trailing_bytes(file: &File) -> u64 {
-    let ends = (0..file.tensors().len()).map(|t| file.range(t).end as u64);
-    let end = ends.max().unwrap_or(0).max(file.data_start());
-    file.file_bytes().saturating_sub(end.next_multiple_of(file.alignment()))
+/// The name of each part of the file that has bytes after its last tensor and the padding, with their
+/// number.
+fn trailing_bytes(file: &File) -> Vec<(&str, u64)> {
+    let after = file.parts().enumerate().filter_map(|(number, (path, bytes))| {
+        let tensors = (0..file.tensors().len()).filter(|&t| file.part(t) == number);
+        let last = tensors.map(|t| file.range(t).end as u64).max();
+        // Only the first part may have none.
+        let end = last.or((number == 0).then(|| file.data_start()))?;
+        let after = bytes.saturating_sub(end.next_multiple_of(file.alignment()));
+        (after > 0).then(|| (path.file_name().unwrap_or(path.as_str()), after))
+    });
+    after.collect()
 }

@@ -198,11 +198,15 @@ fn problems(document: &BenchDocument) -> String {
     if text.is_empty() { text } else { format!("## Failed or missing\n\n{text}\n") }
 }
 
-/// What the steps warned of; one line for a warning that several steps gave.
+/// What the steps warned of; one line for a warning that several steps gave. What the recommendation
+/// says already is not said again.
 fn warnings(document: &BenchDocument) -> String {
+    let cautions = document.recommendation.iter().flat_map(|r| &r.cautions);
+    let said: Vec<&str> = cautions.map(String::as_str).collect();
     let mut steps_of: Vec<(&str, Vec<String>)> = Vec::new();
     for (step, warnings) in &document.warnings {
-        for warning in warnings {
+        let about = step.rsplit(':').next().unwrap_or(step);
+        for warning in warnings.iter().filter(|w| !said.contains(&&*format!("{about}: {w}"))) {
             match steps_of.iter_mut().find(|(w, _)| w == warning) {
                 Some((_, steps)) => steps.push(format!("`{step}`")),
                 None => steps_of.push((warning, vec![format!("`{step}`")])),
