@@ -199,7 +199,7 @@ fn yarn(keys: &Keys<'_>) -> Result<bool, ModelError> {
         // llama.cpp goes on to divide the positions of sliding layers.
         "none" if rope_factor(keys)? == 1.0 => Ok(false),
         "none" => Err(keys.bad(TYPE, "none with a factor", "none without one, yarn or linear")),
-        other => Err(keys.bad(TYPE, format!("{other:?}"), "yarn, linear or none")),
+        other => Err(keys.bad(TYPE, other, "yarn, linear or none")),
     }
 }
 
