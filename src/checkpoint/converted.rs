@@ -9,8 +9,9 @@ use super::error::Error;
 use super::index::{Checkpoint, Found};
 use super::metadata::metadata;
 use super::narrow::Narrow;
+use crate::files::Map;
 use crate::ggml::GgmlType;
-use crate::gguf::{Map, Metadata, SourceError, TensorInfo, TensorSource};
+use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
 use crate::model::gpt_oss::{
     ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map,
 };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
-use crate::gguf::Map;
+use crate::files::Map;
 use crate::model::gpt_oss::{Config, Layout};
 use crate::published::{json, names_in, read_text};
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Error;
-use crate::gguf::Map;
+use crate::files::Map;
 use crate::published::{ReadError, StandIn, text_instead};
 
 /// Longest header that is read, in bytes; the same as in the `safetensors` crate.

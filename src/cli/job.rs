@@ -5,12 +5,12 @@ use sha2::{Digest, Sha256};
 
 use super::CliError;
 use super::direct::Threads;
-use crate::files::program;
+use crate::files::{HashWriter, program};
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::plan::{Machine, Plan, UnknownStep};
 use crate::state::{self, Owner, State, StateError};
-use crate::steps::{ErrorClass, HashWriter, StepError};
+use crate::steps::{ErrorClass, StepError};
 
 /// Reads a manifest.
 pub fn load(manifest: &Utf8Path) -> Result<Job, CliError> {

@@ -7,7 +7,8 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use super::{Cli, CliError, output};
-use crate::steps::{ErrorClass, StepError, write_atomic};
+use crate::files::write_atomic;
+use crate::steps::{ErrorClass, StepError};
 
 /// Print a manual page, or write them all
 #[derive(Debug, clap::Args)]

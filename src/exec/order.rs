@@ -4,7 +4,8 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Ingredient, Owner, Stamp};
+use crate::files::Stamp;
+use crate::state::{Ingredient, Owner};
 use crate::steps::StepSpec;
 
 /// One step to do in a worker process.

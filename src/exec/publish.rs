@@ -6,10 +6,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::order::Record;
-use crate::state::{Action, Attempt, Lock, Pending, Stamp, State, is_being_written, now_ms};
+use crate::files::{FileDigest, Stamp, now_ms, partial_path};
+use crate::state::{Action, Attempt, Lock, Pending, State, is_being_written};
 use crate::steps::{
-    self, ErrorClass, Event, EventSink, FileDigest, Level, StepError, StepSpec, hashed_inputs,
-    made_of_inputs, outputs, partial_path,
+    self, ErrorClass, Event, EventSink, Level, StepError, StepSpec, hashed_inputs, made_of_inputs,
+    outputs,
 };
 
 /// How long a worker waits for another that does the same step, such as one that outlived its

@@ -18,7 +18,6 @@ mod value;
 mod values;
 mod writer;
 
-pub use crate::files::{Map, open_regular};
 pub use error::Error;
 pub use header::MAX_NAME;
 pub use imatrix::{Imatrix, Importance};

@@ -10,7 +10,8 @@ use toml::Spanned;
 use super::diagnostic::{ManifestError, Problems};
 use super::resolve::is_sha256;
 use super::text::read_text;
-use crate::steps::{StepError, write_atomic};
+use crate::files::write_atomic;
+use crate::steps::StepError;
 
 const HEADER: &str = "\
 # Digests of the checkpoint's files as qrun first saw them. Keep this file in version control.

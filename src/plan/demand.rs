@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::graph::{Target, Task};
 use super::sizes::Measured;
 use super::{FileFact, Judgement, Plan, Verdict, names};
-use crate::files::{FileId, existing_ancestor};
+use crate::files::{FileId, existing_ancestor, free_bytes, partial_path};
 use crate::metrics::memory_limit::MemoryLimit;
-use crate::steps::{ErrorClass, StepError, evaluate, free_bytes, partial_path};
+use crate::steps::{ErrorClass, StepError, evaluate};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
 const WORKING_SET: u64 = 512 << 20;

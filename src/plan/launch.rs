@@ -5,8 +5,9 @@ use camino::Utf8PathBuf;
 use super::graph::{Target, Task};
 use super::ingredients::{Input, inputs};
 use super::{Plan, key, names};
-use crate::state::{Ingredient, Stamp};
-use crate::steps::{ErrorClass, FileDigest, StepError, StepSpec};
+use crate::files::{FileDigest, Stamp};
+use crate::state::Ingredient;
+use crate::steps::{ErrorClass, StepError, StepSpec};
 
 /// A step that is to be started.
 #[derive(Clone, Debug)]

@@ -39,10 +39,11 @@ pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict};
 
+use crate::files::{FileDigest, Stamp};
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
-use crate::state::{Owner, Stamp, State};
-use crate::steps::{ErrorClass, FileDigest, ReferenceFile, StepError};
+use crate::state::{Owner, State};
+use crate::steps::{ErrorClass, ReferenceFile, StepError};
 
 /// A job's steps, and what is known of each so far.
 pub struct Plan {

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::graph::{Target, Task};
 use super::{Plan, StepState, names};
+use crate::files::FileDigest;
 use crate::manifest::FailedFormats;
 use crate::steps::publish::place;
 use crate::steps::report::NOT_RECOMMENDED;
-use crate::steps::{ErrorClass, FileDigest, PublishFile, PublishSpec, StepError, StepKind};
+use crate::steps::{ErrorClass, PublishFile, PublishSpec, StepError, StepKind};
 
 /// What becomes of a format when its job publishes.
 pub(super) enum Published<'a> {

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::graph::Task;
 use super::{Edge, Plan};
-use crate::state::{Action, Stamp};
-use crate::steps::{FileDigest, StepKind, hashed_inputs};
+use crate::files::{FileDigest, Stamp};
+use crate::state::Action;
+use crate::steps::{StepKind, hashed_inputs};
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq)]

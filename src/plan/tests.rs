@@ -104,7 +104,7 @@ fn what_was_begun_is_not_asked_for_again() {
     let whole = needed();
     std::fs::create_dir(workspace.path.join("out")).unwrap();
     let out = workspace.path.join("out/f32.gguf");
-    std::fs::write(crate::steps::partial_path(&out), [0; 1000]).unwrap();
+    std::fs::write(crate::files::partial_path(&out), [0; 1000]).unwrap();
     assert_eq!(needed(), whole, "a file that nobody will continue");
     let state = State::open(&workspace.path).unwrap();
     let pending = Pending {
@@ -123,7 +123,7 @@ fn a_file_of_the_checkpoint_that_is_not_it_blocks_the_plan() {
     let workspace = Workspace::new();
     let state = State::open(&workspace.path).unwrap();
     let weights = workspace.path.join("checkpoint/model.safetensors");
-    let stamp = crate::state::Stamp::of(&weights).unwrap().unwrap();
+    let stamp = crate::files::Stamp::of(&weights).unwrap().unwrap();
     state.record_digest(&weights, &stamp, &"a".repeat(64)).unwrap();
     let mut job = workspace.job();
     job.input.sha256.insert("model.safetensors".into(), "b".repeat(64));
@@ -220,7 +220,7 @@ fn a_plan_says_which_importance_matrix_it_weighs_with() {
     assert_eq!(said.matches(unknown).count(), 1, "{said}");
 
     let state = State::open(&workspace.path).unwrap();
-    let stamp = crate::state::Stamp::of(&path).unwrap().unwrap();
+    let stamp = crate::files::Stamp::of(&path).unwrap().unwrap();
     state.record_digest(&path, &stamp, &"5".repeat(64)).unwrap();
     drop(state);
     let said = text(&view(&mut workspace.plan(job)));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{State, StateError, decode};
-use crate::steps::FileDigest;
+use crate::files::FileDigest;
 
 /// One thing that went into a step: a name as the manifest has it, and its value.
 pub type Ingredient = (String, String);

@@ -3,8 +3,8 @@
 use camino::Utf8Path;
 use rusqlite::{OptionalExtension, named_params};
 
-use super::{Stamp, State, StateError};
-use crate::files::now_ns;
+use super::{State, StateError};
+use crate::files::{Stamp, now_ns};
 
 impl State {
     /// The SHA-256 of the file at `path` that has `stamp` now, where it is known for sure.

@@ -17,7 +17,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
-pub use crate::files::{Stamp, now_ms};
 pub use actions::{Action, Ingredient, Owner, Pending};
 pub use error::StateError;
 pub use lock::{Attempt, Lock, is_busy, lock_workspace};

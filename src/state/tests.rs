@@ -3,7 +3,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::steps::FileDigest;
+use crate::files::{FileDigest, Stamp};
 
 fn workspace() -> (tempfile::TempDir, Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::{State, StateError};
-use crate::steps::partial_path;
+use crate::files::partial_path;
 
 /// What the state holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

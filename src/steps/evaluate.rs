@@ -19,7 +19,7 @@ use super::{
     Context, ErrorClass, EvaluateSpec, Level, Loaded, SpecialTokens, StepError, Unit, model_error,
 };
 use crate::compute::ThreadPool;
-use crate::gguf::open_regular;
+use crate::files::open_regular;
 use crate::metrics::divergence::{Divergence, KlSummary, TokenDivergence};
 use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};

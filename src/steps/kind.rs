@@ -4,10 +4,11 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use super::{
-    ErrorClass, FileDigest, PublishResult, PublishedBy, ReportResult, StepError, StepSpec,
-    VerifyResult, WriteResult,
+    ErrorClass, PublishResult, PublishedBy, ReportResult, StepError, StepSpec, VerifyResult,
+    WriteResult,
 };
 use super::{convert, quantize};
+use crate::files::FileDigest;
 
 /// A kind of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

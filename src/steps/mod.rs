@@ -24,7 +24,6 @@ pub mod verify;
 mod warnings;
 mod write_model;
 
-pub use crate::files::{FileDigest, HashWriter, Output, free_bytes, partial_path, write_atomic};
 pub use bench::pair::{BenchPairResult, PairComparison};
 pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
 pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};

@@ -8,8 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Context, ErrorClass, FileDigest, StepError, Unit, VerifyResult, VerifySpec};
-use crate::gguf::open_regular;
+use super::{Context, ErrorClass, StepError, Unit, VerifyResult, VerifySpec};
+use crate::files::{FileDigest, open_regular};
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 << 20;

@@ -104,7 +104,7 @@ fn an_edited_importance_matrix_redoes_what_it_weighs_and_is_named() {
     let plan = planned(&workspace, job.clone());
     assert!(plan[0].1.starts_with("unverified, 16 B to hash in 1 file"), "{plan:?}");
     assert_eq!(plan[1], ("quantize:q4_K_S".to_owned(), "waits for verify".to_owned()));
-    let stamp = crate::state::Stamp::of(&path).unwrap().unwrap();
+    let stamp = crate::files::Stamp::of(&path).unwrap().unwrap();
     let state = crate::state::State::open(&workspace.path).unwrap();
     // As if somebody had verified it some time after the edit.
     state.record_digest(&path, &stamp, &digest(&path).sha256).unwrap();

@@ -16,14 +16,15 @@ use sha2::{Digest, Sha256};
 
 use super::worker::perform;
 use super::{Executor, Options, Pending, RunObserver, StepReport, Success, Summary, Work, run};
+use crate::files::{FileDigest, write_atomic};
 use crate::ggml::GgmlType;
 use crate::manifest::Job;
 use crate::plan::testing::{Workspace, format, rule};
 use crate::plan::{Plan, Verdict};
 use crate::state::{RunOutcome, Status};
 use crate::steps::{
-    Context, ErrorClass, Event, FileDigest, PublishResult, PublishSpec, PublishedBy, PublishedFile,
-    StepError, StepSpec, VerifyResult, WriteResult, write_atomic,
+    Context, ErrorClass, Event, PublishResult, PublishSpec, PublishedBy, PublishedFile, StepError,
+    StepSpec, VerifyResult, WriteResult,
 };
 
 /// Does steps in this process: model files are the digests of what they are made from.

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Error, Map};
+use super::Error;
+use crate::files::Map;
 
 /// Bytes of a stored value.
 const VALUE: usize = size_of::<f32>();

@@ -1,7 +1,8 @@
 //! The list of digests, as `sha256sum` writes it.
 
+use crate::files::FileDigest;
+use crate::steps::StepError;
 use crate::steps::context::from_here;
-use crate::steps::{FileDigest, StepError};
 
 /// Lines that `sha256sum -c` reads from the workspace: digest, two spaces, path.
 ///

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io;
 
 use super::*;
-use crate::steps::FileDigest;
+use crate::files::FileDigest;
 use crate::steps::testing::{Recorder, context};
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

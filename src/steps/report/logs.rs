@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::steps::{Context, FileDigest, Level, ReportSpec, StepError, write_atomic};
+use crate::files::{FileDigest, write_atomic};
+use crate::steps::{Context, Level, ReportSpec, StepError};
 
 /// Most bytes taken from one step's log: its end, where the reason of a failure stands.
 const LONGEST: usize = 16 << 20;

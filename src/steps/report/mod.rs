@@ -14,7 +14,8 @@ mod tests;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, ErrorClass, FileDigest, Level, ReportSpec, StepError, write_atomic};
+use super::{Context, ErrorClass, Level, ReportSpec, StepError};
+use crate::files::{FileDigest, write_atomic};
 use crate::metrics::host::HostFacts;
 use input::Input;
 

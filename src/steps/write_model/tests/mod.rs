@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use camino::Utf8PathBuf;
 
 use super::*;
+use crate::files::partial_path;
 use crate::ggml::GgmlType;
 use crate::gguf::{File, SourceError, Value};
 use crate::steps::testing::{Recorder, context};
-use crate::steps::{Event, EventSink, partial_path};
+use crate::steps::{Event, EventSink};
 
 /// Columns of every matrix of [`Model`].
 const COLUMNS: usize = 256;
