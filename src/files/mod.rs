@@ -3,6 +3,7 @@
 
 mod digest;
 mod error;
+mod journal;
 mod map;
 mod os;
 mod output;
@@ -12,6 +13,7 @@ mod writable;
 
 pub use digest::{FileDigest, HashWriter};
 pub use error::Error;
+pub use journal::Journal;
 pub use map::{Map, open_regular};
 pub use os::share_blocks;
 pub use output::{Flusher, Output, Prefix, free_bytes, partial_path, write_atomic};

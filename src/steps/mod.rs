@@ -8,7 +8,6 @@ pub mod convert;
 mod dispatch;
 mod error;
 pub mod evaluate;
-mod journal;
 mod kind;
 pub mod load_check;
 mod loaded;

@@ -1,17 +1,13 @@
 //! The finished runs of a benchmark that was stopped, so that the next one goes on from there.
-//!
-//! One JSON line per fact: first what the runs belong to, then one line per run, appended and
-//! flushed when it ends. A torn or foreign line ends what is believed; it is never an error.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RunSample;
-use crate::files::{Stamp, program};
+use crate::files::{self, Stamp, program};
 use crate::metrics::rss::Usage;
 use crate::steps::model_source::model_files;
 use crate::steps::{BenchSpec, ErrorClass, StepError};
@@ -45,7 +41,7 @@ pub struct FinishedRun {
 /// The journal of one benchmark; without a directory it keeps nothing.
 #[derive(Debug)]
 pub struct Journal {
-    open: Option<(Utf8PathBuf, File)>,
+    open: Option<files::Journal>,
 }
 
 impl Conditions {
@@ -93,20 +89,10 @@ impl Journal {
         };
         let digest = Sha256::digest(conditions.spec.gguf.as_str());
         let path = directory.join(format!("bench-{}.jsonl", hex::encode(&digest[..12])));
-        let runs = fs::read_to_string(&path).map_or(Vec::new(), |text| finished(&text, conditions));
-        let open = || -> std::io::Result<File> {
-            fs::create_dir_all(directory)?;
-            // Written anew without what is not believed.
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-            append(&mut file, conditions)?;
-            for run in &runs {
-                append(&mut file, run)?;
-            }
-            Ok(file)
-        };
-        let file = open().map_err(|e| cannot_write(&path, &e))?;
-        Ok((Self { open: Some((path, file)) }, runs))
+        let runs = files::Journal::entries(&path, conditions);
+        let journal = files::Journal::start(&path, conditions, &runs);
+        let journal = journal.map_err(|e| cannot_write(&path, &e))?;
+        Ok((Self { open: Some(journal) }, runs))
     }
 
     /// Keeps a finished run.
@@ -114,39 +100,16 @@ impl Journal {
     /// # Errors
     /// [`ErrorClass::Host`] if the journal cannot be written.
     pub fn keep(&mut self, run: &FinishedRun) -> Result<(), StepError> {
-        match &mut self.open {
-            Some((path, file)) => append(file, run).map_err(|e| cannot_write(path, &e)),
-            None => Ok(()),
-        }
+        let Some(journal) = &mut self.open else { return Ok(()) };
+        journal.append(std::slice::from_ref(run)).map_err(|e| cannot_write(journal.path(), &e))
     }
 
     /// Removes the journal: the result stands for its runs now.
     pub fn remove(self) {
-        if let Some((path, _)) = self.open {
-            // Left behind it costs the next benchmark nothing but a look at its conditions.
-            let _ = fs::remove_file(path);
+        if let Some(journal) = self.open {
+            journal.remove();
         }
     }
-}
-
-/// The runs in a journal's text that count under `conditions`.
-fn finished(text: &str, conditions: &Conditions) -> Vec<FinishedRun> {
-    let mut lines = text.lines();
-    let same = lines
-        .next()
-        .and_then(|line| serde_json::from_str::<Conditions>(line).ok())
-        .is_some_and(|found| found == *conditions);
-    if !same {
-        return Vec::new();
-    }
-    lines.map_while(|line| serde_json::from_str(line).ok()).collect()
-}
-
-fn append(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    file.write_all(&line)?;
-    file.sync_data()
 }
 
 fn cannot_write(path: &Utf8Path, error: &std::io::Error) -> StepError {
@@ -207,16 +170,5 @@ mod tests {
         assert_eq!(runs, []);
         journal.remove();
         assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_torn_or_foreign_line_ends_what_is_believed() {
-        let header = serde_json::to_string(&conditions(5)).unwrap();
-        let one = serde_json::to_string(&run(1.5)).unwrap();
-        for tail in ["{\"sample\":{\"late", "\u{0}\u{0}", "[]"] {
-            let text = format!("{header}\n{one}\n{tail}\n{one}\n");
-            assert_eq!(finished(&text, &conditions(5)), [run(1.5)]);
-        }
-        assert_eq!(finished("", &conditions(5)), []);
     }
 }

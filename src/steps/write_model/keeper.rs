@@ -3,9 +3,9 @@
 
 use std::sync::mpsc::Receiver;
 
-use crate::files::Flusher;
+use super::vouched::Entry;
+use crate::files::{Flusher, Journal};
 use crate::gguf::Layout;
-use crate::steps::journal::{Entry, Journal};
 use crate::steps::{Context, Level, StepError};
 
 /// What a keeper is told.

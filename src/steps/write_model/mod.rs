@@ -13,6 +13,7 @@ mod queue;
 mod rows;
 mod span;
 mod threads;
+mod vouched;
 mod writer;
 
 use camino::Utf8Path;

@@ -8,9 +8,9 @@ use sha2::Sha256;
 
 use super::parts::PartFile;
 use super::program;
-use crate::files::{FileDigest, Output, Prefix};
+use super::vouched::{Entry, Header, journal_path, vouched};
+use crate::files::{FileDigest, Journal, Output, Prefix};
 use crate::gguf::{TensorInfo, bits_per_weight};
-use crate::steps::journal::{Entry, Journal};
 use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WrittenTensor};
 
 /// A file that has its final name.
@@ -54,11 +54,11 @@ impl<'a> Prepared<'a> {
         let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
         let identity = (model.identity)()?;
 
-        let digest = model.digest(&identity, layout, &program());
-        let mut journal = ctx.journals.as_ref().map(|d| Journal::new(d, out, digest));
+        let header = Header::new(model.digest(&identity, layout, &program()));
+        let path = ctx.journals.as_ref().map(|directory| journal_path(directory, out));
         let mut done = Vec::new();
-        let vouched = |partial: &File| -> Result<Prefix, StepError> {
-            let Some(journal) = &journal else { return Ok(Prefix::default()) };
+        let start = |partial: &File| -> Result<Prefix, StepError> {
+            let Some(path) = &path else { return Ok(Prefix::default()) };
             let mut checking = false;
             let mut watch = |done: u64, total: u64| {
                 if !std::mem::replace(&mut checking, true) {
@@ -68,7 +68,8 @@ impl<'a> Prepared<'a> {
                 ctx.progress(done, total, Unit::Bytes);
                 ctx.check_cancelled().is_ok()
             };
-            let (entries, prefix) = journal.vouched(partial, layout, &sizes, &mut watch);
+            let whole = (layout, sizes.as_slice());
+            let (entries, prefix) = vouched(path, &header, partial, whole, &mut watch);
             // What was not looked at may be good.
             ctx.check_cancelled()?;
             if checking {
@@ -78,14 +79,13 @@ impl<'a> Prepared<'a> {
             Ok(prefix)
         };
         let expected = layout.file_bytes().saturating_add(promised);
-        let mut output = Output::resume(out, expected, model.replace, vouched)?;
-        if let Some(j) = &mut journal
-            && let Err(e) = j.start(&done)
-        {
+        let mut output = Output::resume(out, expected, model.replace, start)?;
+        let started = path.map(|path| Journal::start(&path, &header, &done)).transpose();
+        let journal = started.unwrap_or_else(|e| {
             let message = format!("cannot write the journal: {e}; if killed, this starts anew");
             ctx.log(Level::Warn, message);
-            journal = None;
-        }
+            None
+        });
         if !done.is_empty() {
             let message = format!("continuing {out} behind {} tensors", done.len());
             ctx.log(Level::Info, message);
