@@ -31,7 +31,7 @@ fn oracle(name: &str) -> Json {
 fn converted(directory: &Utf8Path, dtype: GgmlType) -> Result<Converted, String> {
     let checkpoint = Checkpoint::open(directory).map_err(|e| e.to_string())?;
     let vocabulary = Vocabulary::from_directory(&nano(), checkpoint.config().vocab).unwrap();
-    Converted::new(checkpoint, vocabulary, dtype).map_err(|e| e.to_string())
+    Converted::new(checkpoint, vocabulary.into_metadata(), dtype).map_err(|e| e.to_string())
 }
 
 /// The whole tensor, read in uneven pieces.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example write_checkpoint -- models/random-20b           # 13.76 GB
 //! cargo run --release --example write_checkpoint -- models/random-1 --layers 1  # 2.8 GB
+//! cargo run --release --example write_checkpoint -- models/empty-20b --holes    # no disk, to plan
 //! ```
 //!
 //! Original layout (`config.json`, `dtypes.json`, `model.safetensors`); names, shapes, types and
@@ -47,17 +48,22 @@ struct Args {
     /// Number that the weights come from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Leave holes in place of the weights, all of them zero: for plans, which read none
+    #[arg(long)]
+    holes: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let bytes = write(&args.directory, &config_20b(args.layers), args.seed)?;
+    let bytes =
+        write(&args.directory, &config_20b(args.layers), (!args.holes).then_some(args.seed))?;
     println!("wrote {bytes} bytes of model.safetensors to {}", args.directory.display());
     Ok(())
 }
 
-/// Writes the checkpoint that `config` asks for; answers with the length of its weights' file.
-fn write(directory: &Path, config: &str, seed: u64) -> Result<u64, Box<dyn Error>> {
+/// Writes the checkpoint that `config` asks for, without a seed with holes for weights; answers with
+/// the length of its weights' file.
+fn write(directory: &Path, config: &str, seed: Option<u64>) -> Result<u64, Box<dyn Error>> {
     let config_path = directory.join("config.json");
     if config_path.exists() {
         let message = format!("{} is there already; remove it first", config_path.display());
@@ -87,7 +93,7 @@ fn dtypes(tensors: &[(String, TensorInfo)]) -> String {
 fn write_weights(
     path: &Path,
     tensors: &[(String, TensorInfo)],
-    seed: u64,
+    seed: Option<u64>,
 ) -> Result<u64, Box<dyn Error>> {
     let header = header(tensors)?;
     let start = header.len() as u64;
@@ -97,6 +103,7 @@ fn write_weights(
         .map_err(|e| format!("{} is not replaced; remove it first: {e}", path.display()))?;
     file.set_len(start + data_bytes)?;
     file.write_all_at(&header, 0)?;
+    let Some(seed) = seed else { return Ok(start + data_bytes) };
     let codes = codes();
     let chunks: Vec<(u64, &str, Range<usize>)> = (0..)
         .zip(tensors)
@@ -203,10 +210,10 @@ mod tests {
         let written = |seed: u64, threads: usize| {
             let directory = guard.path().join(format!("{seed}-{threads}"));
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let bytes = pool.install(|| write(&directory, &small(), seed).unwrap());
+            let bytes = pool.install(|| write(&directory, &small(), Some(seed)).unwrap());
             let file = fs::read(directory.join("model.safetensors")).unwrap();
             assert_eq!(file.len() as u64, bytes);
-            assert!(write(&directory, &small(), seed).is_err());
+            assert!(write(&directory, &small(), Some(seed)).is_err());
             (directory, file)
         };
         let (directory, first) = written(1, 1);

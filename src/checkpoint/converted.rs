@@ -15,7 +15,6 @@ use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
 use crate::model::gpt_oss::{
     ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map,
 };
-use crate::tokenizer::Vocabulary;
 
 /// A checkpoint as a GGUF file.
 pub struct Converted {
@@ -27,7 +26,7 @@ pub struct Converted {
 }
 
 impl Converted {
-    /// The GGUF file of `checkpoint` with this vocabulary. `dtype` (f32, f16 or bf16) is the type
+    /// The GGUF file of `checkpoint` with these keys of its vocabulary. `dtype` (f32, f16 or bf16) is the type
     /// of the tensors that are neither MXFP4 nor always f32.
     ///
     /// # Errors
@@ -35,7 +34,7 @@ impl Converted {
     /// another file beside the weights cannot be read.
     pub fn new(
         checkpoint: Checkpoint,
-        vocabulary: Vocabulary,
+        vocabulary: Metadata,
         dtype: GgmlType,
     ) -> Result<Self, Error> {
         let layout = checkpoint.layout();

@@ -9,7 +9,6 @@ use super::sampling;
 use crate::ggml::GgmlType;
 use crate::gguf::{Metadata, TensorInfo, Value};
 use crate::model::gpt_oss::{ARCHITECTURE, Config};
-use crate::tokenizer::Vocabulary;
 
 /// Version of ggml's quantized layouts, `GGML_QUANT_VERSION`.
 pub const QUANTIZATION_VERSION: u32 = 2;
@@ -18,13 +17,13 @@ pub const QUANTIZATION_VERSION: u32 = 2;
 const FILE_TYPE_MXFP4: u32 = 38;
 
 /// The metadata of the checkpoint in `directory` with these tensors, of which those that have a
-/// choice are `dtype`. What could not be carried over is told in `warnings`.
+/// choice are `dtype`; `vocabulary` are the keys of its vocabulary. What could not be carried over is told in `warnings`.
 pub fn metadata(
     directory: &Utf8Path,
     config: &Config,
     tensors: &[TensorInfo],
     dtype: GgmlType,
-    vocabulary: Vocabulary,
+    vocabulary: Metadata,
     warnings: &mut Vec<String>,
 ) -> Result<Metadata, Error> {
     let mut m = Metadata::default();
@@ -34,7 +33,7 @@ pub fn metadata(
     general::write(directory, tensors, &mut m, warnings)?;
     architecture(config, file_type(tensors, dtype), &mut m);
     m.set("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
-    vocabulary.write_to(&mut m);
+    m.append(vocabulary);
     Ok(m)
 }
 

@@ -10,6 +10,7 @@ use super::Error;
 const MAX_HEADER: usize = 128 << 20;
 
 /// Reads little-endian values from the front of a file's bytes.
+#[derive(Clone)]
 pub(super) struct Cursor<'a> {
     path: &'a Utf8Path,
     bytes: &'a [u8],

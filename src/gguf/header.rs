@@ -7,7 +7,7 @@ use std::ops::Range;
 use camino::Utf8Path;
 
 use super::cursor::Cursor;
-use super::values::read_metadata;
+use super::values::{Keep, read_metadata};
 use super::{Error, Metadata, Name, TensorInfo};
 use crate::ggml::StoredType;
 use crate::published::StandIn;
@@ -38,14 +38,14 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the header at the start of `bytes`, which are the whole file at `path`.
-    pub fn read(path: &Utf8Path, bytes: &[u8]) -> Result<Self, Error> {
+    pub fn read(path: &Utf8Path, bytes: &[u8], keep: Keep) -> Result<Self, Error> {
         let mut cursor = Cursor::new(path, bytes);
         let version = read_version(path, bytes, &mut cursor)?;
         // The least a tensor takes: name length, dimension count, one dimension, type, offset.
         let tensor_count = cursor.count(8 + 4 + 8 + 4 + 8, "the number of tensors")?;
         // The least a pair takes: key length, type, one byte of value.
         let pair_count = cursor.count(8 + 4 + 1, "the number of metadata pairs")?;
-        let metadata = read_metadata(&mut cursor, pair_count)?;
+        let metadata = read_metadata(&mut cursor, pair_count, keep)?;
         let alignment = metadata.alignment().ok_or_else(|| {
             cursor.damaged(
                 cursor.offset(),

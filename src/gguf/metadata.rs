@@ -5,10 +5,13 @@ use super::{Name, Value};
 /// Bytes that tensor data is aligned to where `general.alignment` does not say otherwise.
 pub const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// Key-value pairs in file order.
+/// Key-value pairs in file order. In an outline, which serves to know what a file would be without
+/// making it, the long lists of a vocabulary are left out and known by their length alone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     entries: Vec<(Name, Value)>,
+    /// Bytes of a file that the pairs left out take.
+    left_out: u64,
 }
 
 impl Metadata {
@@ -25,6 +28,26 @@ impl Metadata {
     /// Appends a pair whose key is known not to be there yet; constant time, for long headers.
     pub(super) fn push(&mut self, key: Name, value: Value) {
         self.entries.push((key, value));
+    }
+
+    /// Notes that there is an array under `key`, which is left out: its elements would take
+    /// `element_bytes` of a file, strings with their lengths.
+    pub fn leave_out_array(&mut self, key: &Name, element_bytes: u64) {
+        // The key with its length, the type, the elements' type, their number.
+        self.left_out += 8 + key.bytes().len() as u64 + 4 + 4 + 8 + element_bytes;
+    }
+
+    /// Bytes of a file that what is left out takes: 0 but in an outline, which cannot be written.
+    pub fn left_out_bytes(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Appends all of `other`, in its order.
+    pub fn append(&mut self, other: Self) {
+        for (key, value) in other.entries {
+            self.set(key, value);
+        }
+        self.left_out += other.left_out;
     }
 
     /// Bytes that tensor data is aligned to: `general.alignment`, 32 without one, `None` where it

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::header::Header;
 use super::parts::{SPLIT_COUNT, SPLIT_NO, SPLIT_TENSORS};
+use super::values::Keep;
 use super::{Error, Metadata, TensorInfo};
 use crate::files::Map;
 
@@ -50,9 +51,9 @@ impl fmt::Display for Numbered {
 
 impl Part {
     /// Opens the file at `path` and checks its whole header.
-    pub fn open(path: &Utf8Path) -> Result<(Self, Contents), Error> {
+    pub fn open(path: &Utf8Path, keep: Keep) -> Result<(Self, Contents), Error> {
         let map = Map::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let header = Header::read(path, &map)?;
+        let header = Header::read(path, &map, keep)?;
         let Header { version, alignment, metadata, tensors, ranges, data_start } = header;
         let part = Self { path: path.to_owned(), map, version, alignment, data_start };
         Ok((part, Contents { metadata, tensors, ranges }))

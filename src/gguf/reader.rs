@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::part::{Contents, Numbered, Part};
 use super::parts::{SPLIT_NO, SPLIT_TENSORS, part_path, whole_path};
+use super::values::Keep;
 use super::{Error, Metadata, SourceError, TensorInfo, TensorSource};
 use crate::files::Map;
 
@@ -42,12 +43,24 @@ impl File {
     /// # Errors
     /// Whatever of that does not hold, with the offset, what was expected and what was found.
     pub fn open(path: impl AsRef<Utf8Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let (part, contents) = Part::open(path)?;
+        Self::read(path.as_ref(), Keep::All)
+    }
+
+    /// [`File::open`] without the long lists of the metadata, which are a vocabulary's: a tenth of
+    /// the time, for plans.
+    ///
+    /// # Errors
+    /// As [`File::open`].
+    pub fn outline(path: impl AsRef<Utf8Path>) -> Result<Self, Error> {
+        Self::read(path.as_ref(), Keep::Outline)
+    }
+
+    fn read(path: &Utf8Path, keep: Keep) -> Result<Self, Error> {
+        let (part, contents) = Part::open(path, keep)?;
         match part.numbered(&contents.metadata)? {
             None => Ok(Self::of(path, vec![(part, contents)])),
             Some(numbered) => {
-                let set = open_set(part, contents, numbered)?;
+                let set = open_set(part, contents, numbered, keep)?;
                 Ok(Self::of(path, set))
             }
         }
@@ -140,6 +153,7 @@ fn open_set(
     given: Part,
     contents: Contents,
     numbered: Numbered,
+    keep: Keep,
 ) -> Result<Vec<(Part, Contents)>, Error> {
     let Numbered { number, count, .. } = numbered;
     let what = format!("it is part {} of {count}", number + 1);
@@ -170,7 +184,7 @@ fn open_set(
     for (n, path) in paths.enumerate() {
         let next = match given.take_if(|_| n == number) {
             Some(given) => given,
-            None => Part::open(&path)?,
+            None => Part::open(&path, keep)?,
         };
         let found = next.0.numbered(&next.1.metadata)?;
         let expected = Numbered { number: n, ..numbered };

@@ -325,3 +325,6 @@ fn tensors_without_weights_and_any_alignment_are_read() {
     bytes.resize(bytes.len().next_multiple_of(32) + 4, 0);
     assert_eq!(open(&bytes).unwrap().tensors()[0].shape, [1]);
 }
+
+#[path = "outline_tests.rs"]
+mod outline;

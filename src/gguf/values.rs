@@ -8,8 +8,23 @@ use super::{Array, Error, Metadata, Name, Value};
 /// Longest metadata key, in bytes.
 const MAX_KEY: usize = u16::MAX as usize;
 
+/// Elements of the longest array that an outline keeps.
+const LONGEST: usize = 1024;
+
+/// What of the pairs is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    All,
+    /// All but long arrays, of which the length counts.
+    Outline,
+}
+
 /// The `count` key-value pairs that follow.
-pub(super) fn read_metadata(cursor: &mut Cursor<'_>, count: usize) -> Result<Metadata, Error> {
+pub(super) fn read_metadata(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    keep: Keep,
+) -> Result<Metadata, Error> {
     let mut metadata = Metadata::default();
     let mut keys = HashSet::new();
     for _ in 0..count {
@@ -33,11 +48,52 @@ pub(super) fn read_metadata(cursor: &mut Cursor<'_>, count: usize) -> Result<Met
                 format!("{key} again"),
             ));
         }
+        if keep == Keep::Outline
+            && let Some(bytes) = skip_long_array(cursor)?
+        {
+            metadata.leave_out_array(&key, bytes);
+            continue;
+        }
         let value = read_value(cursor, &key)?;
         metadata.push(key, value);
     }
     Ok(metadata)
 }
+
+/// Goes behind the value that follows if it is a long array; with the bytes of its elements.
+fn skip_long_array(cursor: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
+    let mut ahead = cursor.clone();
+    if ahead.u32("a metadata value's type")? != 9 {
+        return Ok(None);
+    }
+    let (is_text, element_bytes) = match ahead.u32("an array's element type")? {
+        0 | 1 | 7 => (false, 1),
+        2 | 3 => (false, 2),
+        4..=6 => (false, 4),
+        10..=12 => (false, 8),
+        // Its length, at least.
+        8 => (true, 8),
+        // An error, which is told where values are read.
+        _ => return Ok(None),
+    };
+    let count = ahead.count(element_bytes, LENGTH)?;
+    if count <= LONGEST {
+        return Ok(None);
+    }
+    let start = ahead.offset();
+    if is_text {
+        for _ in 0..count {
+            ahead.string(ELEMENT)?;
+        }
+    } else {
+        ahead.take(count * element_bytes, ELEMENT)?;
+    }
+    *cursor = ahead;
+    Ok(Some((cursor.offset() - start) as u64))
+}
+
+const LENGTH: &str = "an array's length";
+const ELEMENT: &str = "an array element";
 
 fn read_value(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, Error> {
     let start = cursor.offset();
@@ -75,9 +131,6 @@ fn read_value(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, Error> {
 }
 
 fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Error> {
-    const LENGTH: &str = "an array's length";
-    const ELEMENT: &str = "an array element";
-
     /// `n` fixed-size elements.
     fn fixed<const N: usize, T>(
         cursor: &mut Cursor<'_>,

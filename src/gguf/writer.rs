@@ -32,7 +32,8 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// The layout of a file with this metadata and these tensors.
+    /// The layout of a file with this metadata and these tensors. Of an outline of metadata it knows
+    /// the lengths, and has no header to write.
     ///
     /// # Errors
     /// If a name is too long, the alignment is invalid or the file would be too large.
@@ -50,6 +51,7 @@ impl Layout {
             put_string(&mut header, key.bytes());
             put_value(&mut header, value);
         }
+        let left_out = metadata.left_out_bytes();
 
         // Offsets in the header count from the start of the data section.
         let mut relative = Vec::with_capacity(tensors.len());
@@ -72,9 +74,12 @@ impl Layout {
                 .filter(|&e| e <= i64::MAX as u64 / 2)
                 .ok_or_else(|| LayoutError::TooLarge(tensor.name.to_string()))?;
         }
-        header.resize((header.len() as u64).next_multiple_of(alignment) as usize, 0);
-
-        let data_start = header.len() as u64;
+        let data_start = (header.len() as u64 + left_out).next_multiple_of(alignment);
+        if left_out == 0 {
+            header.resize(data_start as usize, 0);
+        } else {
+            header.clear();
+        }
         Ok(Self {
             header,
             offsets: relative.into_iter().map(|o| data_start + o).collect(),
@@ -83,7 +88,7 @@ impl Layout {
         })
     }
 
-    /// The header with the padding up to the first tensor.
+    /// The header with the padding up to the first tensor; empty of an outline.
     pub fn header(&self) -> &[u8] {
         &self.header
     }

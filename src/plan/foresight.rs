@@ -43,7 +43,7 @@ impl Plan {
                 continue;
             }
             let name = format!("reference {}", reference.name);
-            match gguf::File::open(&reference.gguf) {
+            match gguf::File::outline(&reference.gguf) {
                 Ok(file) => {
                     self.find_too_long(demand, &tasks, file.metadata().context_length(), &name)
                 }

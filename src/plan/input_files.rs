@@ -86,7 +86,7 @@ impl Inputs {
 
     /// Looks for the other parts of a reference; what else is wrong with it is for its steps to say.
     fn find_parts(&mut self, reference: &Reference) {
-        let files = match gguf::File::open(&reference.gguf) {
+        let files = match gguf::File::outline(&reference.gguf) {
             Ok(file) => file.parts().map(|(path, _)| path.to_owned()).collect(),
             Err(error @ gguf::Error::Parts { .. }) => {
                 self.problems.push(format!("reference {}: {error}", reference.name));

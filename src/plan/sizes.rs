@@ -7,7 +7,7 @@ use super::graph::{Target, Task};
 use super::{Judgement, Plan, StepState, Verdict};
 use crate::gguf::{Layout, TensorSource};
 use crate::steps::{
-    ErrorClass, QuantizeSource, QuantizeSpec, StepError, open_source, quantize, source_warnings,
+    ErrorClass, QuantizeSource, QuantizeSpec, StepError, outline_source, quantize, source_warnings,
 };
 
 /// A model file that a plan has or writes.
@@ -64,10 +64,12 @@ impl Plan {
                 }
             }
         }
-        // A vocabulary takes its time: one look at the source serves all.
+        // One look at the source serves all.
         let source = match (to_write.is_empty(), self.model(Target::Format(0))) {
-            (false, _) => open_source(&self.source_to_measure()),
-            (true, Some(model)) if reads => open_source(&QuantizeSource::Gguf(model.path.clone())),
+            (false, _) => outline_source(&self.source_to_measure()),
+            (true, Some(model)) if reads => {
+                outline_source(&QuantizeSource::Gguf(model.path.clone()))
+            }
             _ => return Ok(measured),
         };
         let source = match source {
@@ -133,3 +135,7 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "size_tests.rs"]
+mod tests;

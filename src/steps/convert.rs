@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::model_source::{
-    identity, open_checkpoint, refuse_own_input, source_warnings, weight_files,
+    identity, open_checkpoint, outline_source, refuse_own_input, source_warnings, weight_files,
 };
 use super::write_model::{FLUSH_BYTES, ModelFile, Target, oversized, planned_files};
 use super::{Context, ConvertSpec, Level, QuantizeSource, StepError, WriteResult};
@@ -23,11 +23,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         .enumerate()
         .map(|(source, info)| Target { source, ggml_type: info.ggml_type })
         .collect();
-    let files = weight_files(&QuantizeSource::Checkpoint {
-        directory: spec.checkpoint.clone(),
-        tokenizer: spec.tokenizer.clone(),
-        dtype: spec.dtype,
-    })?;
+    let files = weight_files(&source_of(spec))?;
     let infos = source.tensors();
     for file in planned_files(source.metadata(), infos, &spec.out, spec.split)? {
         refuse_own_input(&files, &file.path)?;
@@ -49,6 +45,15 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
     file.write(ctx)
 }
 
+/// The checkpoint, as what it is written from.
+fn source_of(spec: &ConvertSpec) -> QuantizeSource {
+    QuantizeSource::Checkpoint {
+        directory: spec.checkpoint.clone(),
+        tokenizer: spec.tokenizer.clone(),
+        dtype: spec.dtype,
+    }
+}
+
 /// The names of the files that the step writes; reads headers only.
 ///
 /// # Errors
@@ -57,7 +62,7 @@ pub fn output_paths(spec: &ConvertSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     if spec.split.is_none() {
         return Ok(vec![spec.out.clone()]);
     }
-    let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
+    let source = outline_source(&source_of(spec))?;
     let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
     Ok(files.into_iter().map(|file| file.path).collect())
 }
@@ -67,7 +72,7 @@ pub fn output_paths(spec: &ConvertSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
 /// # Errors
 /// [`super::ErrorClass::Input`] if the checkpoint is not what it should be.
 pub fn output_bytes(spec: &ConvertSpec) -> Result<u64, StepError> {
-    let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
+    let source = outline_source(&source_of(spec))?;
     let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
     Ok(files.iter().map(|file| file.layout.file_bytes()).sum())
 }

@@ -33,7 +33,7 @@ pub use kind::{
     StepKind, hashed_inputs, made_of_inputs, model_outputs, outputs, remark, written_bytes,
 };
 pub use loaded::{Loaded, model_error};
-pub use model_source::{open_checkpoint, open_source, source_warnings};
+pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};
 pub use report::{BenchDocument, ReportResult};
 pub use spec::*;
 pub use warnings::warnings;

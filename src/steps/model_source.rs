@@ -8,7 +8,7 @@ use crate::checkpoint::{self, Checkpoint, Converted};
 use crate::files::{FileId, Stamp};
 use crate::ggml::GgmlType;
 use crate::gguf::{self, TensorSource};
-use crate::tokenizer::{ChatTemplates, TokenizerError, Vocabulary};
+use crate::tokenizer::{ChatTemplates, TokenizerError, Vocabulary, o200k_harmony_outline};
 
 impl ConvertDtype {
     /// The type of tensors.
@@ -57,7 +57,7 @@ pub fn open_checkpoint(
         TokenizerSource::O200kHarmony => harmony(directory, vocab_size),
     }
     .map_err(|e| input(&e))?;
-    Ok(Converted::new(checkpoint, vocabulary, dtype.ggml_type())?)
+    Ok(Converted::new(checkpoint, vocabulary.into_metadata(), dtype.ggml_type())?)
 }
 
 /// The original layout comes without a tokenizer, so this happens to everybody once.
@@ -93,6 +93,28 @@ pub fn open_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, Ste
             Box::new(open_checkpoint(directory, tokenizer, *dtype)?)
         }
     })
+}
+
+/// [`open_source`] for a plan, which wants to know what a file would be and writes none: the lists
+/// of its vocabulary are left out where their lengths can be known without making them.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn outline_source(source: &QuantizeSource) -> Result<Box<dyn TensorSource>, StepError> {
+    let (directory, dtype) = match source {
+        QuantizeSource::Gguf(path) => return Ok(Box::new(gguf::File::outline(path)?)),
+        QuantizeSource::Checkpoint {
+            directory,
+            tokenizer: TokenizerSource::O200kHarmony,
+            dtype,
+        } => (directory, dtype),
+        QuantizeSource::Checkpoint { .. } => return open_source(source),
+    };
+    let checkpoint = Checkpoint::open(directory)?;
+    let vocabulary = ChatTemplates::from_directory(directory)
+        .and_then(|own| o200k_harmony_outline(checkpoint.config().vocab, own))
+        .map_err(|e| StepError::from_error(ErrorClass::Input, &e))?;
+    Ok(Box::new(Converted::new(checkpoint, vocabulary, dtype.ggml_type())?))
 }
 
 /// What whoever writes a model file from `source` should be told of: what does not come through, and
@@ -133,7 +155,7 @@ pub(super) fn refuse_own_input(inputs: &[Utf8PathBuf], out: &Utf8Path) -> Result
 /// # Errors
 /// [`ErrorClass::Input`] if it is damaged or a part is missing.
 pub fn model_files(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
-    Ok(gguf::File::open(path)?.parts().map(|(path, _)| path.to_owned()).collect())
+    Ok(gguf::File::outline(path)?.parts().map(|(path, _)| path.to_owned()).collect())
 }
 
 /// The files whose contents decide the tensors of `source`.

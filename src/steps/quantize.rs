@@ -14,7 +14,7 @@ mod survey;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::model_source::{identity, open_source, refuse_own_input, weight_files};
+use super::model_source::{identity, open_source, outline_source, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, PlannedFile, infos, write_all};
 use super::{Context, ErrorClass, Level, QuantizeSpec, StepError, UsedImatrix, WriteResult};
 use crate::ggml::StoredType;
@@ -165,7 +165,7 @@ pub fn output_paths(spec: &QuantizeSpec) -> Result<Vec<Utf8PathBuf>, StepError> 
     if spec.split.is_none() {
         return Ok(vec![spec.out.clone()]);
     }
-    let source = open_source(&spec.source)?;
+    let source = outline_source(&spec.source)?;
     let files = Chosen::new(spec, &*source)?.files(spec, &*source)?;
     Ok(files.into_iter().map(|file| file.path).collect())
 }
@@ -176,7 +176,7 @@ pub fn output_paths(spec: &QuantizeSpec) -> Result<Vec<Utf8PathBuf>, StepError> 
 /// As [`run`], as far as headers tell; but what the choice of types shows to be impossible is the
 /// plan's [`refusal`](QuantizePlan::refusal).
 pub fn plan(spec: &QuantizeSpec) -> Result<QuantizePlan, StepError> {
-    let source = open_source(&spec.source)?;
+    let source = outline_source(&spec.source)?;
     let chosen = Chosen::new(spec, &*source)?;
     let imatrix = chosen.used_imatrix(spec, &mut Digests::new());
     Ok(QuantizePlan { imatrix, ..planned(&*source, spec, chosen)? })

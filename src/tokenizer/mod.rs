@@ -11,11 +11,15 @@ mod error;
 mod gguf_keys;
 mod merge;
 mod o200k;
+mod outline;
 mod split;
 mod stream;
 mod vocabulary;
 
 pub use encode::{Special, Tokenizer};
 pub use error::TokenizerError;
+#[cfg(test)]
+pub(crate) use o200k::MADE;
+pub use outline::o200k_harmony_outline;
 pub use stream::TextStream;
 pub use vocabulary::{ChatTemplates, TokenType, Vocabulary};

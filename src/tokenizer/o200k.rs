@@ -28,10 +28,19 @@ const NAMED: [(u32, &str); 10] = [
 const CHAT_TEMPLATE: &str = include_str!("gpt-oss.jinja");
 
 /// One more than the last special token.
-const END: u32 = 200_019;
+pub(super) const END: u32 = 200_019;
 
-/// The vocabulary, padded to `vocab_size`.
-pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
+/// Special tokens under GGUF's names.
+pub(super) const SPECIAL_IDS: [(&str, u32); 3] =
+    [("bos", 199_998), ("eos", 200_002), ("padding", 199_999)];
+
+/// The chat template that comes with it.
+pub(super) fn chat_templates() -> ChatTemplates {
+    ChatTemplates { default: Some(CHAT_TEMPLATE.to_owned()), named: Vec::new() }
+}
+
+/// Refuses a model with fewer tokens.
+pub(super) fn check_size(vocab_size: usize) -> Result<(), TokenizerError> {
     if vocab_size < END as usize {
         return Err(TokenizerError::OutOfVocabulary {
             token: "<|endofprompt|>".to_owned(),
@@ -39,6 +48,14 @@ pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
             vocab_size,
         });
     }
+    Ok(())
+}
+
+/// The vocabulary, padded to `vocab_size`.
+pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
+    check_size(vocab_size)?;
+    #[cfg(test)]
+    MADE.with(|made| made.set(made.get() + 1));
     let ranked = ranked()?;
     let merges = merges(&ranked);
     let mut tokens: Vec<String> = ranked.iter().map(|t| byte_level::from_bytes(t)).collect();
@@ -52,12 +69,18 @@ pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
         tokens,
         token_types,
         merges,
-        special_ids: vec![("bos", 199_998), ("eos", 200_002), ("padding", 199_999)],
+        special_ids: SPECIAL_IDS.to_vec(),
         add_special: Vec::new(),
-        chat: ChatTemplates { default: Some(CHAT_TEMPLATE.to_owned()), named: Vec::new() },
+        chat: chat_templates(),
     };
     vocabulary.pad(vocab_size);
     Ok(vocabulary)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread made the vocabulary, for tests of those that should not.
+    pub(crate) static MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// The bytes of every ranked token, by rank.
@@ -95,7 +118,6 @@ fn merges(ranked: &[Vec<u8>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gguf::Metadata;
     use crate::tokenizer::{Special, Tokenizer};
 
     #[derive(serde::Deserialize)]
@@ -129,8 +151,7 @@ mod tests {
     /// The keys of the published conversions of gpt-oss, in their order.
     #[test]
     fn metadata_is_that_of_the_published_tokenizer() {
-        let mut metadata = Metadata::default();
-        vocabulary(201_088).unwrap().write_to(&mut metadata);
+        let metadata = vocabulary(201_088).unwrap().into_metadata();
         let keys: Vec<&str> = metadata.iter().map(|(key, _)| key).collect();
         let published = [
             "tokenizer.ggml.model",

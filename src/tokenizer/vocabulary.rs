@@ -5,6 +5,11 @@ use camino::Utf8Path;
 use super::{TokenizerError, directory, o200k};
 use crate::gguf::{Array, Metadata, Value};
 
+/// Keys of the long lists.
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
+pub(super) const MERGES: &str = "tokenizer.ggml.merges";
+
 /// What a token is, with the number that GGUF stores (`TokenType` in gguf-py's `constants.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -88,33 +93,50 @@ impl Vocabulary {
         self.special_ids.iter().find(|(n, _)| *n == name).map(|&(_, id)| id)
     }
 
-    /// Appends the `tokenizer.*` keys to `metadata`, in the order of llama.cpp's converter.
-    pub fn write_to(self, metadata: &mut Metadata) {
+    /// Its `tokenizer.*` keys, in the order of llama.cpp's converter.
+    pub fn into_metadata(self) -> Metadata {
+        let mut metadata = Metadata::default();
         let types = self.token_types.iter().map(|&t| t as i32).collect();
-        let text = |s: &str| Value::String(s.to_owned());
-        metadata.set("tokenizer.ggml.model", text("gpt2"));
-        metadata.set("tokenizer.ggml.pre", text(Self::PRE_TOKENIZER));
-        metadata.set("tokenizer.ggml.tokens", Value::Array(Array::String(self.tokens)));
-        metadata.set("tokenizer.ggml.token_type", Value::Array(Array::I32(types)));
+        describe(&mut metadata);
+        metadata.set(TOKENS, Value::Array(Array::String(self.tokens)));
+        metadata.set(TOKEN_TYPES, Value::Array(Array::I32(types)));
         if !self.merges.is_empty() {
-            metadata.set("tokenizer.ggml.merges", Value::Array(Array::String(self.merges)));
+            metadata.set(MERGES, Value::Array(Array::String(self.merges)));
         }
-        for (name, id) in self.special_ids {
-            metadata.set(format!("tokenizer.ggml.{name}_token_id"), Value::U32(id));
-        }
-        for (name, add) in self.add_special {
-            metadata.set(format!("tokenizer.ggml.add_{name}_token"), Value::Bool(add));
-        }
-        self.chat.write_to(metadata);
+        set_special(&self.special_ids, &self.add_special, &mut metadata);
+        self.chat.write_to(&mut metadata);
+        metadata
     }
 
     /// Appends the unused tokens `[PAD<id>]` up to `vocab_size`.
     pub(super) fn pad(&mut self, vocab_size: usize) {
         for id in self.tokens.len()..vocab_size {
-            self.tokens.push(format!("[PAD{id}]"));
+            self.tokens.push(padding(id));
             self.token_types.push(TokenType::Unused);
         }
     }
+}
+
+/// Appends the keys that come before the lists.
+pub(super) fn describe(metadata: &mut Metadata) {
+    let text = |s: &str| Value::String(s.to_owned());
+    metadata.set("tokenizer.ggml.model", text("gpt2"));
+    metadata.set("tokenizer.ggml.pre", text(Vocabulary::PRE_TOKENIZER));
+}
+
+/// Appends the keys of special tokens.
+pub(super) fn set_special(ids: &[(&str, u32)], add: &[(&str, bool)], metadata: &mut Metadata) {
+    for (name, id) in ids {
+        metadata.set(format!("tokenizer.ggml.{name}_token_id"), Value::U32(*id));
+    }
+    for (name, add) in add {
+        metadata.set(format!("tokenizer.ggml.add_{name}_token"), Value::Bool(*add));
+    }
+}
+
+/// The text of an unused token.
+pub(super) fn padding(id: usize) -> String {
+    format!("[PAD{id}]")
 }
 
 impl ChatTemplates {
@@ -135,7 +157,7 @@ impl ChatTemplates {
 
     /// Appends the keys of the templates, in the order of gguf-py's `add_chat_template`; names have
     /// `_` for what is neither a letter nor a digit of ASCII.
-    fn write_to(self, metadata: &mut Metadata) {
+    pub(super) fn write_to(self, metadata: &mut Metadata) {
         let mut names = Vec::new();
         for (name, template) in self.named {
             let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };

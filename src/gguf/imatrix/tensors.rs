@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use super::{Contents, Entry, VALUE};
 use crate::ggml::GgmlType;
 use crate::gguf::header::Header;
+use crate::gguf::values::Keep;
 use crate::gguf::{Array, Error, TensorInfo, Value};
 
 const DATASETS: &str = "imatrix.datasets";
@@ -26,7 +27,7 @@ struct Parts {
 
 /// Reads the header and the counts of the file at `path`, whose bytes are `bytes`.
 pub(super) fn read(path: &Utf8Path, bytes: &[u8]) -> Result<Contents, Error> {
-    let Header { metadata, tensors, ranges, .. } = Header::read(path, bytes)?;
+    let Header { metadata, tensors, ranges, .. } = Header::read(path, bytes, Keep::All)?;
     let not_imatrix = |found: String| Error::NotImatrix { path: path.to_owned(), found };
     if let Some(key) =
         [DATASETS, CHUNK_COUNT, CHUNK_SIZE].iter().find(|key| metadata.get(key).is_none())

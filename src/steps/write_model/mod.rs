@@ -91,6 +91,10 @@ impl<'a> ModelFile<'a> {
     /// Refuses what no quantizer can do, before anything is written: types that can only be copied, or
     /// that need an importance matrix.
     fn check_types(&self) -> Result<(), StepError> {
+        if self.metadata.left_out_bytes() > 0 {
+            let message = "the source is an outline, which is for plans: a bug in qrun";
+            return Err(StepError::new(ErrorClass::Step, message));
+        }
         for target in self.targets {
             let info = &self.source.tensors()[target.source];
             if info.ggml_type == target.ggml_type {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gguf::{self, Array, Metadata};
+use crate::gguf::{self, Array};
 use crate::tokenizer::{Special, Tokenizer};
 
 const NANO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano");
@@ -30,8 +30,7 @@ fn shown(value: &gguf::Value) -> Value {
 
 #[test]
 fn metadata_is_that_of_llama_cpps_converter_in_its_order() {
-    let mut metadata = Metadata::default();
-    nano().write_to(&mut metadata);
+    let metadata = nano().into_metadata();
     let oracle: Map<String, Value> = serde_json::from_str(ORACLE).unwrap();
     let expected: Vec<(&str, &Value)> = oracle
         .iter()
@@ -50,8 +49,7 @@ fn metadata_is_that_of_llama_cpps_converter_in_its_order() {
 
 #[test]
 fn a_tokenizer_from_metadata_is_one_from_the_vocabulary() {
-    let mut metadata = Metadata::default();
-    nano().write_to(&mut metadata);
+    let metadata = nano().into_metadata();
     let direct = Tokenizer::new(&nano()).unwrap();
     let stored = Tokenizer::from_gguf(&metadata).unwrap();
     let text = "<|start|>In the beginning, God's 1234 wörds\n\n<|end|>";
@@ -109,8 +107,7 @@ fn merges_come_in_two_encodings() {
 
 /// The keys that a directory's templates become, in order.
 fn template_keys(directory: &tempfile::TempDir) -> Vec<(String, gguf::Value)> {
-    let mut metadata = Metadata::default();
-    read_from(directory).unwrap().write_to(&mut metadata);
+    let metadata = read_from(directory).unwrap().into_metadata();
     let own = metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template"));
     own.map(|(key, value)| (key.to_owned(), value.clone())).collect()
 }
@@ -237,8 +234,7 @@ fn files_that_say_more_become_what_llama_cpps_converter_makes_of_them() {
             differ.map(|(id, ((text, &kind), _))| (id, text.clone(), kind as i32)).collect();
         assert_eq!(differ, tokens, "{shows}");
 
-        let mut metadata = Metadata::default();
-        found.write_to(&mut metadata);
+        let metadata = found.into_metadata();
         let special = metadata.iter().filter(|(key, _)| {
             key.ends_with("_token_id") || key.starts_with("tokenizer.ggml.add_")
         });

@@ -26,8 +26,7 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn metadata(change: impl FnOnce(&mut Metadata)) -> Metadata {
-    let mut metadata = Metadata::default();
-    vocabulary().write_to(&mut metadata);
+    let mut metadata = vocabulary().into_metadata();
     change(&mut metadata);
     metadata
 }
@@ -91,8 +90,7 @@ fn marks_of_messages_are_read_as_llama_cpp_reads_them() {
     let nano =
         camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
     let vocabulary = Vocabulary::from_directory(&nano, 2048).unwrap();
-    let mut metadata = Metadata::default();
-    vocabulary.clone().write_to(&mut metadata);
+    let metadata = vocabulary.clone().into_metadata();
     let text = "<|start|>user<|message|>Tell me of Moses.<|end|><|start|>assistant<|channel|>final \
                 <|constrain|>json<|message|>And Moses said, go up.<|return|><|call|><|endoftext|>\
                 <|start|";
