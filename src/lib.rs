@@ -9,10 +9,11 @@
 //! | 6 | [`exec`] |
 //! | 5 | [`plan`], [`state`] |
 //! | 4 | [`manifest`], [`steps`] |
-//! | 3 | [`model`], [`checkpoint`] |
+//! | 3 | [`model`], [`checkpoint`], [`arch`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
 //! | 1 | [`ggml`], [`compute`], [`metrics`], [`simd`], [`published`], [`files`], [`words`] |
 
+pub mod arch;
 pub mod checkpoint;
 pub mod cli;
 pub mod compute;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use qrun::model::gpt_oss::{Config, ExpertWeights, tensor_map};
+use qrun::arch::Config;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
@@ -35,9 +35,9 @@ pub fn config_20b(layers: u8) -> String {
 /// Names, types, shapes and places of the tensors, in the file's order: as the safetensors library
 /// has it, by type, then by name.
 pub fn tensors(config: &str) -> Result<Vec<(String, TensorInfo)>, Box<dyn Error>> {
-    let (config, layout) = Config::from_json(config)?;
+    let config = Config::from_json(config)?;
     let mut shapes = BTreeMap::new();
-    for mapped in tensor_map(&config, layout, ExpertWeights::Mxfp4) {
+    for mapped in config.architecture.map(&config.hyper, config.layout, true) {
         let dtype = if mapped.is_mxfp4() { Dtype::U8 } else { Dtype::BF16 };
         for stored in mapped.stored() {
             let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();

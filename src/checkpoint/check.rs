@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::convert_rows::Float;
 use super::error::Error;
 use super::index::Checkpoint;
+use crate::arch::{Make, Mapped, Stored};
 use crate::ggml::GgmlType;
-use crate::model::gpt_oss::{Layout, Mapped, Stored};
 
 /// Holds `checkpoint` against the map of its tensors.
 pub(super) fn check(checkpoint: &Checkpoint, mapped: &[Mapped]) -> Result<(), Error> {
@@ -23,17 +23,27 @@ pub(super) fn check(checkpoint: &Checkpoint, mapped: &[Mapped]) -> Result<(), Er
 
 /// A `config.json` of one layout beside weights of the other gets an error that says so.
 fn check_layout(checkpoint: &Checkpoint) -> Result<(), Error> {
-    let (ours, other, kind) = match checkpoint.layout() {
-        Layout::HuggingFace => ("model.embed_tokens.weight", "embedding.weight", "Hugging Face"),
-        Layout::Original => ("embedding.weight", "model.embed_tokens.weight", "original"),
+    let config = checkpoint.described();
+    // The tensors that have the same name in every layer, or are in none: the first tells.
+    let first = |layout: usize| {
+        config.architecture.rows.iter().find_map(|row| match row.from[layout] {
+            Make::Same(name) => Some(name),
+            _ => None,
+        })
     };
-    if checkpoint.find(ours).is_none() && checkpoint.find(other).is_some() {
+    let ours = first(config.layout).unwrap_or_default();
+    let others = (0..config.architecture.layouts.len()).filter_map(first);
+    let mut others = others.filter(|name| *name != ours && checkpoint.find(name).is_some());
+    if checkpoint.find(ours).is_none()
+        && let Some(other) = others.next()
+    {
         return Err(Error::MissingTensor {
             directory: checkpoint.directory().to_owned(),
             tensor: ours.to_owned(),
             why: format!(
-                "config.json is of the {kind} layout, but the tensors are of the other one \
-                 ({other}); put the config.json there that belongs to them"
+                "config.json is of the {} layout, but the tensors are of the other one ({other}); \
+                 put the config.json there that belongs to them",
+                config.layout().name
             ),
         });
     }
@@ -98,7 +108,10 @@ fn check_unknown(checkpoint: &Checkpoint, mapped: &[Mapped]) -> Result<(), Error
         Some(found) => Err(Error::Tensor {
             path: found.path.to_owned(),
             tensor: found.entry.name.clone(),
-            expected: "the tensors of a gpt-oss with this config.json".into(),
+            expected: format!(
+                "the tensors of a {} with this config.json",
+                checkpoint.described().architecture.name
+            ),
             found: "one that is not among them".into(),
         }),
     }

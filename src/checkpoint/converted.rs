@@ -9,12 +9,10 @@ use super::error::Error;
 use super::index::{Checkpoint, Found};
 use super::metadata::metadata;
 use super::narrow::Narrow;
+use crate::arch::{Mapped, Source, Stored};
 use crate::files::Map;
 use crate::ggml::GgmlType;
 use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
-use crate::model::gpt_oss::{
-    ExpertWeights, Layout, Mapped, Source, Stored, mxfp4_probe, tensor_map,
-};
 
 /// A checkpoint as a GGUF file.
 pub struct Converted {
@@ -37,14 +35,12 @@ impl Converted {
         vocabulary: Metadata,
         dtype: GgmlType,
     ) -> Result<Self, Error> {
-        let layout = checkpoint.layout();
-        let experts = match checkpoint.find(mxfp4_probe(layout)) {
-            Some(_) => ExpertWeights::Mxfp4,
-            None => ExpertWeights::Plain,
-        };
-        let mut mapped = tensor_map(checkpoint.config(), layout, experts);
+        let config = checkpoint.described();
+        let mxfp4 = config.layout().mxfp4.is_some_and(|name| checkpoint.find(name).is_some());
+        let mut mapped = config.architecture.map(&config.hyper, config.layout, mxfp4);
         check(&checkpoint, &mapped)?;
-        if layout == Layout::HuggingFace {
+        // Others it does not read.
+        if config.layout == 0 {
             // The converter goes file by file, and by name within a file.
             mapped.sort_by_key(|m| (!m.is_mxfp4(), checkpoint.find(&m.order).map(|f| f.file)));
         }
@@ -62,7 +58,7 @@ impl Converted {
                 TensorInfo::new(m.name.as_str(), ggml_type, m.shape.clone())
             })
             .collect();
-        let (directory, config) = (checkpoint.directory(), checkpoint.config());
+        let directory = checkpoint.directory();
         let mut warnings = Vec::new();
         let metadata = metadata(directory, config, &tensors, dtype, vocabulary, &mut warnings)?;
         Ok(Self { checkpoint, metadata, tensors, mapped, warnings })

@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use crate::model::gpt_oss::ConfigError;
+use crate::arch::ConfigError;
 use crate::published::ReadError;
 
 /// Why a checkpoint cannot be used. Every message names the file or directory.

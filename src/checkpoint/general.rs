@@ -10,6 +10,7 @@ use super::error::Error;
 use super::index::MAX_JSON;
 use super::model_card::{ModelCard, Related};
 use super::model_id::{ModelId, computed_size_label, title};
+use crate::arch::{Kind, Part};
 use crate::gguf::{Array, Metadata, TensorInfo, Value};
 use crate::published::{json, read_text_if_there};
 
@@ -175,8 +176,9 @@ impl Parameters {
         for tensor in tensors {
             let elements = tensor.elements();
             count.total += elements;
-            // A bias of the experts has two dimensions and counts as shared.
-            if tensor.name.contains("_exps.") && tensor.shape.len() == 3 {
+            let (part, kind) = Part::of(&tensor.name).unzip();
+            // A bias of the experts counts as shared.
+            if part.is_some_and(Part::is_of_experts) && kind == Some(Kind::Weight) {
                 count.one_expert += elements / tensor.shape[2];
                 expert_sum += tensor.shape[2];
                 expert_tensors += 1;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
+use crate::arch::{Config, Hyper};
 use crate::files::Map;
-use crate::model::gpt_oss::{Config, Layout};
 use crate::published::{json, names_in, read_text};
 
 /// Names the file of each tensor, where a checkpoint has several.
@@ -26,7 +26,6 @@ pub(super) const MAX_JSON: u64 = 100_000_000;
 pub struct Checkpoint {
     directory: Utf8PathBuf,
     config: Config,
-    layout: Layout,
     files: Vec<SafetensorsFile>,
     /// Tensor name to file and entry.
     by_name: HashMap<String, (usize, usize)>,
@@ -56,7 +55,7 @@ impl Checkpoint {
             return Err(missing_config(directory));
         }
         let text = read_text(&config_path, MAX_JSON)?;
-        let (config, layout) = Config::from_json(&json::quote_constants(&text))
+        let config = Config::from_json(&json::quote_constants(&text))
             .map_err(|source| Error::Config { path: config_path, source })?;
 
         let set = WeightFiles::list(directory)?;
@@ -77,7 +76,7 @@ impl Checkpoint {
             }
             files.push(file);
         }
-        let checkpoint = Self { directory: directory.to_owned(), config, layout, files, by_name };
+        let checkpoint = Self { directory: directory.to_owned(), config, files, by_name };
         if let Some(index) = &set.index {
             checkpoint.check_index(index, &set.names)?;
         }
@@ -109,13 +108,13 @@ impl Checkpoint {
     }
 
     /// Its hyperparameters.
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> &Hyper {
+        &self.config.hyper
     }
 
-    /// Which of the published layouts its configuration is of.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// What its `config.json` says it is.
+    pub(super) fn described(&self) -> &Config {
+        &self.config
     }
 
     /// The tensor with this name.

@@ -1,31 +1,23 @@
 //! What can be wrong with a model or with what is asked of it.
 
+use crate::arch::{ArchError, Architecture};
 use crate::compute::{MatrixError, PoolError};
 use crate::ggml::StoredType;
-use crate::gguf::{NotComputable, SourceError};
+use crate::gguf::{Name, NotComputable, SourceError};
 
 use super::SessionMemory;
 
 /// Why a model cannot be loaded or cannot compute.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// `general.architecture` names none that is known.
+    /// The metadata are none of a model that is known.
+    #[error(transparent)]
+    Architecture(#[from] ArchError),
+    /// Heads that attention is not computed with.
     #[error(
-        "general.architecture is {}; this build computes gpt-oss only",
-        found.as_deref().map_or("missing".to_owned(), |f| format!("{f:?}"))
+        "metadata: heads of {head_dim} elements; expected a multiple of 8, since no others are computed"
     )]
-    Architecture { found: Option<String> },
-    /// A hyperparameter is missing.
-    #[error("metadata: {key} is missing; expected {expected}")]
-    MissingKey { key: String, expected: &'static str },
-    /// A hyperparameter is of another type than llama.cpp reads.
-    #[error(
-        "metadata: {key} is stored as {found}; expected {expected}, and llama.cpp refuses anything else"
-    )]
-    KeyType { key: String, found: String, expected: String },
-    /// A hyperparameter has an impossible value.
-    #[error("metadata: {key} is {found}; expected {expected}")]
-    BadValue { key: String, found: String, expected: String },
+    HeadDim { head_dim: usize },
     /// A tensor of the architecture is not in the file.
     #[error("tensor {tensor} is missing; expected it with shape {expected:?}")]
     MissingTensor { tensor: String, expected: Vec<u64> },
@@ -34,12 +26,12 @@ pub enum ModelError {
     Shape { tensor: String, found: Vec<u64>, expected: Vec<u64> },
     /// A tensor that the architecture does not have.
     #[error(
-        "tensor {tensor}{} not gpt-oss's; expected no other tensors than the architecture's for \
+        "tensor {tensor}{} not {architecture}'s; expected no other tensors than the architecture's for \
          the layers in the metadata: such a file is not computed with, and llama.cpp refuses it or \
          multiplies with scales of that name",
         others(*more)
     )]
-    OtherTensor { tensor: String, more: usize },
+    OtherTensor { architecture: &'static str, tensor: String, more: usize },
     /// A norm, a bias or the sinks in a type other than f32.
     #[error(
         "tensor {tensor} is {found}; expected f32, as all norms, biases and sinks: llama.cpp stops \
@@ -94,6 +86,13 @@ pub enum ModelError {
         "the logits after {position} tokens are not finite (token {token}: {value}); the file is damaged or the model overflows"
     )]
     NotFinite { position: usize, token: usize, value: f32 },
+}
+
+impl ModelError {
+    /// A tensor, and so many more, that the architecture does not have.
+    pub(super) fn other_tensor(architecture: &Architecture, name: &Name, more: usize) -> Self {
+        Self::OtherTensor { architecture: architecture.name, tensor: name.to_string(), more }
+    }
 }
 
 /// How a sentence about one tensor goes on.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::arch::Architecture;
 use crate::compute::{Matrix, MatrixError};
 use crate::ggml::GgmlType;
 use crate::gguf::{TensorInfo, TensorSource};
@@ -64,15 +65,13 @@ impl Loader {
         }
     }
 
-    /// Fails if the file has tensors that are not the architecture's.
-    pub fn no_others(&self, is_known: impl Fn(&str) -> bool) -> Result<(), ModelError> {
-        let mut others = self.source.tensors().iter().filter(|t| !is_known(&t.name));
+    /// Fails if the file has tensors that a model of so many layers does not have.
+    pub fn no_others(&self, architecture: &Architecture, layers: usize) -> Result<(), ModelError> {
+        let is_other = |t: &&TensorInfo| architecture.row_of(&t.name, layers).is_none();
+        let mut others = self.source.tensors().iter().filter(is_other);
         match others.next() {
             None => Ok(()),
-            Some(first) => {
-                let (tensor, more) = (first.name.to_string(), others.count());
-                Err(ModelError::OtherTensor { tensor, more })
-            }
+            Some(first) => Err(ModelError::other_tensor(architecture, &first.name, others.count())),
         }
     }
 

@@ -6,7 +6,6 @@ pub mod sampler;
 
 mod error;
 mod generate;
-mod keys;
 mod kv_cache;
 mod loader;
 mod memory;
@@ -15,6 +14,7 @@ mod traffic;
 
 use std::sync::Arc;
 
+use crate::arch::Architecture;
 use crate::compute::ThreadPool;
 use crate::gguf::TensorSource;
 
@@ -64,10 +64,8 @@ impl Model {
     ) -> Result<Model, ModelError> {
         let pool = ThreadPool::new(options.threads)?;
         source.will_compute();
-        let network = match source.metadata().str("general.architecture") {
-            Some(gpt_oss::ARCHITECTURE) => Network::GptOss(gpt_oss::Network::load(source)?),
-            found => return Err(ModelError::Architecture { found: found.map(str::to_owned) }),
-        };
+        let architecture = Architecture::of_metadata(source.metadata())?;
+        let network = Network::GptOss(gpt_oss::Network::load(source, architecture)?);
         let exact = options.exact;
         let default = if exact { KvCacheType::F32 } else { KvCacheType::F16 };
         Ok(Model { network, pool, exact, kv_cache: options.kv_cache.unwrap_or(default) })
@@ -76,7 +74,7 @@ impl Model {
     /// Name of the architecture, as `general.architecture` has it.
     pub fn architecture(&self) -> &str {
         match &self.network {
-            Network::GptOss(_) => gpt_oss::ARCHITECTURE,
+            Network::GptOss(n) => n.architecture().name,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{KvCacheType, ModelError, gpt_oss};
+use crate::arch::Architecture;
 use crate::gguf::TensorSource;
 
 /// Bytes that generating one token reads. Each counts once, and as if no cache held it.
@@ -25,17 +26,14 @@ impl DecodeTraffic {
 /// keys and values are kept in `kind`. Nothing is computed.
 ///
 /// # Errors
-/// If the architecture is unknown, or a hyperparameter is missing or impossible.
+/// If the architecture is unknown, or a hyperparameter is missing or impossible, or a tensor is
+/// none of the architecture's.
 pub fn decode_traffic(
     source: &dyn TensorSource,
     positions: Range<usize>,
     kind: KvCacheType,
 ) -> Result<DecodeTraffic, ModelError> {
-    match source.metadata().str("general.architecture") {
-        Some(gpt_oss::ARCHITECTURE) => {
-            let config = gpt_oss::Config::from_metadata(source.metadata())?;
-            Ok(config.decode_traffic(source.tensors(), positions, kind))
-        }
-        found => Err(ModelError::Architecture { found: found.map(str::to_owned) }),
-    }
+    let architecture = Architecture::of_metadata(source.metadata())?;
+    let hyper = architecture.from_metadata(source.metadata())?;
+    gpt_oss::decode_traffic(architecture, &hyper, source.tensors(), positions, kind)
 }

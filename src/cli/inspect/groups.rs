@@ -7,29 +7,58 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::arch::Part;
 use crate::gguf::{TensorInfo, bits_per_weight};
 
-/// What ends a name, and the group it is of. The first that fits decides, in the order of a
-/// token's way through the model.
-const GROUPS: [(&str, &str); 17] = [
-    ("token_embd.weight", "token_embedding"),
-    ("attn_q.weight", "attention_query"),
-    ("attn_k.weight", "attention_key"),
-    ("attn_v.weight", "attention_value"),
-    ("attn_output.weight", "attention_output"),
-    ("ffn_gate_inp.weight", "router"),
-    ("ffn_gate_exps.weight", "experts_gate"),
-    ("ffn_up_exps.weight", "experts_up"),
-    ("ffn_down_exps.weight", "experts_down"),
-    ("ffn_gate.weight", "ffn_gate"),
-    ("ffn_up.weight", "ffn_up"),
-    ("ffn_down.weight", "ffn_down"),
-    ("norm.weight", NORMS_AND_BIASES),
-    (".bias", NORMS_AND_BIASES),
-    ("attn_sinks.weight", NORMS_AND_BIASES),
-    ("output.weight", "output"),
-    ("", "other"),
+/// The groups, in the order of a token's way through the model.
+const GROUPS: [&str; 15] = [
+    "token_embedding",
+    "attention_query",
+    "attention_key",
+    "attention_value",
+    "attention_output",
+    "router",
+    "experts_gate",
+    "experts_up",
+    "experts_down",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_down",
+    NORMS_AND_BIASES,
+    "output",
+    "other",
 ];
+
+/// The group of the tensor `name`, of whichever architecture.
+fn group_of(name: &str) -> &'static str {
+    if name.ends_with(".bias") || name.ends_with("norm.weight") {
+        return NORMS_AND_BIASES;
+    }
+    match Part::of(name).map(|(part, _)| part) {
+        Some(Part::TokenEmbedding) => "token_embedding",
+        Some(Part::Query) => "attention_query",
+        Some(Part::Key) => "attention_key",
+        Some(Part::Value) => "attention_value",
+        Some(Part::AttentionOutput) => "attention_output",
+        Some(Part::Router) => "router",
+        Some(Part::ExpertGate) => "experts_gate",
+        Some(Part::ExpertUp) => "experts_up",
+        Some(Part::ExpertDown) => "experts_down",
+        Some(Part::Gate) => "ffn_gate",
+        Some(Part::Up) => "ffn_up",
+        Some(Part::Down) => "ffn_down",
+        Some(
+            Part::AttentionNorm
+            | Part::QueryNorm
+            | Part::KeyNorm
+            | Part::Sinks
+            | Part::FeedForwardNorm
+            | Part::OutputNorm,
+        ) => NORMS_AND_BIASES,
+        Some(Part::Output) => "output",
+        None => "other",
+    }
+}
 
 /// Small tensors that are never quantized.
 const NORMS_AND_BIASES: &str = "norms_and_biases";
@@ -50,14 +79,10 @@ pub struct Group {
 
 /// The groups that have tensors, in the order of a token's way through the model.
 pub fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
-    let of = |info: &TensorInfo| {
-        GROUPS.iter().find(|(end, _)| info.name.ends_with(end)).map_or("other", |(_, group)| group)
-    };
     let all: u64 = tensors.iter().map(TensorInfo::bytes).sum();
-    let mut names: Vec<&str> = GROUPS.iter().map(|(_, group)| *group).collect();
-    names.dedup();
     let group = |name: &'static str| {
-        let members: Vec<&TensorInfo> = tensors.iter().filter(|info| of(info) == name).collect();
+        let members: Vec<&TensorInfo> =
+            tensors.iter().filter(|info| group_of(&info.name) == name).collect();
         let bytes = members.iter().map(|info| info.bytes()).sum();
         let parameters = members.iter().map(|info| info.elements()).sum();
         let mut types = BTreeMap::new();
@@ -74,7 +99,7 @@ pub fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
             types,
         })
     };
-    names.into_iter().filter_map(group).collect()
+    GROUPS.into_iter().filter_map(group).collect()
 }
 
 /// The groups as a table.

@@ -4,9 +4,14 @@ use crate::compute::attention_bytes;
 use crate::model::kv_cache::{CacheShape, KvCache, KvCacheType};
 use crate::model::{ModelError, SessionMemory};
 
-use super::Config;
+use crate::arch::Hyper;
 
-impl Config {
+impl Hyper {
+    /// Whether sliding layers have other rotary angles than the rest.
+    pub(super) fn slides_otherwise(&self) -> bool {
+        self.rope_theta_sliding != self.rope_theta
+    }
+
     /// An empty cache for `tokens` tokens, of which at most `chunk` come at once.
     pub(super) fn cache(&self, tokens: usize, chunk: usize, kind: KvCacheType) -> KvCache {
         KvCache::new(&self.shape(&self.windows(), tokens, chunk, kind))
@@ -51,7 +56,7 @@ impl Config {
         let angles = if self.slides_otherwise() { 2 * head_dim } else { head_dim };
         let attention = queries + 2 * keys + angles + activations(queries);
         // What is gated, down.
-        let visit = activations(self.expert_width) + hidden;
+        let visit = activations(self.width) + hidden;
         // The stream, its norm, the projection.
         let stream = 2 * hidden + activations(hidden);
         attention + stream + experts + experts_used * visit

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply};
 use crate::model::loader::Loader;
 
-use super::Config;
 use super::weights::{Layer, Linear};
+use crate::arch::Hyper;
 
 /// Elements worth handing to a thread.
 const TASK_ELEMENTS: usize = 4096;
@@ -95,7 +95,7 @@ type Products<'a> = SmallVec<[Product<'a>; 8]>;
 
 /// What a layer's experts compute with.
 pub struct Experts<'a> {
-    pub config: &'a Config,
+    pub config: &'a Hyper,
     pub layer: &'a Layer,
     pub loader: &'a Loader,
     pub pool: &'a ThreadPool,
@@ -111,7 +111,8 @@ impl Experts<'_> {
         buffers: &mut Buffers,
         residual: &mut [f32],
     ) {
-        let Config { hidden, expert_width: width, experts_used, swiglu_limit, .. } = *self.config;
+        let Hyper { hidden, width, experts_used, .. } = *self.config;
+        let swiglu_limit = 7.0;
         let Buffers { inner, down, visits } = buffers;
         down.resize(routing.len() * hidden, 0.0);
         visits.clear();

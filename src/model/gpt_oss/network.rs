@@ -12,16 +12,16 @@ use crate::model::loader::Loader;
 
 use super::moe::{Buffers, Experts, Routing};
 use super::rope::{Rope, rotate_rows};
-use super::tensor_names::part;
 use super::weights::{Layer, Linear, Weights};
-use super::{Config, from_metadata};
+use crate::arch::{Architecture, Hyper};
 
 /// Rows of a norm that are worth handing to a thread.
 const NORM_ROWS: usize = 16;
 
 /// A gpt-oss model whose tensors were found to be what its hyperparameters say.
 pub struct Network {
-    config: Config,
+    architecture: &'static Architecture,
+    config: Hyper,
     loader: Loader,
     weights: Weights,
     rope: Rope,
@@ -63,16 +63,22 @@ impl State {
 
 impl Network {
     /// Reads hyperparameters and checks every tensor.
-    pub fn load(source: Arc<dyn TensorSource>) -> Result<Self, ModelError> {
-        let config = Config::from_metadata(source.metadata())?;
-        let warnings = from_metadata::warnings(source.metadata());
+    pub fn load(
+        source: Arc<dyn TensorSource>,
+        architecture: &'static Architecture,
+    ) -> Result<Self, ModelError> {
+        let config = architecture.from_metadata(source.metadata())?;
+        if !config.head_dim.is_multiple_of(8) {
+            return Err(ModelError::HeadDim { head_dim: config.head_dim });
+        }
+        let warnings = architecture.warnings(source.metadata());
         let loader = Loader::new(source);
         let weights = Weights::load(&loader, &config)?;
-        loader.no_others(|name| part(name, config.layers).is_some())?;
+        loader.no_others(architecture, config.layers)?;
         let rope = Rope::new(&config, config.rope_theta);
         let sliding_rope =
             config.slides_otherwise().then(|| Rope::new(&config, config.rope_theta_sliding));
-        Ok(Self { config, loader, weights, rope, sliding_rope, warnings })
+        Ok(Self { architecture, config, loader, weights, rope, sliding_rope, warnings })
     }
 
     /// What the file says and is not computed with, a line each.
@@ -80,7 +86,11 @@ impl Network {
         &self.warnings
     }
 
-    pub fn config(&self) -> &Config {
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    pub fn config(&self) -> &Hyper {
         &self.config
     }
 
@@ -120,7 +130,7 @@ impl Network {
         logits: &mut [f32],
         go_on: &dyn Fn() -> bool,
     ) -> bool {
-        let Config { hidden, vocab, .. } = self.config;
+        let Hyper { hidden, vocab, .. } = self.config;
         let embedding = self.loader.view(&self.weights.embedding);
         state.stream.resize(tokens.len() * hidden, 0.0);
         for (row, &token) in state.stream.chunks_exact_mut(hidden).zip(tokens) {
@@ -160,7 +170,7 @@ impl Network {
         layer: &Layer,
         position: usize,
     ) {
-        let Config { hidden, heads, kv_heads, head_dim, .. } = self.config;
+        let Hyper { hidden, heads, kv_heads, head_dim, .. } = self.config;
         let tokens = state.stream.len() / hidden;
         self.norm(pool, &state.stream, &layer.attention_norm, &mut state.normed);
         state.queries.resize(tokens * heads * head_dim, 0.0);
@@ -203,7 +213,7 @@ impl Network {
     }
 
     fn experts(&self, pool: &ThreadPool, state: &mut State, layer: &Layer) {
-        let Config { hidden, experts, experts_used, .. } = self.config;
+        let Hyper { hidden, experts, experts_used, .. } = self.config;
         self.norm(pool, &state.stream, &layer.expert_norm, &mut state.normed);
         let tokens = state.stream.len() / hidden;
         state.router.resize(tokens * experts, 0.0);
@@ -217,7 +227,7 @@ impl Network {
 
     /// The root-mean-square norm of every row of `stream`.
     fn norm(&self, pool: &ThreadPool, stream: &[f32], weight: &[f32], out: &mut Activations) {
-        let Config { hidden, rms_eps, .. } = self.config;
+        let Hyper { hidden, rms_eps, .. } = self.config;
         let rows = stream.len() / hidden;
         pool.for_rows(out.reset(rows, hidden), hidden, NORM_ROWS, |row, out| {
             rms_norm(&stream[row * hidden..][..hidden], weight, rms_eps, out);

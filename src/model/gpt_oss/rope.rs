@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::compute::ThreadPool;
 
-use super::Config;
+use crate::arch::{Hyper, RopeScaling};
 
 /// Elements worth handing to a thread.
 const TASK_ELEMENTS: usize = 16384;
@@ -24,11 +24,11 @@ pub struct Rope {
 
 impl Rope {
     /// The angles of layers whose base is `theta`.
-    pub fn new(config: &Config, theta: f32) -> Self {
+    pub fn new(config: &Hyper, theta: f32) -> Self {
         let (theta, factor) = (f64::from(theta), f64::from(config.rope_factor));
         let attention = f64::from(config.rope_attention_factor);
         let pairs = config.head_dim / 2;
-        if !config.rope_yarn {
+        if config.rope_scaling != RopeScaling::Yarn {
             let frequency = |i| theta.powf(-(i as f64) / pairs as f64) / factor;
             let frequencies = (0..pairs).map(frequency).collect();
             return Self { frequencies, concentration: attention };
@@ -93,8 +93,8 @@ fn rotate(heads: &mut [f32], angles: &[f32]) {
 mod tests {
     use super::*;
 
-    fn config(rope_factor: f32) -> Config {
-        Config {
+    fn config(rope_factor: f32) -> Hyper {
+        Hyper {
             layers: 1,
             hidden: 64,
             heads: 1,
@@ -102,13 +102,13 @@ mod tests {
             head_dim: 64,
             experts: 1,
             experts_used: 1,
-            expert_width: 64,
+            width: 64,
             vocab: 1,
             context: 131072,
             rms_eps: 1e-5,
             rope_theta: 150000.0,
             rope_theta_sliding: 150000.0,
-            rope_yarn: true,
+            rope_scaling: RopeScaling::Yarn,
             rope_factor,
             rope_attention_factor: 1.0,
             rope_original_context: 4096,
@@ -116,7 +116,6 @@ mod tests {
             rope_beta_slow: 1.0,
             sliding_window: 128,
             sliding: vec![true],
-            swiglu_limit: 7.0,
         }
     }
 
@@ -126,7 +125,8 @@ mod tests {
 
     #[test]
     fn without_yarn_all_pairs_are_stretched_alike() {
-        let config = Config { rope_yarn: false, rope_attention_factor: 2.0, ..config(4.0) };
+        let config =
+            Hyper { rope_scaling: RopeScaling::Linear, rope_attention_factor: 2.0, ..config(4.0) };
         let rope = Rope::new(&config, 10000.0);
         for (i, f) in rope.frequencies.iter().enumerate() {
             let expected = 10000f64.powf(-(i as f64) / 32.0) / 4.0;
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_factor_multiplies_the_concentration() {
-        let twice = Config { rope_attention_factor: 2.0, ..config(32.0) };
+        let twice = Hyper { rope_attention_factor: 2.0, ..config(32.0) };
         let concentration = Rope::new(&twice, 150000.0).concentration;
         assert_eq!(concentration, 2.0 * stretched(32.0).concentration);
     }

@@ -3,7 +3,7 @@
 use crate::model::ModelError;
 use crate::model::loader::{Loader, Weight};
 
-use super::Config;
+use crate::arch::Hyper;
 
 /// All tensors.
 pub struct Weights {
@@ -41,7 +41,7 @@ pub struct Linear {
 
 impl Weights {
     /// Takes every tensor out of the source and checks it.
-    pub fn load(loader: &Loader, config: &Config) -> Result<Self, ModelError> {
+    pub fn load(loader: &Loader, config: &Hyper) -> Result<Self, ModelError> {
         let hidden = config.hidden;
         // Not with a capacity: a wrong count fails at the first layer that is not there.
         let mut layers = Vec::new();
@@ -58,9 +58,8 @@ impl Weights {
 }
 
 impl Layer {
-    fn load(loader: &Loader, config: &Config, layer: usize) -> Result<Self, ModelError> {
-        let Config { hidden, heads, kv_heads, head_dim, experts, expert_width: width, .. } =
-            *config;
+    fn load(loader: &Loader, config: &Hyper, layer: usize) -> Result<Self, ModelError> {
+        let Hyper { hidden, heads, kv_heads, head_dim, experts, width, .. } = *config;
         let name = |tensor: &str| format!("blk.{layer}.{tensor}");
         let vector = |tensor: &str, shape: &[usize]| loader.vector(&name(tensor), shape);
         let linear = |tensor: &str, shape: &[usize]| -> Result<Linear, ModelError> {

@@ -1,6 +1,7 @@
 //! Which keys are obeyed, refused and warned of.
 
 use super::*;
+use crate::arch::gpt_oss::GPT_OSS;
 
 fn metadata() -> Metadata {
     let mut m = Metadata::default();
@@ -30,7 +31,7 @@ fn metadata() -> Metadata {
 }
 
 fn full(name: &str) -> String {
-    format!("{ARCHITECTURE}.{name}")
+    format!("gpt-oss.{name}")
 }
 
 fn text(value: &str) -> Value {
@@ -43,19 +44,19 @@ fn with(key: &str, value: Value) -> Metadata {
     m
 }
 
-fn read(key: &str, value: Value) -> Config {
-    Config::from_metadata(&with(key, value)).unwrap()
+fn read(key: &str, value: Value) -> Hyper {
+    GPT_OSS.from_metadata(&with(key, value)).unwrap()
 }
 
 #[test]
 fn reads_what_llama_cpp_writes() {
-    let config = Config::from_metadata(&metadata()).unwrap();
+    let config = GPT_OSS.from_metadata(&metadata()).unwrap();
     assert_eq!((config.layers, config.vocab, config.head_dim), (4, 2, 64));
     assert_eq!((config.rope_beta_fast, config.rope_beta_slow), (32.0, 1.0));
     assert_eq!(config.sliding, [true, false, true, false]);
-    assert!(config.rope_yarn && !config.slides_otherwise());
+    assert!(config.rope_scaling == RopeScaling::Yarn);
     assert_eq!(config.rope_attention_factor, 1.0);
-    assert!(warnings(&metadata()).is_empty());
+    assert!(GPT_OSS.warnings(&metadata()).is_empty());
 }
 
 #[test]
@@ -74,9 +75,8 @@ fn the_pattern_says_which_layers_slide() {
 fn positions_are_as_the_keys_say() {
     let base = read("rope.freq_base_swa", Value::F32(10000.0));
     assert_eq!((base.rope_theta, base.rope_theta_sliding), (150000.0, 10000.0));
-    assert!(base.slides_otherwise());
     assert_eq!(read("rope.scaling.attn_factor", Value::F32(2.0)).rope_attention_factor, 2.0);
-    assert!(!read("rope.scaling.type", text("linear")).rope_yarn);
+    assert_eq!(read("rope.scaling.type", text("linear")).rope_scaling, RopeScaling::Linear);
     assert_eq!(read("rope.scaling.factor", Value::F32(0.0)).rope_factor, 1.0);
 }
 
@@ -96,10 +96,10 @@ fn what_llama_cpp_takes_for_granted_is_taken() {
     }
     m.set(full("attention.head_count"), Value::U32(3));
     m.set(full("rope.scale_linear"), Value::F32(8.0));
-    let config = Config::from_metadata(&m).unwrap();
+    let config = GPT_OSS.from_metadata(&m).unwrap();
     assert_eq!((config.kv_heads, config.head_dim), (3, 64));
     assert_eq!((config.rope_theta, config.rope_factor), (10000.0, 8.0));
-    assert_eq!((config.rope_yarn, config.rope_original_context), (false, 131072));
+    assert_eq!((config.rope_scaling, config.rope_original_context), (RopeScaling::Linear, 131072));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn counts_by_layer_are_one_where_all_are_the_same() {
         assert!([config.heads, config.kv_heads, config.experts_used].contains(&2), "{key}");
     }
     let wide = read("expert_feed_forward_length", Value::Array(Array::U32(vec![64; 4])));
-    assert_eq!(wide.expert_width, 64);
+    assert_eq!(wide.width, 64);
     read("feed_forward_length", Value::Array(Array::U32(vec![1, 2, 3, 4])));
 }
 
@@ -120,8 +120,8 @@ fn counts_by_layer_are_one_where_all_are_the_same() {
 fn says_which_key_is_wrong() {
     let array = |v: &[u32]| Value::Array(Array::U32(v.to_vec()));
     let cases = [
-        ("block_count", Value::U32(0), "gpt-oss.block_count is 0; expected 1 to 2147483647"),
-        ("block_count", Value::U32(513), "513; expected 1 to 512, the most that llama.cpp loads"),
+        ("block_count", Value::U32(0), "gpt-oss.block_count is 0; expected 1 to 512"),
+        ("block_count", Value::U32(513), "513; expected 1 to 512"),
         ("block_count", Value::Bool(true), "gpt-oss.block_count is stored as bool; expected u32"),
         ("attention.head_count", Value::U64(4), "stored as u64; expected u32"),
         ("attention.head_count", Value::I32(4), "stored as i32; expected u32"),
@@ -133,7 +133,7 @@ fn says_which_key_is_wrong() {
             Value::Array(Array::U64(vec![4; 4])),
             "stored as array of 4 u64; expected u32, or an array of u32 or i32",
         ),
-        ("attention.key_length", Value::U32(12), "a multiple of 8"),
+        ("attention.key_length", Value::U32(13), "an even number"),
         (
             "attention.key_length",
             Value::U32(32),
@@ -171,14 +171,14 @@ fn says_which_key_is_wrong() {
         ("rope.scaling.attn_factor", Value::F32(f32::INFINITY), "attn_factor is inf"),
     ];
     for (key, value, expected) in cases {
-        let message = Config::from_metadata(&with(key, value)).unwrap_err().to_string();
+        let message = GPT_OSS.from_metadata(&with(key, value)).unwrap_err().to_string();
         assert!(message.contains(expected), "{key}: {message}");
         assert!(message.contains("gpt-oss."), "{message}");
     }
     for key in ["expert_count", "attention.head_count", "attention.layer_norm_rms_epsilon"] {
         let mut m = metadata();
         m.remove(&full(key));
-        let message = Config::from_metadata(&m).unwrap_err().to_string();
+        let message = GPT_OSS.from_metadata(&m).unwrap_err().to_string();
         assert!(message.contains(&format!("{} is missing", full(key))), "{message}");
     }
 }
@@ -188,10 +188,10 @@ fn keys_of_no_effect_are_named() {
     let mut m = with("attention.scale", Value::F32(0.5));
     let one = "metadata: a key of no effect, neither here nor in llama.cpp's gpt-oss: \
                gpt-oss.attention.scale";
-    assert_eq!(warnings(&m), [one]);
+    assert_eq!(GPT_OSS.warnings(&m), [one]);
     m.set(full("expert_weights_scale"), Value::F32(2.0));
     m.set("llama.attention.scale", Value::F32(2.0));
-    let warning = &warnings(&m)[0];
+    let warning = &GPT_OSS.warnings(&m)[0];
     assert!(warning.contains("2 keys"), "{warning}");
     assert!(
         warning.ends_with("gpt-oss.attention.scale, gpt-oss.expert_weights_scale"),
@@ -201,8 +201,10 @@ fn keys_of_no_effect_are_named() {
 
 #[test]
 fn a_ramp_that_llama_cpp_does_not_read_is_told() {
-    assert!(warnings(&with(BETA_FAST.0, Value::F32(32.0))).is_empty());
-    let m = with(BETA_SLOW.0, Value::F32(2.0));
-    assert_eq!(Config::from_metadata(&m).unwrap().rope_beta_slow, 2.0);
-    assert!(warnings(&m)[0].contains("yarn_beta_slow is 2; it is obeyed here, but llama.cpp"));
+    assert!(GPT_OSS.warnings(&with("rope.scaling.yarn_beta_fast", Value::F32(32.0))).is_empty());
+    let m = with("rope.scaling.yarn_beta_slow", Value::F32(2.0));
+    assert_eq!(GPT_OSS.from_metadata(&m).unwrap().rope_beta_slow, 2.0);
+    assert!(
+        GPT_OSS.warnings(&m)[0].contains("yarn_beta_slow is 2; it is obeyed here, but llama.cpp")
+    );
 }

@@ -1,0 +1,173 @@
+//! Hyperparameters from the text of a `config.json`, row by row of an architecture's table. Knows no
+//! files.
+
+use serde_json::{Map, Value};
+
+use super::hyper::all_but_every;
+use super::keys::{Fixed, Is, Key, Missing, Reading, Slot, impossible};
+use super::{ALL, Architecture, ConfigError, Hyper, Layout};
+
+/// What a `config.json` says of a model.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub architecture: &'static Architecture,
+    /// Number of its layout among the architecture's.
+    pub layout: usize,
+    pub hyper: Hyper,
+}
+
+/// A `config.json`.
+pub(super) type Json = Map<String, Value>;
+
+impl Config {
+    /// Reads the text by the table of the architecture and the layout that it is of; its `model_type`
+    /// tells.
+    ///
+    /// # Errors
+    /// If the text is not JSON, describes a model that is not known, or one that cannot be.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        if !text.trim_start().starts_with('{') {
+            let found = if text.trim().is_empty() { "nothing" } else { "something else" };
+            let expected = "a JSON object; download it again";
+            return Err(ConfigError::value("the whole file", expected, found));
+        }
+        let mut json: Json = serde_json::from_str(text)?;
+        let (architecture, layout) = of_model_type(get(&json, "model_type"))?;
+        let rules = &architecture.layouts[layout];
+        (rules.prepare)(&mut json)?;
+        let file = File { text, json: &json };
+        rules.fixed.iter().try_for_each(|fixed| file.fixed(fixed))?;
+        let mut hyper = file.hyper(architecture, layout)?;
+        (rules.finish)(&json, &mut hyper)?;
+        Ok(Self { architecture, layout, hyper })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &'static Layout {
+        &self.architecture.layouts[self.layout]
+    }
+}
+
+/// The architecture and the number of its layout; a layout may be known by having no type.
+fn of_model_type(found: Option<&Value>) -> Result<(&'static Architecture, usize), ConfigError> {
+    let fits = |layout: &Layout| layout.model_type == found.and_then(Value::as_str);
+    let layout = |a: &&'static Architecture| Some((*a, a.layouts.iter().position(fits)?));
+    ALL.iter().find_map(layout).ok_or_else(|| {
+        let layouts = ALL.iter().flat_map(|architecture| architecture.layouts);
+        let known: Vec<&str> = layouts.filter_map(|layout| layout.model_type).collect();
+        let found = found.and_then(Value::as_str).unwrap_or("no name");
+        let expected = format!("{}, since no other is supported", known.join(" or "));
+        ConfigError::value("model_type", expected, found)
+    })
+}
+
+/// The value under a name that is dotted where it stands in an object of its own; `null` is nothing.
+pub(super) fn get<'a>(json: &'a Json, name: &str) -> Option<&'a Value> {
+    let mut names = name.split('.');
+    let first = json.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name)).filter(|value| !value.is_null())
+}
+
+struct File<'a> {
+    text: &'a str,
+    json: &'a Json,
+}
+
+impl File<'_> {
+    /// Fills the slots of the table's keys from their columns for the layout.
+    fn hyper(&self, architecture: &Architecture, layout: usize) -> Result<Hyper, ConfigError> {
+        let mut hyper = Hyper::default();
+        let filled = [Reading::Fills, Reading::Counted];
+        let rows = || architecture.keys.iter().filter(|key| filled.contains(&key.reading));
+        let mut taken = Vec::new();
+        for key in rows() {
+            let named = key.json.get(layout);
+            let names = named.map_or(&[][..], |named| named.names).iter();
+            let found = names.copied().find_map(|name| Some((name, get(self.json, name)?)));
+            match (key.slot, found, named.map_or(key.missing, |named| named.missing)) {
+                (slot, Some((name, value)), _) => self.put(slot, name, value, &mut hyper)?,
+                (Slot::Sliding { at, usual }, ..) => {
+                    *at(&mut hyper) = all_but_every(usual, hyper.layers);
+                }
+                (Slot::Scaling(_) | Slot::FileType, ..) => {}
+                (.., Missing::Take(value)) => taken.push((key, value)),
+                (.., Missing::Refuse) => {
+                    return Err(ConfigError::value(name(key, layout), "a number", "none"));
+                }
+            }
+        }
+        // After all that is there, of which they may be made.
+        for (key, value) in taken {
+            let value = value(&hyper);
+            let wrong = |expected| ConfigError::value(name(key, layout), expected, value);
+            key.slot.put(value, &mut hyper).map_err(wrong)?;
+        }
+        match impossible(&hyper) {
+            None => Ok(hyper),
+            Some((gguf, expected, found)) => {
+                let key = rows().find(|key| key.gguf == gguf);
+                let name = key.map_or(gguf, |key| name(key, layout));
+                Err(ConfigError::value(name, expected, found))
+            }
+        }
+    }
+
+    fn put(
+        &self,
+        slot: Slot,
+        name: &'static str,
+        value: &Value,
+        hyper: &mut Hyper,
+    ) -> Result<(), ConfigError> {
+        let number = match slot {
+            Slot::Count { .. } => {
+                value.as_u64().map(|n| n as f64).ok_or_else(|| "a whole number".to_owned())
+            }
+            _ => value.as_f64().ok_or_else(|| "a number".to_owned()),
+        };
+        number.and_then(|number| slot.put(number, hyper)).map_err(|expected| {
+            ConfigError::value(name, expected, format!("{value} at line {}", self.line(name)))
+        })
+    }
+
+    /// Checks what only one answer is converted from.
+    fn fixed(&self, Fixed { name, is, why }: &Fixed) -> Result<(), ConfigError> {
+        let Some(value) = get(self.json, name) else { return Ok(()) };
+        let (fits, expected) = match *is {
+            Is::Flag(flag) => (value.as_bool() == Some(flag), flag.to_string()),
+            Is::Word(word) => (value.as_str() == Some(word), word.to_owned()),
+            Is::Number(number) => {
+                let near = |found: f64| (found - f64::from(number)).abs() <= 1e-4;
+                (value.as_f64().is_some_and(near), number.to_string())
+            }
+            Is::AtMost(most) => {
+                (value.as_u64().is_some_and(|n| n <= most.into()), most.to_string())
+            }
+            Is::Absent => (false, "none".to_owned()),
+            Is::AnyCount => (value.is_u64(), "a whole number".to_owned()),
+            Is::AnyNumber => (value.is_number(), "a number".to_owned()),
+            Is::AnyFlag => (value.is_boolean(), "true or false".to_owned()),
+            Is::Anything => (true, String::new()),
+        };
+        let found = || format!("{value} at line {}", self.line(name));
+        if fits { Ok(()) } else { Err(ConfigError::value(name, expected + why, found())) }
+    }
+
+    /// The line on which a name stands, as far as can be told from the text.
+    fn line(&self, name: &str) -> usize {
+        let at = name.split('.').fold(0, |at, name| {
+            self.text[at..].find(&format!("\"{name}\"")).map_or(at, |found| at + found)
+        });
+        self.text[..at].matches('\n').count() + 1
+    }
+}
+
+/// What a key is called in a layout's `config.json`, or else in a GGUF file.
+fn name(key: &Key, layout: usize) -> &'static str {
+    let names = key.json.get(layout).map_or(&[][..], |named| named.names);
+    names.first().copied().unwrap_or(key.gguf)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! Which tensors a checkpoint holds in a published layout, and which GGUF tensors they become, by the
+//! rows of the architecture's table. Knows names and shapes, no files.
+
+use super::parts::{Dim, Make, Row};
+use super::{Architecture, Hyper};
+
+/// A tensor as the checkpoint must hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub name: String,
+    /// Dimensions as safetensors lists them: slowest first.
+    pub shape: Vec<u64>,
+}
+
+/// Where the rows of a GGUF tensor come from. Row `r` of expert `e` (zero where there is but one
+/// matrix) is called `(e, r)`; `step` is 2 where gate (`first` 0) and up (`first` 1) interleave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Row `(e, r)` is row `(e, first + r * step)` of `tensor`.
+    Rows { tensor: Stored, first: usize, step: usize },
+    /// Column `c` of row `r` is column `first + c * step` of row `r` of `tensor`.
+    Columns { tensor: Stored, first: usize, step: usize },
+    /// Row `(e, r)` is column `first + r * step` of matrix `e` of `tensor`.
+    Transposed { tensor: Stored, first: usize, step: usize },
+    /// Row `(e, r)` is row `(e, first + r * step)` of `blocks` (16 bytes of codes for 32 weights)
+    /// and `scales`.
+    Mxfp4 { blocks: Stored, scales: Stored, first: usize, step: usize },
+}
+
+/// A GGUF tensor and what it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// GGUF name.
+    pub name: String,
+    /// Dimensions, fastest first.
+    pub shape: Vec<u64>,
+    /// Always f32, whatever the file's type.
+    pub float32: bool,
+    pub source: Source,
+    /// The tensor of the first layout at which llama.cpp's converter writes this one; it goes through
+    /// them by name.
+    pub order: String,
+}
+
+impl Mapped {
+    /// The tensors of the checkpoint that this one is made of.
+    pub fn stored(&self) -> impl Iterator<Item = &Stored> {
+        self.source.stored()
+    }
+
+    /// Whether the weights are stored as MXFP4.
+    pub fn is_mxfp4(&self) -> bool {
+        matches!(self.source, Source::Mxfp4 { .. })
+    }
+}
+
+impl Source {
+    fn stored(&self) -> impl Iterator<Item = &Stored> {
+        let (first, second) = match self {
+            Source::Rows { tensor, .. }
+            | Source::Columns { tensor, .. }
+            | Source::Transposed { tensor, .. } => (tensor, None),
+            Source::Mxfp4 { blocks, scales, .. } => (blocks, Some(scales)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl Architecture {
+    /// Every GGUF tensor of a checkpoint with these hyperparameters in layout number `layout`, its
+    /// experts in MXFP4 or not, in the order in which llama.cpp's converter writes those of one file:
+    /// MXFP4 first, then the rest, each by the name of the first layout.
+    pub fn map(&self, hyper: &Hyper, layout: usize, mxfp4: bool) -> Vec<Mapped> {
+        let mut tensors = Vec::new();
+        for row in self.rows {
+            for layer in row.layers(hyper) {
+                let source = |layout: usize| row.from[layout].source(row, hyper, layer, mxfp4);
+                let order = source(0).stored().last().map(|stored| stored.name.clone());
+                tensors.push(Mapped {
+                    name: row.name(layer),
+                    shape: row.shape(hyper).into_iter().rev().collect(),
+                    float32: row.is_float32(),
+                    source: source(layout),
+                    order: order.unwrap_or_default(),
+                });
+            }
+        }
+        // Stable, so gate stays before up.
+        tensors.sort_by(|a, b| {
+            (!a.is_mxfp4(), a.order.as_str()).cmp(&(!b.is_mxfp4(), b.order.as_str()))
+        });
+        tensors
+    }
+}
+
+impl Make {
+    /// What the tensor of `row` in `layer` is made of.
+    fn source(&self, row: &Row, hyper: &Hyper, layer: usize, mxfp4: bool) -> Source {
+        let shape = row.shape(hyper);
+        let stored = |name: &str, shape: Vec<u64>| Stored {
+            name: name.replace("{l}", &layer.to_string()),
+            shape,
+        };
+        match *self {
+            Make::Same(name) => Source::Rows { tensor: stored(name, shape), first: 0, step: 1 },
+            Make::Cut { name, before, all } => {
+                let sum = |dims: &[Dim]| dims.iter().map(|dim| dim.of(hyper)).sum::<usize>();
+                let (first, step) = (sum(before), 1);
+                let is_vector = shape.len() == 1;
+                let rest = shape.into_iter().skip(1);
+                let tensor = stored(name, std::iter::once(sum(all) as u64).chain(rest).collect());
+                if is_vector {
+                    Source::Columns { tensor, first, step }
+                } else {
+                    Source::Rows { tensor, first, step }
+                }
+            }
+            Make::Every { name, first, step } => {
+                let shape = vec![shape[0], shape[1] * step as u64];
+                Source::Columns { tensor: stored(name, shape), first, step }
+            }
+            Make::Experts { blocks, scales, plain, transposed, first, step } => {
+                let (experts, rows, columns) = (shape[0], shape[1] * step as u64, shape[2]);
+                if mxfp4 {
+                    let blocks = stored(blocks, vec![experts, rows, columns / 32, 16]);
+                    let scales = stored(scales, vec![experts, rows, columns / 32]);
+                    Source::Mxfp4 { blocks, scales, first, step }
+                } else if transposed {
+                    let tensor = stored(plain, vec![experts, columns, rows]);
+                    Source::Transposed { tensor, first, step }
+                } else {
+                    let tensor = stored(plain, vec![experts, rows, columns]);
+                    Source::Rows { tensor, first, step }
+                }
+            }
+        }
+    }
+}
