@@ -86,7 +86,8 @@ fn best(
                 heads: HEADS,
                 kv_heads: KV_HEADS,
                 head_dim: DIM,
-                sinks: &sinks,
+                scale: (DIM as f32).sqrt().recip(),
+                sinks: Some(&sinks),
                 first,
                 window,
             };

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::hyper::all_but_every;
-use super::keys::{Fixed, Is, Key, Missing, Reading, Slot, impossible};
+use super::keys::{Fixed, Found, Is, Key, Missing, Reading, Slot, impossible};
 use super::{ALL, Architecture, ConfigError, Hyper, Layout};
 
 /// What a `config.json` says of a model.
@@ -76,7 +76,7 @@ struct File<'a> {
 impl File<'_> {
     /// Fills the slots of the table's keys from their columns for the layout.
     fn hyper(&self, architecture: &Architecture, layout: usize) -> Result<Hyper, ConfigError> {
-        let mut hyper = Hyper::default();
+        let mut hyper = Hyper::new(0);
         let filled = [Reading::Fills, Reading::Counted];
         let rows = || architecture.keys.iter().filter(|key| filled.contains(&key.reading));
         let mut taken = Vec::new();
@@ -90,6 +90,7 @@ impl File<'_> {
                     *at(&mut hyper) = all_but_every(usual, hyper.layers);
                 }
                 (Slot::Scaling(_) | Slot::FileType, ..) => {}
+                (.., Missing::Leave) => {}
                 (.., Missing::Take(value)) => taken.push((key, value)),
                 (.., Missing::Refuse) => {
                     return Err(ConfigError::value(name(key, layout), "a number", "none"));
@@ -133,24 +134,20 @@ impl File<'_> {
     /// Checks what only one answer is converted from.
     fn fixed(&self, Fixed { name, is, why }: &Fixed) -> Result<(), ConfigError> {
         let Some(value) = get(self.json, name) else { return Ok(()) };
-        let (fits, expected) = match *is {
-            Is::Flag(flag) => (value.as_bool() == Some(flag), flag.to_string()),
-            Is::Word(word) => (value.as_str() == Some(word), word.to_owned()),
-            Is::Number(number) => {
-                let near = |found: f64| (found - f64::from(number)).abs() <= 1e-4;
-                (value.as_f64().is_some_and(near), number.to_string())
+        let found = match (value, is) {
+            (Value::Bool(flag), _) => Found::Flag(*flag),
+            (Value::String(word), _) => Found::Word(word),
+            (Value::Number(number), Is::AtMost(_) | Is::AnyCount) => {
+                number.as_u64().map_or(Found::Other, Found::Count)
             }
-            Is::AtMost(most) => {
-                (value.as_u64().is_some_and(|n| n <= most.into()), most.to_string())
-            }
-            Is::Absent => (false, "none".to_owned()),
-            Is::AnyCount => (value.is_u64(), "a whole number".to_owned()),
-            Is::AnyNumber => (value.is_number(), "a number".to_owned()),
-            Is::AnyFlag => (value.is_boolean(), "true or false".to_owned()),
-            Is::Anything => (true, String::new()),
+            (Value::Number(number), _) => number.as_f64().map_or(Found::Other, Found::Number),
+            _ => Found::Other,
         };
-        let found = || format!("{value} at line {}", self.line(name));
-        if fits { Ok(()) } else { Err(ConfigError::value(name, expected + why, found())) }
+        if is.fits(&found) == Some(true) {
+            return Ok(());
+        }
+        let found = format!("{value} at line {}", self.line(name));
+        Err(ConfigError::value(name, is.expected() + why, found))
     }
 
     /// The line on which a name stands, as far as can be told from the text.

@@ -10,12 +10,22 @@ use serde_json::{Value, json};
 use super::config::{Json, get};
 use super::keys::{Fixed, Is, Key, Named};
 use super::parts::Dim::{self, Experts, Heads, Hidden, Keys, Queries, Vocab, Width};
-use super::parts::Make::{self, Cut, Every, Same};
-use super::parts::{Part, Row};
-use super::{Architecture, ConfigError, Hyper, Layout, RopeScaling};
+use super::parts::Make::{self, Cut, Linear, Same};
+use super::parts::{ExpertNames, Part, Row};
+use super::{Architecture, ConfigError, Decoder, Hyper, Layout, Pairing, RopeScaling};
+use crate::compute::Activation;
 
-pub static GPT_OSS: Architecture =
-    Architecture { name: "gpt-oss", keys: KEYS, fixed: FIXED, layouts: LAYOUTS, rows: ROWS };
+pub static GPT_OSS: Architecture = Architecture {
+    name: "gpt-oss",
+    keys: KEYS,
+    fixed: FIXED,
+    layouts: LAYOUTS,
+    rows: ROWS,
+    vocabularies: &["o200k_harmony"],
+    decoder: |hyper| {
+        Decoder::usual(hyper, Activation::ClampedSwiglu { limit: SWIGLU_LIMIT }, Pairing::Halves)
+    },
+};
 
 /// `LLAMA_MAX_LAYERS` and `LLAMA_MAX_EXPERTS` of llama.cpp, the most that it loads.
 const MAX_LAYERS: usize = 512;
@@ -32,6 +42,7 @@ macro_rules! both {
     };
 }
 
+#[rustfmt::skip]
 static KEYS: &[Key] = &[
     Key::count("block_count", MAX_LAYERS, |h| &mut h.layers).json(both!("num_hidden_layers", 36.0)),
     Key::count("context_length", MAX_WIDTH, |h| &mut h.context).json(&[
@@ -40,47 +51,29 @@ static KEYS: &[Key] = &[
     ]),
     Key::count("embedding_length", MAX_WIDTH, |h| &mut h.hidden).json(both!("hidden_size", 2880.0)),
     Key::count("feed_forward_length", MAX_WIDTH, |h| &mut h.width).typed(),
-    Key::count("attention.head_count", MAX_COUNT, |h| &mut h.heads)
-        .by_layer()
+    Key::count("attention.head_count", MAX_COUNT, |h| &mut h.heads).by_layer()
         .json(both!("num_attention_heads", 64.0)),
-    Key::count("attention.head_count_kv", MAX_COUNT, |h| &mut h.kv_heads)
-        .by_layer()
-        .or(|h| h.heads as f64)
-        .json(both!("num_key_value_heads", 8.0)),
+    Key::count("attention.head_count_kv", MAX_COUNT, |h| &mut h.kv_heads).by_layer()
+        .or(|h| h.heads as f64).json(both!("num_key_value_heads", 8.0)),
     Key::scaling("rope.scaling.type", |h| &mut h.rope_scaling),
-    Key::factor("rope.scaling.factor", |h| &mut h.rope_factor).older("rope.scale_linear").json(&[
-        Named::required(&["rope_scaling.factor"]),
-        Named::required(&["rope_scaling_factor"]),
-    ]),
+    Key::factor("rope.scaling.factor", |h| &mut h.rope_factor).older("rope.scale_linear")
+        .json(&[Named::required(&["rope_scaling.factor"]), Named::required(&["rope_scaling_factor"])]),
     Key::count("rope.scaling.original_context_length", MAX_WIDTH, |h| &mut h.rope_original_context)
-        .or(|h| h.context as f64)
-        .json(&[
+        .or(|h| h.context as f64).json(&[
             Named::required(&["rope_scaling.original_max_position_embeddings"]),
             Named::required(&["initial_context_length"]),
         ]),
-    Key::real("rope.scaling.yarn_beta_fast", |h| &mut h.rope_beta_fast)
-        .or(|_| 32.0)
-        .in_llama_cpp(32.0)
-        .json(&[
-            Named::or(&["rope_scaling.beta_fast"], |_| 32.0),
-            Named::required(&["rope_ntk_beta"]),
-        ]),
-    Key::real("rope.scaling.yarn_beta_slow", |h| &mut h.rope_beta_slow)
-        .or(|_| 1.0)
-        .in_llama_cpp(1.0)
-        .json(&[
-            Named::or(&["rope_scaling.beta_slow"], |_| 1.0),
-            Named::required(&["rope_ntk_alpha"]),
-        ]),
+    Key::real("rope.scaling.yarn_beta_fast", |h| &mut h.rope_beta_fast).or(|_| 32.0).in_llama_cpp(32.0)
+        .json(&[Named::or(&["rope_scaling.beta_fast"], |_| 32.0), Named::required(&["rope_ntk_beta"])]),
+    Key::real("rope.scaling.yarn_beta_slow", |h| &mut h.rope_beta_slow).or(|_| 1.0).in_llama_cpp(1.0)
+        .json(&[Named::or(&["rope_scaling.beta_slow"], |_| 1.0), Named::required(&["rope_ntk_alpha"])]),
     Key::real("rope.freq_base", |h| &mut h.rope_theta).or(|_| 10_000.0).json(&[
         Named::or(&["rope_scaling.rope_theta", "rope_theta"], |_| 150_000.0),
         Named::required(&["rope_theta"]),
     ]),
-    Key::real("attention.layer_norm_rms_epsilon", |h| &mut h.rms_eps).json(&[
-        Named::or(&["rms_norm_eps"], |_| 1e-5),
-        // `model.py` has no key for it.
-        Named::or(&[], |_| 1e-5),
-    ]),
+    // `model.py` has no key for it.
+    Key::real("attention.layer_norm_rms_epsilon", |h| &mut h.rms_eps)
+        .json(&[Named::or(&["rms_norm_eps"], |_| 1e-5), Named::or(&[], |_| 1e-5)]),
     Key::count("expert_count", MAX_EXPERTS, |h| &mut h.experts)
         .json(&[Named::or(&["num_local_experts"], |_| 128.0), Named::required(&["num_experts"])]),
     Key::count("expert_used_count", MAX_EXPERTS, |h| &mut h.experts_used).by_layer().json(&[
@@ -88,22 +81,16 @@ static KEYS: &[Key] = &[
         Named::required(&["experts_per_token"]),
     ]),
     Key::count("attention.key_length", MAX_COUNT, |h| &mut h.head_dim)
-        .or(|h| (h.hidden / h.heads) as f64)
-        .json(both!("head_dim", 64.0)),
+        .or(|h| (h.hidden / h.heads) as f64).json(both!("head_dim", 64.0)),
     head_dim("attention.value_length"),
     Key::FILE_TYPE,
     Key::count("attention.sliding_window", MAX_WIDTH, |h| &mut h.sliding_window)
         .json(both!("sliding_window", 128.0)),
-    Key::count("expert_feed_forward_length", MAX_WIDTH, |h| &mut h.width)
-        .by_layer()
+    Key::count("expert_feed_forward_length", MAX_WIDTH, |h| &mut h.width).by_layer()
         .json(both!("intermediate_size", 2880.0)),
     // What a file may say and the converter does not write.
-    Key::count("vocab_size", MAX_WIDTH, |h| &mut h.vocab)
-        .counted()
-        .json(both!("vocab_size", 201_088.0)),
-    Key::real("rope.freq_base_swa", |h| &mut h.rope_theta_sliding)
-        .or(|h| h.rope_theta.into())
-        .unwritten(),
+    Key::count("vocab_size", MAX_WIDTH, |h| &mut h.vocab).counted().json(both!("vocab_size", 201_088.0)),
+    Key::real("rope.freq_base_swa", |h| &mut h.rope_theta_sliding).or(|h| h.rope_theta.into()).unwritten(),
     Key::real("rope.scaling.attn_factor", |h| &mut h.rope_attention_factor).or(|_| 1.0).unwritten(),
     // In published models every second layer sees everything, the first does not.
     Key::sliding("attention.sliding_window_pattern", 2, |h| &mut h.sliding),
@@ -130,16 +117,21 @@ static FIXED: &[Fixed] = &[
     Fixed::new("tensor_data_layout", Is::Anything, ""),
 ];
 
-/// The bound on the experts' activations in every published model.
-const SWIGLU_LIMIT: Fixed =
-    Fixed::new("swiglu_limit", Is::Number(7.0), ", since a GGUF file cannot say otherwise");
+/// The bound on the experts' activations in every published model. GGUF has no key for it.
+const SWIGLU_LIMIT: f32 = 7.0;
+const LIMIT: Fixed = Fixed::new(
+    "swiglu_limit",
+    Is::Number(SWIGLU_LIMIT),
+    ", since a GGUF file cannot say otherwise",
+);
 
 static LAYOUTS: &[Layout] = &[
     Layout {
         name: "Hugging Face",
         model_type: Some("gpt_oss"),
+        layer: "model.layers.{l}.",
         fixed: &[
-            SWIGLU_LIMIT,
+            LIMIT,
             Fixed::new("hidden_act", Is::Word("silu"), ""),
             Fixed::new("attention_bias", Is::Flag(true), ""),
             Fixed::new("tie_word_embeddings", Is::Flag(false), ""),
@@ -183,19 +175,18 @@ static LAYOUTS: &[Layout] = &[
                 _ => Ok(()),
             }
         },
-        mxfp4: Some("model.layers.0.mlp.experts.gate_up_proj_blocks"),
     },
     // That of the directory `original/`.
     Layout {
         name: "original",
         model_type: None,
-        fixed: &[SWIGLU_LIMIT],
+        layer: "block.{l}.",
+        fixed: &[LIMIT],
         prepare: |_| Ok(()),
         finish: |_, hyper| {
             hyper.rope_scaling = RopeScaling::Yarn;
             Ok(())
         },
-        mxfp4: Some("block.0.mlp.mlp1_weight.blocks"),
     },
 ];
 
@@ -245,166 +236,48 @@ fn layers_alternate(json: &Json, hyper: &Hyper) -> Result<(), ConfigError> {
 /// Query, key and value of the original layout, which are one tensor.
 const QKV: &[Dim] = &[Queries, Keys, Keys];
 
-static ROWS: &[Row] = &[
-    Row::weight(
-        Part::TokenEmbedding,
-        &[Vocab, Hidden],
-        &[Same("model.embed_tokens.weight"), Same("embedding.weight")],
-    ),
-    Row::weight(
-        Part::Output,
-        &[Vocab, Hidden],
-        &[Same("lm_head.weight"), Same("unembedding.weight")],
-    ),
-    Row::weight(Part::OutputNorm, &[Hidden], &[Same("model.norm.weight"), Same("norm.scale")]),
-    Row::weight(
-        Part::AttentionNorm,
-        &[Hidden],
-        &[Same("model.layers.{l}.input_layernorm.weight"), Same("block.{l}.attn.norm.scale")],
-    ),
-    Row::weight(
-        Part::Query,
-        &[Queries, Hidden],
-        &[
-            Same("model.layers.{l}.self_attn.q_proj.weight"),
-            Cut { name: "block.{l}.attn.qkv.weight", before: &[], all: QKV },
-        ],
-    ),
-    Row::bias(
-        Part::Query,
-        &[Queries],
-        &[
-            Same("model.layers.{l}.self_attn.q_proj.bias"),
-            Cut { name: "block.{l}.attn.qkv.bias", before: &[], all: QKV },
-        ],
-    ),
-    Row::weight(
-        Part::Key,
-        &[Keys, Hidden],
-        &[
-            Same("model.layers.{l}.self_attn.k_proj.weight"),
-            Cut { name: "block.{l}.attn.qkv.weight", before: &[Queries], all: QKV },
-        ],
-    ),
-    Row::bias(
-        Part::Key,
-        &[Keys],
-        &[
-            Same("model.layers.{l}.self_attn.k_proj.bias"),
-            Cut { name: "block.{l}.attn.qkv.bias", before: &[Queries], all: QKV },
-        ],
-    ),
-    Row::weight(
-        Part::Value,
-        &[Keys, Hidden],
-        &[
-            Same("model.layers.{l}.self_attn.v_proj.weight"),
-            Cut { name: "block.{l}.attn.qkv.weight", before: &[Queries, Keys], all: QKV },
-        ],
-    ),
-    Row::bias(
-        Part::Value,
-        &[Keys],
-        &[
-            Same("model.layers.{l}.self_attn.v_proj.bias"),
-            Cut { name: "block.{l}.attn.qkv.bias", before: &[Queries, Keys], all: QKV },
-        ],
-    ),
-    Row::weight(
-        Part::AttentionOutput,
-        &[Hidden, Queries],
-        &[Same("model.layers.{l}.self_attn.o_proj.weight"), Same("block.{l}.attn.out.weight")],
-    ),
-    Row::bias(
-        Part::AttentionOutput,
-        &[Hidden],
-        &[Same("model.layers.{l}.self_attn.o_proj.bias"), Same("block.{l}.attn.out.bias")],
-    ),
-    Row::weight(
-        Part::Sinks,
-        &[Heads],
-        &[Same("model.layers.{l}.self_attn.sinks"), Same("block.{l}.attn.sinks")],
-    ),
-    Row::weight(
-        Part::FeedForwardNorm,
-        &[Hidden],
-        &[
-            Same("model.layers.{l}.post_attention_layernorm.weight"),
-            Same("block.{l}.mlp.norm.scale"),
-        ],
-    )
-    .called("post_attention_norm"),
-    Row::weight(
-        Part::Router,
-        &[Experts, Hidden],
-        &[Same("model.layers.{l}.mlp.router.weight"), Same("block.{l}.mlp.gate.weight")],
-    ),
-    Row::bias(
-        Part::Router,
-        &[Experts],
-        &[Same("model.layers.{l}.mlp.router.bias"), Same("block.{l}.mlp.gate.bias")],
-    ),
-    Row::weight(Part::ExpertGate, &[Experts, Width, Hidden], &gate_up(0)),
-    Row::bias(Part::ExpertGate, &[Experts, Width], &gate_up_bias(0)),
-    Row::weight(Part::ExpertUp, &[Experts, Width, Hidden], &gate_up(1)),
-    Row::bias(Part::ExpertUp, &[Experts, Width], &gate_up_bias(1)),
-    Row::weight(
-        Part::ExpertDown,
-        &[Experts, Hidden, Width],
-        &[
-            Make::Experts {
-                blocks: "model.layers.{l}.mlp.experts.down_proj_blocks",
-                scales: "model.layers.{l}.mlp.experts.down_proj_scales",
-                plain: "model.layers.{l}.mlp.experts.down_proj",
-                transposed: true,
-                first: 0,
-                step: 1,
-            },
-            Make::Experts {
-                blocks: "block.{l}.mlp.mlp2_weight.blocks",
-                scales: "block.{l}.mlp.mlp2_weight.scales",
-                plain: "block.{l}.mlp.mlp2_weight",
-                transposed: false,
-                first: 0,
-                step: 1,
-            },
-        ],
-    ),
-    Row::bias(
-        Part::ExpertDown,
-        &[Experts, Hidden],
-        &[
-            Every { name: "model.layers.{l}.mlp.experts.down_proj_bias", first: 0, step: 1 },
-            Every { name: "block.{l}.mlp.mlp2_bias", first: 0, step: 1 },
-        ],
-    ),
-];
+static HUGGING_FACE: ExpertNames = ExpertNames {
+    blocks: "_blocks",
+    scales: "_scales",
+    plain: "",
+    transposed: true,
+    bias: "_bias",
+};
+
+static ORIGINAL: ExpertNames = ExpertNames {
+    blocks: "_weight.blocks",
+    scales: "_weight.scales",
+    plain: "_weight",
+    transposed: false,
+    bias: "_bias",
+};
 
 /// Gates and ups are rows of one tensor in turn.
 const fn gate_up(first: usize) -> [Make; 2] {
     [
-        Make::Experts {
-            blocks: "model.layers.{l}.mlp.experts.gate_up_proj_blocks",
-            scales: "model.layers.{l}.mlp.experts.gate_up_proj_scales",
-            plain: "model.layers.{l}.mlp.experts.gate_up_proj",
-            transposed: true,
-            first,
-            step: 2,
-        },
-        Make::Experts {
-            blocks: "block.{l}.mlp.mlp1_weight.blocks",
-            scales: "block.{l}.mlp.mlp1_weight.scales",
-            plain: "block.{l}.mlp.mlp1_weight",
-            transposed: false,
-            first,
-            step: 2,
-        },
+        Make::Experts("mlp.experts.gate_up_proj", &HUGGING_FACE, first, 2),
+        Make::Experts("mlp.mlp1", &ORIGINAL, first, 2),
     ]
 }
 
-const fn gate_up_bias(first: usize) -> [Make; 2] {
-    [
-        Every { name: "model.layers.{l}.mlp.experts.gate_up_proj_bias", first, step: 2 },
-        Every { name: "block.{l}.mlp.mlp1_bias", first, step: 2 },
-    ]
-}
+#[rustfmt::skip]
+static ROWS: &[Row] = &[
+    Row::new(Part::TokenEmbedding, &[Vocab, Hidden], &[Same("model.embed_tokens.weight"), Same("embedding.weight")]),
+    Row::new(Part::Output, &[Vocab, Hidden], &[Same("lm_head.weight"), Same("unembedding.weight")]),
+    Row::new(Part::OutputNorm, &[Hidden], &[Same("model.norm.weight"), Same("norm.scale")]),
+    Row::new(Part::AttentionNorm, &[Hidden], &[Same("input_layernorm.weight"), Same("attn.norm.scale")]),
+    Row::new(Part::Query, &[Queries, Hidden], &[Linear("self_attn.q_proj"), Cut("attn.qkv", &[], QKV)]).biased(),
+    Row::new(Part::Key, &[Keys, Hidden], &[Linear("self_attn.k_proj"), Cut("attn.qkv", &[Queries], QKV)]).biased(),
+    Row::new(Part::Value, &[Keys, Hidden], &[Linear("self_attn.v_proj"), Cut("attn.qkv", &[Queries, Keys], QKV)]).biased(),
+    Row::new(Part::AttentionOutput, &[Hidden, Queries], &[Linear("self_attn.o_proj"), Linear("attn.out")]).biased(),
+    Row::new(Part::Sinks, &[Heads], &[Same("self_attn.sinks"), Same("attn.sinks")]),
+    Row::new(Part::FeedForwardNorm, &[Hidden], &[Same("post_attention_layernorm.weight"), Same("mlp.norm.scale")])
+        .called("post_attention_norm"),
+    Row::new(Part::Router, &[Experts, Hidden], &[Linear("mlp.router"), Linear("mlp.gate")]).biased(),
+    Row::new(Part::ExpertGate, &[Experts, Width, Hidden], &gate_up(0)).biased(),
+    Row::new(Part::ExpertUp, &[Experts, Width, Hidden], &gate_up(1)).biased(),
+    Row::new(Part::ExpertDown, &[Experts, Hidden, Width], &[
+        Make::Experts("mlp.experts.down_proj", &HUGGING_FACE, 0, 1),
+        Make::Experts("mlp.mlp2", &ORIGINAL, 0, 1),
+    ]).biased(),
+];

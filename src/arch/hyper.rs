@@ -38,6 +38,13 @@ pub struct Hyper {
     pub sliding: Vec<bool>,
 }
 
+impl Hyper {
+    /// Nothing but what is the same for all that do not say otherwise.
+    pub(super) fn new(vocab: usize) -> Self {
+        Self { vocab, rope_factor: 1.0, rope_attention_factor: 1.0, ..Self::default() }
+    }
+}
+
 /// How rotary positions are extended beyond the context that the model was trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RopeScaling {

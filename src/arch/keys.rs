@@ -27,7 +27,7 @@ pub struct Key {
 /// Where a value is kept, and what it may be.
 #[derive(Clone, Copy)]
 pub enum Slot {
-    /// From 1 to `most`.
+    /// From 1 to `most`; zero where there is no such thing.
     Count {
         at: fn(&mut Hyper) -> &mut usize,
         most: usize,
@@ -64,6 +64,8 @@ pub enum Reading {
 #[derive(Clone, Copy)]
 pub enum Missing {
     Refuse,
+    /// The slot stays as it is.
+    Leave,
     Take(fn(&Hyper) -> f64),
 }
 
@@ -166,6 +168,12 @@ impl Key {
         self
     }
 
+    /// The same, of something that a model may do without.
+    pub const fn or_none(mut self) -> Self {
+        self.missing = Missing::Leave;
+        self
+    }
+
     pub const fn unwritten(mut self) -> Self {
         self.written = false;
         self
@@ -189,6 +197,60 @@ impl Key {
     pub const fn in_llama_cpp(mut self, value: f32) -> Self {
         self.in_llama_cpp = Some(value);
         self
+    }
+}
+
+/// A value in a file, whichever kind of file it is.
+pub(super) enum Found<'a> {
+    Flag(bool),
+    Count(u64),
+    Number(f64),
+    Word(&'a str),
+    Other,
+}
+
+impl Is {
+    /// Whether a value is what is expected; [`None`] if it is not even of its type.
+    pub(super) fn fits(self, found: &Found<'_>) -> Option<bool> {
+        match (self, found) {
+            (Self::Flag(expected), Found::Flag(found)) => Some(*found == expected),
+            (Self::Word(expected), Found::Word(found)) => Some(*found == expected),
+            (Self::AtMost(most), Found::Count(found)) => Some(*found <= most.into()),
+            (Self::Number(expected), Found::Number(found)) => {
+                Some((found - f64::from(expected)).abs() <= 1e-4)
+            }
+            (Self::AnyFlag, Found::Flag(_))
+            | (Self::AnyCount, Found::Count(_))
+            | (Self::AnyNumber, Found::Number(_))
+            | (Self::Anything, _) => Some(true),
+            (Self::Absent, _) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// What is expected, in words.
+    pub(super) fn expected(self) -> String {
+        match self {
+            Self::Flag(expected) => expected.to_string(),
+            Self::Word(expected) => expected.to_owned(),
+            Self::Number(expected) => expected.to_string(),
+            Self::AtMost(most) => most.to_string(),
+            Self::Absent => "none".to_owned(),
+            Self::AnyCount | Self::AnyNumber | Self::AnyFlag | Self::Anything => {
+                self.type_name().to_owned()
+            }
+        }
+    }
+
+    /// The type in a GGUF file.
+    pub(super) fn type_name(self) -> &'static str {
+        match self {
+            Self::Flag(_) | Self::AnyFlag => "bool",
+            Self::AtMost(_) | Self::AnyCount => "u32",
+            Self::Number(_) | Self::AnyNumber => "f32",
+            Self::Word(_) => "string",
+            Self::Absent | Self::Anything => "anything",
+        }
     }
 }
 

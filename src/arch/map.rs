@@ -1,8 +1,8 @@
 //! Which tensors a checkpoint holds in a published layout, and which GGUF tensors they become, by the
 //! rows of the architecture's table. Knows names and shapes, no files.
 
-use super::parts::{Dim, Make, Row};
-use super::{Architecture, Hyper};
+use super::parts::{Dim, Kind, Make, Part, Row};
+use super::{Architecture, Hyper, Layout};
 
 /// A tensor as the checkpoint must hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +74,17 @@ impl Architecture {
         let mut tensors = Vec::new();
         for row in self.rows {
             for layer in row.layers(hyper) {
-                let source = |layout: usize| row.from[layout].source(row, hyper, layer, mxfp4);
-                let order = source(0).stored().last().map(|stored| stored.name.clone());
-                tensors.push(Mapped {
-                    name: row.name(layer),
-                    shape: row.shape(hyper).into_iter().rev().collect(),
-                    float32: row.is_float32(),
-                    source: source(layout),
-                    order: order.unwrap_or_default(),
-                });
+                for &kind in row.kinds() {
+                    let source = |layout| self.source(row, kind, layer, layout, hyper, mxfp4);
+                    let order = source(0).stored().last().map(|stored| stored.name.clone());
+                    tensors.push(Mapped {
+                        name: row.name(kind, layer),
+                        shape: row.shape(kind, hyper),
+                        float32: row.is_float32(kind),
+                        source: source(layout),
+                        order: order.unwrap_or_default(),
+                    });
+                }
             }
         }
         // Stable, so gate stays before up.
@@ -91,48 +93,77 @@ impl Architecture {
         });
         tensors
     }
-}
 
-impl Make {
-    /// What the tensor of `row` in `layer` is made of.
-    fn source(&self, row: &Row, hyper: &Hyper, layer: usize, mxfp4: bool) -> Source {
-        let shape = row.shape(hyper);
-        let stored = |name: &str, shape: Vec<u64>| Stored {
-            name: name.replace("{l}", &layer.to_string()),
+    /// The tensor whose presence tells that a checkpoint's experts are MXFP4.
+    pub fn mxfp4_probe(&self, layout: usize) -> Option<String> {
+        let experts = |row: &Row| match row.from[layout] {
+            Make::Experts(name, names, ..) => {
+                Some(self.layouts[layout].name(row.part, 0, &[name, names.blocks]))
+            }
+            _ => None,
+        };
+        self.rows.iter().find_map(experts)
+    }
+
+    /// What a row's tensor is made of.
+    fn source(
+        &self,
+        row: &Row,
+        kind: Kind,
+        layer: usize,
+        layout: usize,
+        hyper: &Hyper,
+        mxfp4: bool,
+    ) -> Source {
+        let shape: Vec<u64> = row.shape(kind, hyper).into_iter().rev().collect();
+        let stored = |name: &str, end: &str, shape: Vec<u64>| Stored {
+            name: self.layouts[layout].name(row.part, layer, &[name, end]),
             shape,
         };
-        match *self {
-            Make::Same(name) => Source::Rows { tensor: stored(name, shape), first: 0, step: 1 },
-            Make::Cut { name, before, all } => {
+        let end = if kind == Kind::Bias { ".bias" } else { ".weight" };
+        let whole = |tensor| Source::Rows { tensor, first: 0, step: 1 };
+        match row.from[layout] {
+            Make::Same(name) => whole(stored(name, "", shape)),
+            Make::Linear(name) => whole(stored(name, end, shape)),
+            Make::Cut(name, before, all) => {
                 let sum = |dims: &[Dim]| dims.iter().map(|dim| dim.of(hyper)).sum::<usize>();
                 let (first, step) = (sum(before), 1);
-                let is_vector = shape.len() == 1;
-                let rest = shape.into_iter().skip(1);
-                let tensor = stored(name, std::iter::once(sum(all) as u64).chain(rest).collect());
-                if is_vector {
-                    Source::Columns { tensor, first, step }
-                } else {
-                    Source::Rows { tensor, first, step }
+                let longer = [&[sum(all) as u64], &shape[1..]].concat();
+                let tensor = stored(name, end, longer);
+                match kind {
+                    Kind::Weight => Source::Rows { tensor, first, step },
+                    Kind::Bias => Source::Columns { tensor, first, step },
                 }
             }
-            Make::Every { name, first, step } => {
-                let shape = vec![shape[0], shape[1] * step as u64];
-                Source::Columns { tensor: stored(name, shape), first, step }
-            }
-            Make::Experts { blocks, scales, plain, transposed, first, step } => {
-                let (experts, rows, columns) = (shape[0], shape[1] * step as u64, shape[2]);
-                if mxfp4 {
-                    let blocks = stored(blocks, vec![experts, rows, columns / 32, 16]);
-                    let scales = stored(scales, vec![experts, rows, columns / 32]);
-                    Source::Mxfp4 { blocks, scales, first, step }
-                } else if transposed {
-                    let tensor = stored(plain, vec![experts, columns, rows]);
-                    Source::Transposed { tensor, first, step }
-                } else {
-                    let tensor = stored(plain, vec![experts, rows, columns]);
-                    Source::Rows { tensor, first, step }
+            Make::Experts(name, names, first, step) => match (kind, &shape[..]) {
+                (Kind::Weight, &[experts, rows, columns]) => {
+                    let rows = rows * step as u64;
+                    if mxfp4 {
+                        let blocks = vec![experts, rows, columns / 32, 16];
+                        let blocks = stored(name, names.blocks, blocks);
+                        let scales = stored(name, names.scales, vec![experts, rows, columns / 32]);
+                        Source::Mxfp4 { blocks, scales, first, step }
+                    } else if names.transposed {
+                        let tensor = stored(name, names.plain, vec![experts, columns, rows]);
+                        Source::Transposed { tensor, first, step }
+                    } else {
+                        let tensor = stored(name, names.plain, vec![experts, rows, columns]);
+                        Source::Rows { tensor, first, step }
+                    }
                 }
-            }
+                _ => {
+                    let shape = vec![shape[0], shape[1] * step as u64];
+                    Source::Columns { tensor: stored(name, names.bias, shape), first, step }
+                }
+            },
         }
+    }
+}
+
+impl Layout {
+    /// The name of a part's tensor, in pieces.
+    fn name(&self, part: Part, layer: usize, pieces: &[&str]) -> String {
+        let layers = if part.is_of_layers() { self.layer } else { "" };
+        layers.replace("{l}", &layer.to_string()) + &pieces.concat()
     }
 }

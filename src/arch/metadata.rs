@@ -8,7 +8,7 @@
 use crate::gguf::{Array, Metadata, Value};
 
 use super::hyper::all_but_every;
-use super::keys::{Fixed, Is, Key, Missing, Reading, Slot, impossible};
+use super::keys::{Fixed, Found, Key, Missing, Reading, Slot, impossible};
 use super::{ArchError, Architecture, Hyper, RopeScaling};
 
 impl Architecture {
@@ -26,11 +26,12 @@ impl Architecture {
                 return Err(ArchError::MissingKey { key, expected: "an array of tokens" });
             }
         };
-        let mut hyper = Hyper { vocab, ..Hyper::default() };
+        let mut hyper = Hyper::new(vocab);
         let mut taken = Vec::new();
         for key in self.keys.iter().filter(|key| key.reading == Reading::Fills) {
             match key.missing {
                 _ if keys.fill(key, &mut hyper)? => {}
+                Missing::Leave => {}
                 Missing::Take(value) => taken.push((key, value)),
                 Missing::Refuse => {
                     let expected = match key.slot {
@@ -177,31 +178,18 @@ impl<'a> Keys<'a> {
 
     /// Checks what only one answer is computed with.
     fn fixed(&self, Fixed { name, is, why }: &Fixed) -> Result<(), ArchError> {
-        let wrong = |found: &dyn ToString, expected: &dyn ToString| {
-            Err(self.bad(name, found.to_string(), expected.to_string() + why))
+        let Some(value) = self.get(name) else { return Ok(()) };
+        let (found, shown) = match value {
+            Value::Bool(flag) => (Found::Flag(*flag), flag.to_string()),
+            Value::U32(count) => (Found::Count((*count).into()), count.to_string()),
+            Value::F32(number) => (Found::Number((*number).into()), number.to_string()),
+            Value::String(word) => (Found::Word(word), word.clone()),
+            other => (Found::Other, other.type_name()),
         };
-        match *is {
-            Is::Flag(expected) => match self.flag(name)? {
-                Some(found) if found != expected => wrong(&found, &expected),
-                _ => Ok(()),
-            },
-            Is::AtMost(most) => match self.unsigned(name)? {
-                Some(found) if found > most => wrong(&found, &most),
-                _ => Ok(()),
-            },
-            Is::Number(expected) => match self.number(name)? {
-                Some(found) if found != expected => wrong(&found, &expected),
-                _ => Ok(()),
-            },
-            Is::Word(expected) => match self.text(name)? {
-                Some(found) if found != expected => wrong(&found, &expected),
-                _ => Ok(()),
-            },
-            Is::Absent => self.get(name).map_or(Ok(()), |found| wrong(&found.type_name(), &"none")),
-            Is::AnyCount => self.unsigned(name).map(drop),
-            Is::AnyNumber => self.number(name).map(drop),
-            Is::AnyFlag => self.flag(name).map(drop),
-            Is::Anything => Ok(()),
+        match is.fits(&found) {
+            Some(true) => Ok(()),
+            Some(false) => Err(self.bad(name, shown, is.expected() + why)),
+            None => Err(self.wrong_type(name, value, is.type_name())),
         }
     }
 
@@ -265,13 +253,6 @@ impl<'a> Keys<'a> {
     fn number(&self, name: &str) -> Result<Option<f32>, ArchError> {
         self.typed(name, "f32", |value| match value {
             &Value::F32(v) => Some(v),
-            _ => None,
-        })
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>, ArchError> {
-        self.typed(name, "bool", |value| match value {
-            &Value::Bool(v) => Some(v),
             _ => None,
         })
     }

@@ -3,6 +3,7 @@
 //! nothing of how anything is computed.
 
 mod config;
+mod decoder;
 mod error;
 mod gpt_oss;
 mod hyper;
@@ -14,11 +15,12 @@ mod parts;
 use crate::gguf::Metadata;
 
 pub use config::Config;
+pub use decoder::{Decoder, Experts, Layer, Pairing, Rope};
 pub use error::{ArchError, ConfigError};
 pub use hyper::{Hyper, RopeScaling};
 pub use keys::{Fixed, Key};
 pub use map::{Mapped, Source, Stored};
-pub use parts::{Dim, Kind, Make, Part, Reads, Row};
+pub use parts::{Dim, ExpertNames, Kind, Make, Part, Reads, Row};
 
 use config::Json;
 
@@ -37,6 +39,10 @@ pub struct Architecture {
     pub layouts: &'static [Layout],
     /// Its tensors.
     pub rows: &'static [Row],
+    /// Built-in vocabularies, for checkpoints that come without.
+    pub vocabularies: &'static [&'static str],
+    /// The network that a model with these hyperparameters is.
+    pub decoder: fn(&Hyper) -> Decoder,
 }
 
 /// A way in which checkpoints are published.
@@ -45,14 +51,14 @@ pub struct Layout {
     pub name: &'static str,
     /// What `config.json` has as `model_type`.
     pub model_type: Option<&'static str>,
+    /// What names of parts of layers begin with; `{l}` is the layer.
+    pub layer: &'static str,
     /// What `config.json` may say and only one answer is converted from.
     pub fixed: &'static [Fixed],
     /// Puts in their place what of `config.json` may stand elsewhere.
     pub prepare: fn(&mut Json) -> Result<(), ConfigError>,
     /// Sets and checks what takes more than a row.
     pub finish: fn(&Json, &mut Hyper) -> Result<(), ConfigError>,
-    /// The tensor whose presence tells that experts are MXFP4.
-    pub mxfp4: Option<&'static str>,
 }
 
 impl Architecture {

@@ -3,33 +3,54 @@
 
 use super::{Architecture, Hyper};
 
-/// What a tensor is to a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    TokenEmbedding,
-    AttentionNorm,
-    Query,
-    Key,
-    Value,
+/// Makes the parts of a list of their names.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $part:ident $stem:literal,)*) => {
+        /// What a tensor is to a model.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Part {
+            $($(#[$doc])* $part,)*
+        }
+
+        impl Part {
+            const ALL: &[Self] = &[$(Self::$part,)*];
+
+            /// Its usual name in a GGUF file, without the layer.
+            pub fn stem(self) -> &'static str {
+                match self {
+                    $(Self::$part => $stem,)*
+                }
+            }
+        }
+    };
+}
+
+// Those come first whose names end as others' do.
+parts! {
+    TokenEmbedding "token_embd",
+    AttentionNorm "attn_norm",
+    Query "attn_q",
+    Key "attn_k",
+    Value "attn_v",
     /// The norm of each query head.
-    QueryNorm,
+    QueryNorm "attn_q_norm",
     /// The norm of each key head.
-    KeyNorm,
-    AttentionOutput,
+    KeyNorm "attn_k_norm",
+    AttentionOutput "attn_output",
     /// One score per query head that takes part in the softmax and has no value.
-    Sinks,
+    Sinks "attn_sinks",
     /// The norm before the feed-forward network.
-    FeedForwardNorm,
+    FeedForwardNorm "ffn_norm",
     /// What tells which experts a token goes to.
-    Router,
-    ExpertGate,
-    ExpertUp,
-    ExpertDown,
-    Gate,
-    Up,
-    Down,
-    OutputNorm,
-    Output,
+    Router "ffn_gate_inp",
+    ExpertGate "ffn_gate_exps",
+    ExpertUp "ffn_up_exps",
+    ExpertDown "ffn_down_exps",
+    Gate "ffn_gate",
+    Up "ffn_up",
+    Down "ffn_down",
+    OutputNorm "output_norm",
+    Output "output",
 }
 
 /// What a token reads of a tensor.
@@ -43,63 +64,15 @@ pub enum Reads {
 }
 
 impl Part {
-    /// All parts, those first whose names end as others' do.
-    const ALL: [Self; 19] = [
-        Self::TokenEmbedding,
-        Self::AttentionNorm,
-        Self::QueryNorm,
-        Self::KeyNorm,
-        Self::Query,
-        Self::Key,
-        Self::Value,
-        Self::AttentionOutput,
-        Self::Sinks,
-        Self::FeedForwardNorm,
-        Self::Router,
-        Self::ExpertGate,
-        Self::ExpertUp,
-        Self::ExpertDown,
-        Self::Gate,
-        Self::Up,
-        Self::Down,
-        Self::OutputNorm,
-        Self::Output,
-    ];
-
-    /// Its usual name in a GGUF file, without the layer.
-    pub fn stem(self) -> &'static str {
-        match self {
-            Self::TokenEmbedding => "token_embd",
-            Self::AttentionNorm => "attn_norm",
-            Self::Query => "attn_q",
-            Self::Key => "attn_k",
-            Self::Value => "attn_v",
-            Self::QueryNorm => "attn_q_norm",
-            Self::KeyNorm => "attn_k_norm",
-            Self::AttentionOutput => "attn_output",
-            Self::Sinks => "attn_sinks",
-            Self::FeedForwardNorm => "ffn_norm",
-            Self::Router => "ffn_gate_inp",
-            Self::ExpertGate => "ffn_gate_exps",
-            Self::ExpertUp => "ffn_up_exps",
-            Self::ExpertDown => "ffn_down_exps",
-            Self::Gate => "ffn_gate",
-            Self::Up => "ffn_up",
-            Self::Down => "ffn_down",
-            Self::OutputNorm => "output_norm",
-            Self::Output => "output",
-        }
-    }
-
     /// The part and its kind that a name in any GGUF file ends with.
     pub fn of(name: &str) -> Option<(Self, Kind)> {
         let (stem, kind) = name.rsplit_once('.')?;
         let kind = Kind::ALL.into_iter().find(|k| k.name() == kind)?;
-        Some((Self::ALL.into_iter().find(|part| stem.ends_with(part.stem()))?, kind))
+        Some((*Self::ALL.iter().find(|part| stem.ends_with(part.stem()))?, kind))
     }
 
     /// Whether every layer has one.
-    fn of_layers(self) -> bool {
+    pub(super) fn is_of_layers(self) -> bool {
         !matches!(self, Self::TokenEmbedding | Self::OutputNorm | Self::Output)
     }
 
@@ -170,49 +143,54 @@ impl Dim {
 /// shaped, and what they are made of.
 pub struct Row {
     pub part: Part,
-    pub kind: Kind,
     /// The name without the layer, where it is not the part's usual one.
     pub called: Option<&'static str>,
-    /// Dimensions, slowest first.
+    /// Dimensions of the weight, slowest first. A bias has all but the last.
     pub shape: &'static [Dim],
+    /// Whether it has a bias.
+    pub biased: bool,
     /// Whether a model may do without: without a separate output the token embedding is the output.
     pub optional: bool,
     /// What it is made of in each layout of a checkpoint.
     pub from: &'static [Make],
 }
 
-/// What a tensor is made of. Names have `{l}` for the layer.
+/// What a tensor of a GGUF file is made of. Names of parts of layers follow the layout's
+/// [`layer`](super::Layout::layer).
 #[derive(Clone, Copy, Debug)]
 pub enum Make {
     /// The tensor of this name, as it is.
     Same(&'static str),
-    /// Rows, or a vector's elements, of a longer one: those of `all` that come after `before`.
-    Cut { name: &'static str, before: &'static [Dim], all: &'static [Dim] },
-    /// Of each expert's vector the element `first` and every `step`-th after it.
-    Every { name: &'static str, first: usize, step: usize },
-    /// Of each expert's matrix the row `first` and every `step`-th after it: as MXFP4 in `blocks` and
-    /// `scales`, or else as floats in `plain`, with rows and columns changed over if `transposed`.
-    Experts {
-        blocks: &'static str,
-        scales: &'static str,
-        plain: &'static str,
-        transposed: bool,
-        first: usize,
-        step: usize,
-    },
+    /// `.weight` and `.bias` of this name, as they are.
+    Linear(&'static str),
+    /// Of `.weight` and `.bias` of this name, whose rows are all of the last, those that come after
+    /// all of the second.
+    Cut(&'static str, &'static [Dim], &'static [Dim]),
+    /// Of each expert's matrix or vector under this name the row of the first number, and from there on
+    /// those that are as far apart as the second says.
+    Experts(&'static str, &'static ExpertNames, usize, usize),
+}
+
+/// What the names of tensors that hold all experts end with, after that of the part.
+#[derive(Debug)]
+pub struct ExpertNames {
+    /// Codes and scales of MXFP4.
+    pub blocks: &'static str,
+    pub scales: &'static str,
+    /// Floats, with rows and columns changed over if `transposed`.
+    pub plain: &'static str,
+    pub transposed: bool,
+    pub bias: &'static str,
 }
 
 impl Row {
-    const fn new(part: Part, kind: Kind, shape: &'static [Dim], from: &'static [Make]) -> Self {
-        Self { part, kind, called: None, shape, optional: false, from }
+    pub const fn new(part: Part, shape: &'static [Dim], from: &'static [Make]) -> Self {
+        Self { part, called: None, shape, biased: false, optional: false, from }
     }
 
-    pub const fn weight(part: Part, shape: &'static [Dim], from: &'static [Make]) -> Self {
-        Self::new(part, Kind::Weight, shape, from)
-    }
-
-    pub const fn bias(part: Part, shape: &'static [Dim], from: &'static [Make]) -> Self {
-        Self::new(part, Kind::Bias, shape, from)
+    pub const fn biased(mut self) -> Self {
+        self.biased = true;
+        self
     }
 
     /// The same under another name than the part's usual one.
@@ -227,37 +205,42 @@ impl Row {
         self
     }
 
-    /// Its name in a GGUF file; `layer` counts for parts of layers.
-    pub fn name(&self, layer: usize) -> String {
-        let stem = self.called.unwrap_or(self.part.stem());
-        let kind = self.kind.name();
-        if self.part.of_layers() {
+    /// The kinds of tensors it has.
+    pub fn kinds(&self) -> &'static [Kind] {
+        if self.biased { &Kind::ALL } else { &[Kind::Weight] }
+    }
+
+    /// A tensor's name in a GGUF file; `layer` counts for parts of layers.
+    pub fn name(&self, kind: Kind, layer: usize) -> String {
+        let (stem, kind) = (self.called.unwrap_or(self.part.stem()), kind.name());
+        if self.part.is_of_layers() {
             format!("blk.{layer}.{stem}.{kind}")
         } else {
             format!("{stem}.{kind}")
         }
     }
 
-    /// Its dimensions, slowest first.
-    pub fn shape(&self, hyper: &Hyper) -> Vec<u64> {
-        self.shape.iter().map(|dim| dim.of(hyper) as u64).collect()
+    /// A tensor's dimensions, fastest first.
+    pub fn shape(&self, kind: Kind, hyper: &Hyper) -> Vec<u64> {
+        let skipped = usize::from(kind == Kind::Bias);
+        self.shape.iter().rev().skip(skipped).map(|dim| dim.of(hyper) as u64).collect()
     }
 
     /// Numbers of its layers, or one number.
     pub fn layers(&self, hyper: &Hyper) -> std::ops::Range<usize> {
-        0..if self.part.of_layers() { hyper.layers } else { 1 }
+        0..if self.part.is_of_layers() { hyper.layers } else { 1 }
     }
 
     /// Always f32, whatever the file's type: vectors, norms, biases, the router.
-    pub fn is_float32(&self) -> bool {
-        self.shape.len() == 1 || self.kind == Kind::Bias || self.part == Part::Router
+    pub fn is_float32(&self, kind: Kind) -> bool {
+        self.shape.len() == 1 || kind == Kind::Bias || self.part == Part::Router
     }
 }
 
 impl Architecture {
-    /// The row of a part, if the architecture has it.
+    /// The row of a part, if the architecture has such a tensor.
     pub fn row(&self, part: Part, kind: Kind) -> Option<&Row> {
-        self.rows.iter().find(|row| row.part == part && row.kind == kind)
+        self.rows.iter().find(|row| row.part == part && row.kinds().contains(&kind))
     }
 
     /// The row of the tensor `name` of a model with `layers` layers; `None` if it has no such tensor.
@@ -267,7 +250,8 @@ impl Architecture {
             None => 0,
         };
         // There is one name for a layer: no leading zeros and no sign.
-        self.rows.iter().find(|row| row.name(layer) == name)
+        let is_named = |row: &&Row| row.kinds().iter().any(|kind| row.name(*kind, layer) == name);
+        self.rows.iter().find(is_named)
     }
 }
 
@@ -304,7 +288,7 @@ mod tests {
     fn any_name_ends_with_one_part() {
         let of = |name: &str| Part::of(name).map(|(part, _)| part);
         for part in Part::ALL {
-            assert_eq!(of(&format!("blk.7.{}.weight", part.stem())), Some(part));
+            assert_eq!(of(&format!("blk.7.{}.weight", part.stem())), Some(*part));
         }
         assert_eq!(Part::of("blk.7.attn_v.bias"), Some((Part::Value, Kind::Bias)));
         assert_eq!(of("v.blk.0.attn_q.weight"), Some(Part::Query));

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
-use crate::arch::{Config, Hyper};
+use crate::arch::{Architecture, Config, Hyper};
 use crate::files::Map;
 use crate::published::{json, names_in, read_text};
 
@@ -110,6 +110,11 @@ impl Checkpoint {
     /// Its hyperparameters.
     pub fn config(&self) -> &Hyper {
         &self.config.hyper
+    }
+
+    /// Its architecture.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.config.architecture
     }
 
     /// What its `config.json` says it is.

@@ -16,7 +16,7 @@ pub use matrix::{Matrix, MatrixError};
 
 use smallvec::SmallVec;
 
-use super::{Activations, SharedSlice, ThreadPool};
+use super::{Activation, Activations, SharedSlice, ThreadPool};
 use rows::Form;
 
 /// Products that are worth handing to a thread.
@@ -41,12 +41,12 @@ pub struct Product<'a> {
     pub out: SharedSlice<'a, f32>,
 }
 
-/// The matrix of a gate: `swiglu(gate, product, limit)` is the result, with each its bias added.
+/// The matrix of a gate: the activation of gate and product is the result, with each its bias added.
 pub struct Gate<'a> {
     pub matrix: Matrix<'a>,
     /// One number per matrix row.
-    pub bias: &'a [f32],
-    pub limit: f32,
+    pub bias: Option<&'a [f32]>,
+    pub activation: Activation,
 }
 
 /// Computes all the products of one set of activations, spread over the threads together.
@@ -69,7 +69,10 @@ pub fn multiply(
         if let Some(gate) = &p.gate {
             let shape = |m: &Matrix<'_>| (m.rows(), m.columns());
             assert_eq!(shape(&gate.matrix), shape(&p.matrix), "rows and columns of a gate");
-            assert_eq!(gate.bias.len(), p.matrix.rows(), "one bias per row of a gate");
+            assert!(
+                gate.bias.is_none_or(|b| b.len() == p.matrix.rows()),
+                "one bias per row of a gate"
+            );
         }
         if !p.inputs.is_empty() && p.matrices().any(|m| Form::of(m, exact) == Form::Quantized) {
             activations.quantize(pool);

@@ -5,6 +5,22 @@ const SUMS: usize = 16;
 
 /// `out[i] = x[i] / sqrt(mean(x²) + eps) * weight[i]`; the mean is summed in f64.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let scale = scale(x, eps);
+    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
+        *o = v * scale * w;
+    }
+}
+
+/// [`rms_norm`] of `x` into itself.
+pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
+    let scale = scale(x, eps);
+    for (v, &w) in x.iter_mut().zip(weight) {
+        *v = *v * scale * w;
+    }
+}
+
+/// `1 / sqrt(mean(x²) + eps)`.
+fn scale(x: &[f32], eps: f32) -> f32 {
     let (chunks, rest) = x.as_chunks::<SUMS>();
     let mut sums = [0.0f64; SUMS];
     for chunk in chunks {
@@ -13,10 +29,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         }
     }
     let squares: f64 = sums.iter().copied().chain(rest.iter().map(|&v| f64::from(v).powi(2))).sum();
-    let scale = (1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()) as f32;
-    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
-        *o = v * scale * w;
-    }
+    (1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()) as f32
 }
 
 #[cfg(test)]
@@ -29,5 +42,8 @@ mod tests {
         rms_norm(&[3.0, 4.0], &[1.0, 2.0], 0.0, &mut out);
         let scale = 1.0 / 12.5f32.sqrt();
         assert_eq!(out, [3.0 * scale, 4.0 * scale * 2.0]);
+        let mut x = [3.0, 4.0];
+        rms_norm_in_place(&mut x, &[1.0, 2.0], 0.0);
+        assert_eq!(x, out);
     }
 }

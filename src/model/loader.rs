@@ -28,7 +28,7 @@ impl Loader {
     }
 
     /// The matrix `name` of this shape, fastest dimension first.
-    pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Weight, ModelError> {
+    pub fn matrix(&self, name: &str, shape: &[u64]) -> Result<Weight, ModelError> {
         let (index, info) = self.find(name, shape)?;
         let ggml_type = info.computable()?;
         let storage = match self.source.bytes(index) {
@@ -41,7 +41,7 @@ impl Loader {
     }
 
     /// All weights of a norm, a bias or the like, which are f32, in file order.
-    pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+    pub fn vector(&self, name: &str, shape: &[u64]) -> Result<Vec<f32>, ModelError> {
         let (index, info) = self.find(name, shape)?;
         if info.ggml_type != GgmlType::F32 {
             let (tensor, found) = (name.to_owned(), info.ggml_type);
@@ -75,8 +75,13 @@ impl Loader {
         }
     }
 
-    fn find(&self, name: &str, shape: &[usize]) -> Result<(usize, &TensorInfo), ModelError> {
-        let expected: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.source.find(name).is_some()
+    }
+
+    fn find(&self, name: &str, shape: &[u64]) -> Result<(usize, &TensorInfo), ModelError> {
+        let expected = shape.to_vec();
         let Some(index) = self.source.find(name) else {
             return Err(ModelError::MissingTensor { tensor: name.to_owned(), expected });
         };

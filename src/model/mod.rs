@@ -1,16 +1,18 @@
-//! Architectures: configuration, tensor map, forward pass, KV cache, sampler. Knows nothing of
-//! files or steps.
+//! One network of parts, its KV cache, its sampler. Knows no architecture's name, no files and no steps.
 
-pub mod gpt_oss;
 pub mod sampler;
 
 mod error;
+mod feed_forward;
 mod generate;
 mod kv_cache;
 mod loader;
 mod memory;
+mod network;
+mod rope;
 mod session;
 mod traffic;
+mod weights;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ pub use error::ModelError;
 pub use generate::{Generation, Token, generate};
 pub use kv_cache::KvCacheType;
 pub use memory::SessionMemory;
+use network::Network;
 pub use session::{LogitsFor, Session};
 pub use traffic::{DecodeTraffic, decode_traffic};
 
@@ -39,15 +42,12 @@ pub struct ModelOptions {
 
 /// A model, checked and ready to compute.
 pub struct Model {
+    architecture: &'static Architecture,
+    warnings: Vec<String>,
     network: Network,
     pool: ThreadPool,
     exact: bool,
     kv_cache: KvCacheType,
-}
-
-/// The architectures there are.
-enum Network {
-    GptOss(gpt_oss::Network),
 }
 
 impl Model {
@@ -62,41 +62,44 @@ impl Model {
         source: Arc<dyn TensorSource>,
         options: &ModelOptions,
     ) -> Result<Model, ModelError> {
+        let architecture = Architecture::of_metadata(source.metadata())?;
+        Self::of(architecture, source, options)
+    }
+
+    /// A model of this architecture.
+    fn of(
+        architecture: &'static Architecture,
+        source: Arc<dyn TensorSource>,
+        options: &ModelOptions,
+    ) -> Result<Model, ModelError> {
         let pool = ThreadPool::new(options.threads)?;
         source.will_compute();
-        let architecture = Architecture::of_metadata(source.metadata())?;
-        let network = Network::GptOss(gpt_oss::Network::load(source, architecture)?);
+        let warnings = architecture.warnings(source.metadata());
+        let network = Network::load(source, architecture)?;
         let exact = options.exact;
         let default = if exact { KvCacheType::F32 } else { KvCacheType::F16 };
-        Ok(Model { network, pool, exact, kv_cache: options.kv_cache.unwrap_or(default) })
+        let kv_cache = options.kv_cache.unwrap_or(default);
+        Ok(Model { architecture, warnings, network, pool, exact, kv_cache })
     }
 
     /// Name of the architecture, as `general.architecture` has it.
     pub fn architecture(&self) -> &str {
-        match &self.network {
-            Network::GptOss(n) => n.architecture().name,
-        }
+        self.architecture.name
     }
 
     /// What the file's metadata says of the model and is not computed with, a line each.
     pub fn warnings(&self) -> &[String] {
-        match &self.network {
-            Network::GptOss(n) => n.warnings(),
-        }
+        &self.warnings
     }
 
     /// Numbers in a row of logits.
     pub fn vocab_size(&self) -> usize {
-        match &self.network {
-            Network::GptOss(n) => n.config().vocab,
-        }
+        self.network.decoder().vocab
     }
 
     /// Longest context the model was made for, in tokens.
     pub fn context_length(&self) -> usize {
-        match &self.network {
-            Network::GptOss(n) => n.config().context,
-        }
+        self.network.decoder().context
     }
 
     /// What a text of at most `max_tokens` tokens takes of memory.
@@ -113,3 +116,6 @@ impl Model {
         Session::new(self, max_tokens)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::host::HostFacts;
 
-use super::{Model, ModelError, Network, SessionMemory, gpt_oss};
+use super::network::State;
+use super::{Model, ModelError, SessionMemory};
 
 /// Tokens computed together at most: enough to read the weights seldom, few enough to bound the
 /// buffers. The numbers do not depend on it.
@@ -33,19 +34,13 @@ pub struct Session<'m> {
     stop: Option<&'m AtomicBool>,
 }
 
-/// What an architecture keeps per session.
-enum State {
-    GptOss(gpt_oss::State),
-}
-
 impl<'m> Session<'m> {
     pub(super) fn new(model: &'m Model, max_tokens: usize) -> Result<Self, ModelError> {
         let (asked, limit) = (max_tokens, model.context_length());
         if asked > limit {
             return Err(ModelError::TooLong { asked, limit });
         }
-        let Network::GptOss(network) = &model.network;
-        network.config().check_cache(model.kv_cache)?;
+        model.network.decoder().check_cache(model.kv_cache)?;
         let needed = Self::memory(model, max_tokens);
         let available = HostFacts::gather().available_ram_bytes;
         // Zero: this system does not say.
@@ -53,8 +48,7 @@ impl<'m> Session<'m> {
             return Err(ModelError::Memory { tokens: max_tokens, needed, available });
         }
         let chunk = CHUNK.min(max_tokens);
-        let state = network.state(max_tokens, chunk, model.exact, model.kv_cache);
-        let state = State::GptOss(state);
+        let state = model.network.state(max_tokens, chunk, model.exact, model.kv_cache);
         let capacity = max_tokens;
         Ok(Self { model, state, logits: Vec::new(), position: 0, capacity, stop: None })
     }
@@ -67,9 +61,8 @@ impl<'m> Session<'m> {
 
     /// What a session takes of memory.
     pub(super) fn memory(model: &Model, max_tokens: usize) -> SessionMemory {
-        let Network::GptOss(network) = &model.network;
         let (chunk, threads) = (CHUNK.min(max_tokens), model.pool.threads());
-        network.config().memory(max_tokens, chunk, threads, model.kv_cache)
+        model.network.decoder().memory(max_tokens, chunk, threads, model.kv_cache)
     }
 
     /// Reads the tokens and answers with rows of logits, one per token that `logits` asks for.
@@ -107,9 +100,7 @@ impl<'m> Session<'m> {
             first_wanted -= skipped;
             let (out, rest) = rows.split_at_mut((chunk.len() - skipped) * vocab);
             rows = rest;
-            let Network::GptOss(network) = &model.network;
-            let State::GptOss(state) = state;
-            if !network.forward(&model.pool, state, chunk, *position, out, &go_on) {
+            if !model.network.forward(&model.pool, state, chunk, *position, out, &go_on) {
                 logits.clear();
                 return Err(ModelError::Interrupted);
             }
@@ -159,8 +150,7 @@ impl<'m> Session<'m> {
 
     /// Forgets all tokens, and the logits of the last.
     pub fn clear(&mut self) {
-        let State::GptOss(state) = &mut self.state;
-        state.cache().clear();
+        self.state.cache.clear();
         self.position = 0;
         self.logits.clear();
     }
@@ -175,8 +165,7 @@ impl<'m> Session<'m> {
         if tokens == 0 {
             self.clear();
         } else if tokens < self.position {
-            let State::GptOss(state) = &mut self.state;
-            let least = state.cache().shortest_prefix();
+            let least = self.state.cache.shortest_prefix();
             if tokens < least {
                 return Err(ModelError::Forgotten { tokens, least });
             }

@@ -4,6 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{ConvertDtype, ErrorClass, QuantizeSource, StepError, TokenizerSource};
+use crate::arch::Architecture;
 use crate::checkpoint::{self, Checkpoint, Converted};
 use crate::files::{FileId, Stamp};
 use crate::ggml::GgmlType;
@@ -49,7 +50,7 @@ pub fn open_checkpoint(
     let vocabulary = match tokenizer {
         TokenizerSource::Checkpoint => {
             if !directory.join("tokenizer.json").is_file() {
-                return Err(no_tokenizer(directory));
+                return Err(no_tokenizer(directory, checkpoint.architecture()));
             }
             Vocabulary::from_directory(directory, vocab_size)
         }
@@ -61,13 +62,15 @@ pub fn open_checkpoint(
 }
 
 /// The original layout comes without a tokenizer, so this happens to everybody once.
-fn no_tokenizer(directory: &Utf8Path) -> StepError {
+fn no_tokenizer(directory: &Utf8Path, architecture: &Architecture) -> StepError {
+    let built_in = architecture.vocabularies.join(" or ");
     StepError::new(
         ErrorClass::Input,
         format!(
             "{directory} has no tokenizer.json; say where the vocabulary comes from: \
-             o200k_harmony, the built-in one of gpt-oss, or a directory with tokenizer.json \
-             (`tokenizer` under [input] in a manifest, --tokenizer on the command line)"
+             {built_in}, built in for {}, or a directory with tokenizer.json \
+             (`tokenizer` under [input] in a manifest, --tokenizer on the command line)",
+            architecture.name
         ),
     )
 }

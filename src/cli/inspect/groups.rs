@@ -10,23 +10,23 @@ use serde::Serialize;
 use crate::arch::Part;
 use crate::gguf::{TensorInfo, bits_per_weight};
 
-/// The groups, in the order of a token's way through the model.
-const GROUPS: [&str; 15] = [
-    "token_embedding",
-    "attention_query",
-    "attention_key",
-    "attention_value",
-    "attention_output",
-    "router",
-    "experts_gate",
-    "experts_up",
-    "experts_down",
-    "ffn_gate",
-    "ffn_up",
-    "ffn_down",
-    NORMS_AND_BIASES,
-    "output",
-    "other",
+/// The groups and the parts whose weights are in them, in the order of a token's way through the model.
+const GROUPS: [(&str, &[Part]); 15] = [
+    ("token_embedding", &[Part::TokenEmbedding]),
+    ("attention_query", &[Part::Query]),
+    ("attention_key", &[Part::Key]),
+    ("attention_value", &[Part::Value]),
+    ("attention_output", &[Part::AttentionOutput]),
+    ("router", &[Part::Router]),
+    ("experts_gate", &[Part::ExpertGate]),
+    ("experts_up", &[Part::ExpertUp]),
+    ("experts_down", &[Part::ExpertDown]),
+    ("ffn_gate", &[Part::Gate]),
+    ("ffn_up", &[Part::Up]),
+    ("ffn_down", &[Part::Down]),
+    (NORMS_AND_BIASES, &[Part::Sinks]),
+    ("output", &[Part::Output]),
+    ("other", &[]),
 ];
 
 /// The group of the tensor `name`, of whichever architecture.
@@ -34,30 +34,9 @@ fn group_of(name: &str) -> &'static str {
     if name.ends_with(".bias") || name.ends_with("norm.weight") {
         return NORMS_AND_BIASES;
     }
-    match Part::of(name).map(|(part, _)| part) {
-        Some(Part::TokenEmbedding) => "token_embedding",
-        Some(Part::Query) => "attention_query",
-        Some(Part::Key) => "attention_key",
-        Some(Part::Value) => "attention_value",
-        Some(Part::AttentionOutput) => "attention_output",
-        Some(Part::Router) => "router",
-        Some(Part::ExpertGate) => "experts_gate",
-        Some(Part::ExpertUp) => "experts_up",
-        Some(Part::ExpertDown) => "experts_down",
-        Some(Part::Gate) => "ffn_gate",
-        Some(Part::Up) => "ffn_up",
-        Some(Part::Down) => "ffn_down",
-        Some(
-            Part::AttentionNorm
-            | Part::QueryNorm
-            | Part::KeyNorm
-            | Part::Sinks
-            | Part::FeedForwardNorm
-            | Part::OutputNorm,
-        ) => NORMS_AND_BIASES,
-        Some(Part::Output) => "output",
-        None => "other",
-    }
+    let part = Part::of(name).map(|(part, _)| part);
+    let has = |parts: &[Part]| part.is_some_and(|part| parts.contains(&part));
+    GROUPS.iter().find(|(_, parts)| has(parts)).map_or("other", |(group, _)| group)
 }
 
 /// Small tensors that are never quantized.
@@ -99,7 +78,7 @@ pub fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
             types,
         })
     };
-    GROUPS.into_iter().filter_map(group).collect()
+    GROUPS.into_iter().filter_map(|(name, _)| group(name)).collect()
 }
 
 /// The groups as a table.

@@ -54,8 +54,10 @@ pub struct Attention<'a, C> {
     pub kv_heads: usize,
     /// Elements of a head, a multiple of eight.
     pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
     /// Scores without a value that take part in the softmax, one per query head.
-    pub sinks: &'a [f32],
+    pub sinks: Option<&'a [f32]>,
     /// Position of the chunk's first token.
     pub first: usize,
     /// How many keys a token sees, itself included; `None` for all.
@@ -194,7 +196,6 @@ impl<C: KeysAndValues> Attention<'_, C> {
         sums: &mut [f32],
     ) {
         let (dim, group, width) = (self.head_dim, self.group(), self.width());
-        let scale = (dim as f64).sqrt().recip() as f32;
         states.fill(Softmax::EMPTY);
         sums.fill(0.0);
         buffers.keys.resize(TILE * dim, 0.0);
@@ -219,16 +220,20 @@ impl<C: KeysAndValues> Attention<'_, C> {
                 let queries = &queries[(token * self.kv_heads + kv_head) * width..][..width];
                 let heads = Heads { queries, states, sums };
                 let seen = seen.start - first..seen.end - first;
-                run_best(Attend { keys, seen, scale, heads });
+                run_best(Attend { keys, seen, scale: self.scale, heads });
             }
         }
     }
 
     /// The state of a key head's query heads before their first key.
     fn begin(&self, kv_head: usize, states: &mut [Softmax], sums: &mut [f32]) {
-        let sinks = &self.sinks[kv_head * self.group()..];
-        for (state, sink) in states.iter_mut().zip(sinks) {
-            *state = Softmax::sink(*sink);
+        match self.sinks {
+            None => states.fill(Softmax::EMPTY),
+            Some(sinks) => {
+                for (state, sink) in states.iter_mut().zip(&sinks[kv_head * self.group()..]) {
+                    *state = Softmax::sink(*sink);
+                }
+            }
         }
         sums.fill(0.0);
     }

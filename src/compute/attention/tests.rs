@@ -37,7 +37,7 @@ struct Case {
     heads: usize,
     plain: Plain,
     queries: Vec<f32>,
-    sinks: Vec<f32>,
+    sinks: Option<Vec<f32>>,
     window: Option<usize>,
 }
 
@@ -55,13 +55,19 @@ impl Case {
             heads,
             plain: Plain { kv_heads, dim, written: 0, keys, values },
             queries: numbers(tokens * heads * dim, 668265263),
-            sinks: (0..heads).map(|h| h as f32 * 3.0 - 4.0).collect(),
+            sinks: Some((0..heads).map(|h| h as f32 * 3.0 - 4.0).collect()),
             window,
         }
     }
 
     fn tokens(&self) -> usize {
         self.queries.len() / (self.heads * self.plain.dim)
+    }
+
+    /// As usual with sinks, another without.
+    fn scale(&self) -> f32 {
+        let usual = (self.plain.dim as f32).sqrt().recip();
+        if self.sinks.is_some() { usual } else { 2.0 * usual }
     }
 
     /// The tokens in chunks of these sizes over and over.
@@ -82,7 +88,8 @@ impl Case {
                 heads: self.heads,
                 kv_heads: self.plain.kv_heads,
                 head_dim: self.plain.dim,
-                sinks: &self.sinks,
+                scale: self.scale(),
+                sinks: self.sinks.as_deref(),
                 first,
                 window: self.window,
             };
@@ -106,10 +113,10 @@ impl Case {
         let scores: Vec<f64> = (first..=token)
             .map(|p| {
                 let dot: f64 = row(keys, p).iter().zip(query).map(|(k, q)| k * f64::from(*q)).sum();
-                dot / (*dim as f64).sqrt()
+                dot * f64::from(self.scale())
             })
             .collect();
-        let sink = f64::from(self.sinks[head]);
+        let sink = self.sinks.as_ref().map_or(f64::NEG_INFINITY, |s| s[head].into());
         let max = scores.iter().copied().fold(sink, f64::max);
         let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum::<f64>() + (sink - max).exp();
         let mut out = vec![0.0; *dim];
@@ -138,11 +145,17 @@ impl Case {
 fn grouped_heads_with_sinks_and_windows_are_as_defined() {
     for (heads, kv_heads, dim) in [(8, 1, 64), (4, 2, 32), (3, 3, 8), (14, 2, 24), (5, 1, 40)] {
         for window in [None, Some(1), Some(20), Some(128), Some(2000)] {
-            Case::new(heads, kv_heads, dim, 300, window).check(&[128]);
+            let mut case = Case::new(heads, kv_heads, dim, 300, window);
+            case.check(&[128]);
+            case.sinks = None;
+            case.check(&[128]);
         }
     }
     for window in [None, Some(128), Some(700)] {
-        Case::new(4, 2, 16, 1200, window).check(&[500, 1, 3]);
+        let mut case = Case::new(4, 2, 16, 1200, window);
+        case.check(&[500, 1, 3]);
+        case.sinks = None;
+        case.check(&[500, 1, 3]);
     }
 }
 
@@ -222,7 +235,7 @@ fn large_and_small_scores_do_not_overflow() {
     case.queries.iter_mut().for_each(|q| *q *= 1e4);
     assert!(case.run(1, &[700]).iter().all(|o| o.is_finite()));
     case.queries.fill(0.0);
-    case.sinks = vec![-1e30, 1e30, -200.0, 0.0];
+    case.sinks = Some(vec![-1e30, 1e30, -200.0, 0.0]);
     let out = case.run(1, &[1]);
     assert!(out.iter().all(|o| o.is_finite()));
     case.check(&[1]);
@@ -242,7 +255,8 @@ fn nothing_is_allocated_twice() {
             heads: 8,
             kv_heads: 2,
             head_dim: 16,
-            sinks: &case.sinks,
+            scale: case.scale(),
+            sinks: case.sinks.as_deref(),
             first,
             window: None,
         };

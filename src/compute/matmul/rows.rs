@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::compute::Activations;
 use crate::compute::floats::Floats;
-use crate::compute::{Activations, swiglu};
 use crate::ggml::{Inputs, RowKernel, Scratch};
 
 use super::{Matrix, Product, float};
@@ -87,11 +87,14 @@ impl Product<'_> {
         let of_tokens =
             products.chunks_exact_mut(rows.len()).zip(gates.chunks_exact_mut(rows.len()));
         for (token, (products, gates)) in of_tokens.enumerate() {
-            add(gates, &gate.bias[rows.clone()]);
+            if let Some(bias) = gate.bias {
+                add(gates, &bias[rows.clone()]);
+            }
             if let Some(bias) = self.bias {
                 add(products, &bias[rows.clone()]);
             }
-            swiglu(gates, products, gate.limit, self.results(rows.start, token, rows.len()));
+            let out = self.results(rows.start, token, rows.len());
+            gate.activation.apply(gates, products, out);
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::compute::swiglu;
+use crate::compute::Activation;
 use crate::ggml::{self, GgmlType};
 
 fn values(n: usize, seed: u32) -> Vec<f32> {
@@ -97,12 +97,20 @@ fn gated_products_are_the_gate_of_two() {
                 multiply(&pool, exact, &mut activations, &[product]);
                 out
             };
-            let (gates, ups) = (run(gate, Some(&gate_bias), None), run(matrix, Some(&bias), None));
-            let mut expected = vec![0.0; rows * tokens];
-            swiglu(&gates, &ups, 1.0, &mut expected);
-            let gated_by = Gate { matrix: gate, bias: &gate_bias, limit: 1.0 };
-            let found = run(matrix, Some(&bias), Some(gated_by));
-            assert_eq!(found, expected, "{of_gate} {ty}, {tokens} tokens, exact {exact}");
+            let clamped = Activation::ClampedSwiglu { limit: 1.0 };
+            for (activation, gate_bias, bias) in [
+                (clamped, Some(&gate_bias[..]), Some(&bias[..])),
+                (clamped, None, Some(&bias[..])),
+                (Activation::Silu, Some(&gate_bias[..]), None),
+                (Activation::Silu, None, None),
+            ] {
+                let (gates, ups) = (run(gate, gate_bias, None), run(matrix, bias, None));
+                let mut expected = vec![0.0; rows * tokens];
+                activation.apply(&gates, &ups, &mut expected);
+                let gated_by = Gate { matrix: gate, bias: gate_bias, activation };
+                let found = run(matrix, bias, Some(gated_by));
+                assert_eq!(found, expected, "{of_gate} {ty}, {tokens} tokens, exact {exact}");
+            }
         }
     }
 }

@@ -1,14 +1,15 @@
-//! The mixture of experts: which of them a token goes to, and what they make of it.
+//! The feed-forward network, or a mixture of them: which experts a token goes to, and what they make of
+//! it. A network without a router is the only expert.
 
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use crate::arch::{Decoder, Experts};
 use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply};
-use crate::model::loader::Loader;
 
+use super::loader::Loader;
 use super::weights::{Layer, Linear};
-use crate::arch::Hyper;
 
 /// Elements worth handing to a thread.
 const TASK_ELEMENTS: usize = 4096;
@@ -32,10 +33,9 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Sends each token to the experts with its `used` largest logits, weighted by the softmax
-    /// over those. Of equal logits the lower expert's comes first; `torch.topk` and llama.cpp's
+    /// Sends each token to the experts with its largest logits, weighted by the softmax over those. Of equal logits the lower expert's comes first; `torch.topk` and llama.cpp's
     /// sort leave that open.
-    pub fn fill(&mut self, logits: &[f32], experts: usize, used: usize) {
+    pub fn send_to_the_best(&mut self, logits: &[f32], Experts { count: experts, used }: Experts) {
         let Self { tokens, starts, next, order, chosen: picks } = self;
         picks.clear();
         for row in logits.chunks_exact(experts) {
@@ -69,6 +69,21 @@ impl Routing {
         }
     }
 
+    /// Sends all tokens to the one network there is.
+    pub fn send_to_the_only_one(&mut self, tokens: usize) {
+        self.tokens.clear();
+        self.tokens.extend(0..tokens as u32);
+        self.starts.clear();
+        self.starts.extend([0, tokens]);
+        self.chosen.clear();
+        self.chosen.extend((0..tokens as u32).map(|visit| (visit, 1.0)));
+    }
+
+    /// Experts, or one network.
+    fn experts(&self) -> usize {
+        self.starts.len() - 1
+    }
+
     /// Visits in all.
     fn len(&self) -> usize {
         self.tokens.len()
@@ -94,15 +109,15 @@ pub struct Buffers {
 type Products<'a> = SmallVec<[Product<'a>; 8]>;
 
 /// What a layer's experts compute with.
-pub struct Experts<'a> {
-    pub config: &'a Hyper,
+pub struct FeedForward<'a> {
+    pub decoder: &'a Decoder,
     pub layer: &'a Layer,
     pub loader: &'a Loader,
     pub pool: &'a ThreadPool,
     pub exact: bool,
 }
 
-impl Experts<'_> {
+impl FeedForward<'_> {
     /// Adds to each token's row of `residual` the weighted outputs of its experts.
     pub fn run(
         &self,
@@ -111,8 +126,8 @@ impl Experts<'_> {
         buffers: &mut Buffers,
         residual: &mut [f32],
     ) {
-        let Hyper { hidden, width, experts_used, .. } = *self.config;
-        let swiglu_limit = 7.0;
+        let Decoder { hidden, width, activation, experts, .. } = *self.decoder;
+        let used = experts.map_or(1, |experts| experts.used);
         let Buffers { inner, down, visits } = buffers;
         down.resize(routing.len() * hidden, 0.0);
         visits.clear();
@@ -123,7 +138,8 @@ impl Experts<'_> {
         let out = inner.reset(routing.len(), width);
         let products = self.products(up, routing, &routing.tokens, width, out, |rows| {
             let matrix = gates.slice(rows.clone());
-            Some(Gate { matrix, bias: &gate.bias[rows], limit: swiglu_limit })
+            let bias = gate.bias.as_ref().map(|bias| &bias[rows]);
+            Some(Gate { matrix, bias, activation })
         });
         multiply(self.pool, self.exact, input, &products);
         drop(products);
@@ -132,9 +148,9 @@ impl Experts<'_> {
         multiply(self.pool, self.exact, inner, &products);
         drop(products);
 
-        let rows = TASK_ELEMENTS / (hidden * experts_used) + 1;
+        let rows = TASK_ELEMENTS / (hidden * used) + 1;
         self.pool.for_rows(residual, hidden, rows, |token, row| {
-            for &(visit, weight) in &routing.chosen[token * experts_used..][..experts_used] {
+            for &(visit, weight) in &routing.chosen[token * used..][..used] {
                 let expert = &down[visit as usize * hidden..][..hidden];
                 for (r, &e) in row.iter_mut().zip(expert) {
                     *r += weight * e;
@@ -155,7 +171,7 @@ impl Experts<'_> {
     ) -> Products<'b> {
         let matrix = self.loader.view(&linear.weight);
         let mut products = Products::new();
-        for expert in 0..self.config.experts {
+        for expert in 0..routing.experts() {
             let visits = routing.visits(expert);
             let part = out.split_off_mut(..visits.len() * rows).unwrap_or_default();
             if !visits.is_empty() {
@@ -163,7 +179,7 @@ impl Experts<'_> {
                 products.push(Product {
                     matrix: matrix.slice(range.clone()),
                     gate: gate(range.clone()),
-                    bias: Some(&linear.bias[range]),
+                    bias: linear.bias.as_ref().map(|bias| &bias[range]),
                     inputs: &inputs[visits],
                     out: SharedSlice::new(part),
                 });
@@ -184,7 +200,7 @@ mod tests {
             1.0, 1.0, 0.0, 1.0, // a tie: 0 and 1
         ];
         let mut routing = Routing::default();
-        routing.fill(&logits, 4, 2);
+        routing.send_to_the_best(&logits, Experts { count: 4, used: 2 });
         assert_eq!(routing.starts, [0, 1, 3, 3, 4]);
         assert_eq!(routing.tokens, [1, 0, 1, 0]);
         let visits: Vec<u32> = routing.chosen.iter().map(|c| c.0).collect();
@@ -192,5 +208,10 @@ mod tests {
         let softmax = 1.0 / (1.0 + (-1f32).exp());
         assert!((routing.chosen[0].1 - softmax).abs() < 1e-7);
         assert_eq!(routing.chosen[2].1, 0.5);
+
+        routing.send_to_the_only_one(3);
+        assert_eq!((routing.experts(), routing.visits(0)), (1, 0..3));
+        assert_eq!(routing.tokens, [0, 1, 2]);
+        assert_eq!(routing.chosen, [(0, 1.0), (1, 1.0), (2, 1.0)]);
     }
 }

@@ -1,64 +1,53 @@
-//! The forward pass of gpt-oss over a chunk of tokens.
+//! The forward pass over a chunk of tokens: one decoder, of which parts may be absent.
 
 use std::sync::Arc;
 
+use crate::arch::{Architecture, Decoder};
 use crate::compute::{
     Activations, Attention, AttentionBuffers, Product, SharedSlice, ThreadPool, multiply, rms_norm,
+    rms_norm_in_place,
 };
 use crate::gguf::TensorSource;
-use crate::model::ModelError;
-use crate::model::kv_cache::{KvCache, KvCacheType};
-use crate::model::loader::Loader;
 
-use super::moe::{Buffers, Experts, Routing};
-use super::rope::{Rope, rotate_rows};
+use super::ModelError;
+use super::feed_forward::{Buffers, FeedForward, Routing};
+use super::kv_cache::{KvCache, KvCacheType};
+use super::loader::Loader;
+use super::rope::{Angles, rotate_rows};
 use super::weights::{Layer, Linear, Weights};
-use crate::arch::{Architecture, Hyper};
 
 /// Rows of a norm that are worth handing to a thread.
 const NORM_ROWS: usize = 16;
 
-/// A gpt-oss model whose tensors were found to be what its hyperparameters say.
+/// A model whose tensors were found to be what its hyperparameters say.
 pub struct Network {
-    architecture: &'static Architecture,
-    config: Hyper,
+    decoder: Decoder,
     loader: Loader,
     weights: Weights,
-    rope: Rope,
-    /// The sliding layers' angles, where they are others.
-    sliding_rope: Option<Rope>,
-    warnings: Vec<String>,
+    /// For each of the decoder's rotary positions.
+    angles: Vec<Angles>,
 }
 
 /// What a text in progress keeps: the KV cache, and buffers that each chunk uses anew.
 pub struct State {
     exact: bool,
-    cache: KvCache,
+    pub cache: KvCache,
     /// The residual stream, a row per token.
     stream: Vec<f32>,
     normed: Activations,
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
-    /// For each token a row of rotary angles.
-    angles: Vec<f32>,
-    /// The sliding layers', where they are others.
-    sliding_angles: Vec<f32>,
+    /// For each of the rotary positions a row of angles per token.
+    angles: Vec<Vec<f32>>,
     attention: AttentionBuffers,
     attended: Activations,
     projected: Vec<f32>,
     router: Vec<f32>,
     routing: Routing,
-    experts: Buffers,
+    feed_forward: Buffers,
     /// `0, 1, 2, ...`: the activation rows of products with all of them.
     inputs: Vec<u32>,
-}
-
-impl State {
-    /// The keys and values.
-    pub fn cache(&mut self) -> &mut KvCache {
-        &mut self.cache
-    }
 }
 
 impl Network {
@@ -67,51 +56,39 @@ impl Network {
         source: Arc<dyn TensorSource>,
         architecture: &'static Architecture,
     ) -> Result<Self, ModelError> {
-        let config = architecture.from_metadata(source.metadata())?;
-        if !config.head_dim.is_multiple_of(8) {
-            return Err(ModelError::HeadDim { head_dim: config.head_dim });
+        let hyper = architecture.from_metadata(source.metadata())?;
+        if !hyper.head_dim.is_multiple_of(8) {
+            return Err(ModelError::HeadDim { head_dim: hyper.head_dim });
         }
-        let warnings = architecture.warnings(source.metadata());
         let loader = Loader::new(source);
-        let weights = Weights::load(&loader, &config)?;
-        loader.no_others(architecture, config.layers)?;
-        let rope = Rope::new(&config, config.rope_theta);
-        let sliding_rope =
-            config.slides_otherwise().then(|| Rope::new(&config, config.rope_theta_sliding));
-        Ok(Self { architecture, config, loader, weights, rope, sliding_rope, warnings })
+        let weights = Weights::load(&loader, architecture, &hyper)?;
+        loader.no_others(architecture, hyper.layers)?;
+        let decoder = (architecture.decoder)(&hyper);
+        let angles = decoder.ropes.iter().map(|rope| Angles::new(rope, decoder.head_dim)).collect();
+        Ok(Self { decoder, loader, weights, angles })
     }
 
-    /// What the file says and is not computed with, a line each.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    pub fn architecture(&self) -> &'static Architecture {
-        self.architecture
-    }
-
-    pub fn config(&self) -> &Hyper {
-        &self.config
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
     }
 
     /// An empty text with room for `tokens` tokens, of which at most `chunk` are read at once.
     pub fn state(&self, tokens: usize, chunk: usize, exact: bool, kind: KvCacheType) -> State {
         State {
             exact,
-            cache: self.config.cache(tokens, chunk, kind),
+            cache: self.decoder.cache(tokens, chunk, kind),
             stream: Vec::new(),
             normed: Activations::default(),
             queries: Vec::new(),
             keys: Vec::new(),
             values: Vec::new(),
-            angles: Vec::new(),
-            sliding_angles: Vec::new(),
+            angles: vec![Vec::new(); self.angles.len()],
             attention: AttentionBuffers::default(),
             attended: Activations::default(),
             projected: Vec::new(),
             router: Vec::new(),
             routing: Routing::default(),
-            experts: Buffers::default(),
+            feed_forward: Buffers::default(),
             inputs: Vec::new(),
         }
     }
@@ -130,7 +107,7 @@ impl Network {
         logits: &mut [f32],
         go_on: &dyn Fn() -> bool,
     ) -> bool {
-        let Hyper { hidden, vocab, .. } = self.config;
+        let Decoder { hidden, vocab, .. } = self.decoder;
         let embedding = self.loader.view(&self.weights.embedding);
         state.stream.resize(tokens.len() * hidden, 0.0);
         for (row, &token) in state.stream.chunks_exact_mut(hidden).zip(tokens) {
@@ -138,24 +115,23 @@ impl Network {
         }
         state.inputs.clear();
         state.inputs.extend(0..tokens.len() as u32);
-        let positions = position..position + tokens.len();
-        if let Some(rope) = &self.sliding_rope {
-            rope.angles(positions.clone(), &mut state.sliding_angles);
+        for (angles, out) in self.angles.iter().zip(&mut state.angles) {
+            angles.at(position..position + tokens.len(), out);
         }
-        self.rope.angles(positions, &mut state.angles);
         for (number, layer) in self.weights.layers.iter().enumerate() {
             if !go_on() {
                 return false;
             }
             self.attention(pool, state, number, layer, position);
-            self.experts(pool, state, layer);
+            self.feed_forward(pool, state, layer);
         }
         let rows = logits.len() / vocab;
         if rows > 0 {
             let last = &state.stream[(tokens.len() - rows) * hidden..];
             self.norm(pool, last, &self.weights.output_norm, &mut state.normed);
             let (inputs, out) = (&state.inputs[..rows], SharedSlice::new(logits));
-            let matrix = self.loader.view(&self.weights.output);
+            let output = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
+            let matrix = self.loader.view(output);
             let product = Product { matrix, bias: None, gate: None, inputs, out };
             multiply(pool, state.exact, &mut state.normed, &[product]);
         }
@@ -170,7 +146,7 @@ impl Network {
         layer: &Layer,
         position: usize,
     ) {
-        let Hyper { hidden, heads, kv_heads, head_dim, .. } = self.config;
+        let Decoder { hidden, heads, kv_heads, head_dim, .. } = self.decoder;
         let tokens = state.stream.len() / hidden;
         self.norm(pool, &state.stream, &layer.attention_norm, &mut state.normed);
         state.queries.resize(tokens * heads * head_dim, 0.0);
@@ -186,19 +162,28 @@ impl Network {
                 self.product(&layer.value, &state.inputs, &mut state.values),
             ],
         );
-        let angles = match &self.sliding_rope {
-            Some(_) if self.config.sliding[number] => &state.sliding_angles,
-            _ => &state.angles,
-        };
-        rotate_rows(pool, &mut state.queries, heads * head_dim, angles);
-        rotate_rows(pool, &mut state.keys, kv_heads * head_dim, angles);
+        let rope = self.decoder.layers[number].rope;
+        for (rows, heads, norm) in [
+            (&mut state.queries, heads, &layer.query_norm),
+            (&mut state.keys, kv_heads, &layer.key_norm),
+        ] {
+            if let Some(weight) = norm {
+                let eps = self.decoder.rms_eps;
+                pool.for_rows(rows, head_dim, NORM_ROWS, |_, head| {
+                    rms_norm_in_place(head, weight, eps);
+                });
+            }
+            let (angles, pairing) = (&state.angles[rope], self.decoder.ropes[rope].pairing);
+            rotate_rows(pool, rows, heads * head_dim, angles, pairing);
+        }
         state.cache.put(number, position, &state.keys, &state.values);
         let attention = Attention {
             cache: state.cache.layer(number),
             heads,
             kv_heads,
             head_dim,
-            sinks: &layer.sinks,
+            scale: self.decoder.attention_scale,
+            sinks: layer.sinks.as_deref(),
             first: position,
             window: state.cache.window(number),
         };
@@ -212,22 +197,31 @@ impl Network {
         }
     }
 
-    fn experts(&self, pool: &ThreadPool, state: &mut State, layer: &Layer) {
-        let Hyper { hidden, experts, experts_used, .. } = self.config;
-        self.norm(pool, &state.stream, &layer.expert_norm, &mut state.normed);
-        let tokens = state.stream.len() / hidden;
-        state.router.resize(tokens * experts, 0.0);
-        let product = self.product(&layer.router, &state.inputs, &mut state.router);
-        multiply(pool, state.exact, &mut state.normed, &[product]);
-        state.routing.fill(&state.router, experts, experts_used);
-        let all =
-            Experts { config: &self.config, layer, loader: &self.loader, pool, exact: state.exact };
-        all.run(&state.routing, &mut state.normed, &mut state.experts, &mut state.stream);
+    fn feed_forward(&self, pool: &ThreadPool, state: &mut State, layer: &Layer) {
+        self.norm(pool, &state.stream, &layer.feed_forward_norm, &mut state.normed);
+        let tokens = state.stream.len() / self.decoder.hidden;
+        match (&layer.router, self.decoder.experts) {
+            (Some(router), Some(experts)) => {
+                state.router.resize(tokens * experts.count, 0.0);
+                let product = self.product(router, &state.inputs, &mut state.router);
+                multiply(pool, state.exact, &mut state.normed, &[product]);
+                state.routing.send_to_the_best(&state.router, experts);
+            }
+            _ => state.routing.send_to_the_only_one(tokens),
+        }
+        let all = FeedForward {
+            decoder: &self.decoder,
+            layer,
+            loader: &self.loader,
+            pool,
+            exact: state.exact,
+        };
+        all.run(&state.routing, &mut state.normed, &mut state.feed_forward, &mut state.stream);
     }
 
     /// The root-mean-square norm of every row of `stream`.
     fn norm(&self, pool: &ThreadPool, stream: &[f32], weight: &[f32], out: &mut Activations) {
-        let Hyper { hidden, rms_eps, .. } = self.config;
+        let Decoder { hidden, rms_eps, .. } = self.decoder;
         let rows = stream.len() / hidden;
         pool.for_rows(out.reset(rows, hidden), hidden, NORM_ROWS, |row, out| {
             rms_norm(&stream[row * hidden..][..hidden], weight, rms_eps, out);
@@ -242,7 +236,7 @@ impl Network {
         out: &'a mut [f32],
     ) -> Product<'a> {
         let matrix = self.loader.view(&linear.weight);
-        let (bias, out) = (Some(linear.bias.as_slice()), SharedSlice::new(out));
+        let (bias, out) = (linear.bias.as_deref(), SharedSlice::new(out));
         Product { matrix, bias, gate: None, inputs, out }
     }
 }
