@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary, split};
+use super::split::PreTokenizer;
+use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary};
 use crate::published::{json, read_text, read_text_if_there};
 
 /// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
@@ -63,7 +64,7 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
     let mut config = configuration(directory)?;
     let model_config: Map<String, Value> =
         optional(&directory.join("config.json"))?.unwrap_or_default();
-    check_supported(&tokenizer)?;
+    let pre = check_supported(&tokenizer)?;
 
     let (vocab, own) = (&tokenizer.model.vocab, &tokenizer.added_tokens);
     let added = added::tokens(directory, &config, vocab, own)?;
@@ -71,6 +72,7 @@ pub fn read(directory: &Utf8Path, vocab_size: usize) -> Result<Vocabulary, Token
     let mut processed = special::post_processor(tokenizer.post_processor.as_ref(), &mut config)?;
     processed.add_configured(&config);
     Ok(Vocabulary {
+        pre,
         special_ids: special::ids(&config, &processed, &model_config, own, vocab_size),
         add_special: processed.add,
         chat: chat::templates(directory, &config)?,
@@ -100,10 +102,11 @@ impl Merge {
     }
 }
 
-/// Refuses tokenizers that encode in another way than ours does.
-fn check_supported(tokenizer: &TokenizerJson) -> Result<(), TokenizerError> {
-    let unsupported =
-        |what, expected, found: String| Err(TokenizerError::Unsupported { what, expected, found });
+/// How a tokenizer splits text. Refuses those that encode in another way than ours does.
+fn check_supported(tokenizer: &TokenizerJson) -> Result<&'static PreTokenizer, TokenizerError> {
+    let unsupported = |what, expected: &str, found: String| {
+        Err(TokenizerError::Unsupported { what, expected: expected.to_owned(), found })
+    };
     let model = &tokenizer.model;
     // Old files leave the type out: what has merges is BPE.
     if model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
@@ -124,12 +127,7 @@ fn check_supported(tokenizer: &TokenizerJson) -> Result<(), TokenizerError> {
         return unsupported("normalizer", "none", kind_of(normalizer));
     }
     let patterns = tokenizer.pre_tokenizer.as_ref().map(split_patterns).unwrap_or_default();
-    if patterns != [split::PUBLISHED] {
-        let found = patterns.join(", then ");
-        let found = if found.is_empty() { "none".to_owned() } else { found };
-        return unsupported("pre-tokenizer", "the pattern of gpt-4o", found);
-    }
-    Ok(())
+    PreTokenizer::of_patterns(&patterns)
 }
 
 /// The patterns that a pre-tokenizer splits by, in order.

@@ -4,7 +4,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use hashbrown::HashMap;
 
 use super::merge::Merges;
-use super::split::Splitter;
+use super::split::{PreTokenizer, Splitter};
 use super::{TextStream, TokenType, TokenizerError, Vocabulary, byte_level, gguf_keys};
 use crate::gguf::{Array, Metadata, Value};
 
@@ -50,6 +50,7 @@ struct SpecialTokens {
 
 /// A vocabulary's parts, borrowed from wherever they are kept.
 struct Parts<'a> {
+    pre: &'a PreTokenizer,
     tokens: &'a [String],
     token_type: &'a dyn Fn(usize) -> TokenType,
     merges: &'a [String],
@@ -89,6 +90,7 @@ impl Tokenizer {
             return Err(TokenizerError::TypeCount { types, tokens });
         }
         Self::build(&Parts {
+            pre: vocabulary.pre,
             tokens: &vocabulary.tokens,
             token_type: &|id| vocabulary.token_types[id],
             merges: &vocabulary.merges,
@@ -102,8 +104,12 @@ impl Tokenizer {
     /// # Errors
     /// If the file has no vocabulary, one of a kind not supported, or one that contradicts itself.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
-        supported(metadata, "tokenizer.ggml.model", "tokenizer model", "gpt2")?;
-        supported(metadata, "tokenizer.ggml.pre", "pre-tokenizer", Vocabulary::PRE_TOKENIZER)?;
+        let model = string(metadata, "tokenizer.ggml.model")?;
+        if model != Vocabulary::MODEL {
+            let (what, expected) = ("tokenizer model", Vocabulary::MODEL.to_owned());
+            return Err(TokenizerError::Unsupported { what, expected, found: model.to_owned() });
+        }
+        let pre = PreTokenizer::named(string(metadata, "tokenizer.ggml.pre")?)?;
         let tokens = strings(metadata, "tokenizer.ggml.tokens")?;
         let merges = strings(metadata, "tokenizer.ggml.merges")?;
         gguf_keys::check_types(metadata, tokens.len())?;
@@ -121,6 +127,7 @@ impl Tokenizer {
             None => None,
         };
         Self::build(&Parts {
+            pre,
             tokens,
             token_type: &|id| {
                 types.map_or(TokenType::Normal, |types| TokenType::from_number(types[id]))
@@ -165,7 +172,7 @@ impl Tokenizer {
         Ok(Self {
             bytes: bytes.collect(),
             merges: Merges::new(parts.merges, |token| ids.get(token).copied())?,
-            splitter: Splitter::new()?,
+            splitter: Splitter::new(parts.pre)?,
             all_special: special(
                 &[TokenType::Control, TokenType::UserDefined, TokenType::Unknown],
                 &llama_type,
@@ -316,18 +323,9 @@ fn ids(tokens: &[String]) -> Result<HashMap<&str, u32>, TokenizerError> {
     Ok(ids)
 }
 
-/// Checks that a string of the metadata is the one that is supported.
-fn supported(
-    metadata: &Metadata,
-    key: &'static str,
-    what: &'static str,
-    expected: &'static str,
-) -> Result<(), TokenizerError> {
-    match metadata.str(key) {
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(TokenizerError::Unsupported { what, expected, found: found.to_owned() }),
-        None => Err(TokenizerError::Metadata { key, expected: "a string" }),
-    }
+/// A string.
+fn string<'m>(metadata: &'m Metadata, key: &'static str) -> Result<&'m str, TokenizerError> {
+    metadata.str(key).ok_or(TokenizerError::Metadata { key, expected: "a string" })
 }
 
 /// An array of strings.

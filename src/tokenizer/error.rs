@@ -15,7 +15,7 @@ pub enum TokenizerError {
     Json { path: Utf8PathBuf, source: serde_json::Error },
     /// The vocabulary is of a kind that this project does not have.
     #[error("unsupported {what}: expected {expected}, found {found}")]
-    Unsupported { what: &'static str, expected: &'static str, found: String },
+    Unsupported { what: &'static str, expected: String, found: String },
     /// Metadata that a tokenizer needs is missing or has another type.
     #[error("metadata key {key} is missing or is not {expected}; convert the checkpoint again")]
     Metadata { key: &'static str, expected: &'static str },

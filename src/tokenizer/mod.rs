@@ -1,7 +1,7 @@
 //! Vocabularies: encode text to token ids and decode them. Knows nothing of models.
 //!
-//! One kind of vocabulary: byte-level byte-pair encoding with the pre-tokenizer of GPT-4o, which
-//! is what every gpt-oss has. A [`Vocabulary`] is what a GGUF file stores; a [`Tokenizer`] is what
+//! One kind of vocabulary: byte-level byte-pair encoding, with one of the pre-tokenizers of a table. A
+//! [`Vocabulary`] is what a GGUF file stores; a [`Tokenizer`] is what
 //! encodes and decodes with it.
 
 mod byte_level;
@@ -21,5 +21,6 @@ pub use error::TokenizerError;
 #[cfg(test)]
 pub(crate) use o200k::MADE;
 pub use outline::o200k_harmony_outline;
+pub use split::PreTokenizer;
 pub use stream::TextStream;
 pub use vocabulary::{ChatTemplates, TokenType, Vocabulary};

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::split::PreTokenizer;
 use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary, byte_level};
 
 /// Tokens with a rank; their ids are their ranks.
@@ -26,6 +27,9 @@ const NAMED: [(u32, &str); 10] = [
 /// How gpt-oss formats a conversation: OpenAI's own template, published with the weights under the
 /// Apache License 2.0; byte for byte `models/templates/openai-gpt-oss-120b.jinja` in llama.cpp.
 const CHAT_TEMPLATE: &str = include_str!("gpt-oss.jinja");
+
+/// How it splits text.
+pub(super) const PRE_TOKENIZER: &str = "gpt-4o";
 
 /// One more than the last special token.
 pub(super) const END: u32 = 200_019;
@@ -66,6 +70,7 @@ pub fn vocabulary(vocab_size: usize) -> Result<Vocabulary, TokenizerError> {
         token_types.push(TokenType::Control);
     }
     let mut vocabulary = Vocabulary {
+        pre: PreTokenizer::named(PRE_TOKENIZER)?,
         tokens,
         token_types,
         merges,

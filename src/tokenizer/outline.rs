@@ -1,7 +1,7 @@
 //! The built-in vocabulary without its long lists, of which a file's size needs the lengths alone:
 //! making them takes a second, and a plan makes no file.
 
-use super::o200k::{END, SPECIAL_IDS, chat_templates, check_size};
+use super::o200k::{END, PRE_TOKENIZER, SPECIAL_IDS, chat_templates, check_size};
 use super::vocabulary::{MERGES, TOKEN_TYPES, TOKENS, describe, padding, set_special};
 use super::{ChatTemplates, TokenizerError};
 use crate::gguf::Metadata;
@@ -21,7 +21,7 @@ pub fn o200k_harmony_outline(
 ) -> Result<Metadata, TokenizerError> {
     check_size(vocab_size)?;
     let mut metadata = Metadata::default();
-    describe(&mut metadata);
+    describe(PRE_TOKENIZER, &mut metadata);
     let paddings = (END as usize..vocab_size).map(|id| 8 + padding(id).len() as u64);
     metadata.leave_out_array(&TOKENS.into(), TOKEN_BYTES + paddings.sum::<u64>());
     metadata.leave_out_array(&TOKEN_TYPES.into(), 4 * vocab_size as u64);

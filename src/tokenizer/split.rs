@@ -1,20 +1,55 @@
-//! The pre-tokenizer of GPT-4o: cuts text into the words that merging never crosses.
+//! Pre-tokenizers: what cuts text into the words that merging never crosses.
 
 use regex::Regex;
 
 use super::TokenizerError;
 
-/// The published pattern (`tokenizer.json` of gpt-oss, `o200k_base` of tiktoken), to recognise a
-/// tokenizer by.
-pub const PUBLISHED: &str = concat!(
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-    r"|\p{N}{1,3}",
-    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*",
-    r"|\s*[\r\n]+",
-    r"|\s+(?!\S)",
-    r"|\s+",
-);
+/// A pre-tokenizer by name and pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PreTokenizer {
+    /// Its name in `tokenizer.ggml.pre`.
+    pub name: &'static str,
+    /// The pattern of published `tokenizer.json`s, by which it is recognised.
+    pub pattern: &'static str,
+}
+
+/// Those there are. Every pattern has [`LOOKAHEAD`], and its alternatives cover every character.
+pub static ALL: &[PreTokenizer] = &[PreTokenizer {
+    name: "gpt-4o",
+    pattern: concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"|\p{N}{1,3}",
+        r"| ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"|\s*[\r\n]+",
+        r"|\s+(?!\S)",
+        r"|\s+",
+    ),
+}];
+
+impl PreTokenizer {
+    /// The one that a GGUF file calls `name`.
+    pub fn named(name: &str) -> Result<&'static Self, TokenizerError> {
+        Self::find(name, |pre| pre.name == name)
+    }
+
+    /// The one that splits by these patterns, one after the other.
+    pub fn of_patterns(patterns: &[&str]) -> Result<&'static Self, TokenizerError> {
+        let found = if patterns.is_empty() { "none" } else { &patterns.join(", then ") };
+        Self::find(found, |pre| patterns == [pre.pattern])
+    }
+
+    fn find(
+        found: &str,
+        is_wanted: impl Fn(&Self) -> bool,
+    ) -> Result<&'static Self, TokenizerError> {
+        ALL.iter().find(|pre| is_wanted(pre)).ok_or_else(|| TokenizerError::Unsupported {
+            what: "pre-tokenizer",
+            expected: ALL.iter().map(|pre| pre.name).collect::<Vec<_>>().join(" or "),
+            found: found.to_owned(),
+        })
+    }
+}
 
 /// The one alternative that needs to look ahead.
 const LOOKAHEAD: &str = r"|\s+(?!\S)";
@@ -30,8 +65,8 @@ pub struct Splitter {
 
 impl Splitter {
     /// Compiles the pattern.
-    pub fn new() -> Result<Self, TokenizerError> {
-        Regex::new(&PUBLISHED.replace(LOOKAHEAD, ""))
+    pub fn new(pre: &PreTokenizer) -> Result<Self, TokenizerError> {
+        Regex::new(&pre.pattern.replace(LOOKAHEAD, ""))
             .map(|pattern| Self { pattern })
             .map_err(|e| TokenizerError::Build { what: "the pre-tokenizer", reason: e.to_string() })
     }
@@ -78,7 +113,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<&str> {
-        let splitter = Splitter::new().unwrap();
+        let splitter = Splitter::new(&ALL[0]).unwrap();
         let words: Vec<&str> = splitter.words(text).collect();
         assert_eq!(words.concat(), text, "no gap, no overlap");
         words
@@ -86,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_look_ahead_is_the_only_difference() {
-        assert!(PUBLISHED.contains(LOOKAHEAD));
+        assert!(ALL.iter().all(|pre| pre.pattern.contains(LOOKAHEAD)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 
+use super::split::PreTokenizer;
 use super::{TokenizerError, directory, o200k};
 use crate::gguf::{Array, Metadata, Value};
 
@@ -39,9 +40,11 @@ impl TokenType {
     }
 }
 
-/// A vocabulary as a GGUF file stores it: byte-level BPE with GPT-4o's pre-tokenizer.
+/// A vocabulary as a GGUF file stores it: byte-level BPE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vocabulary {
+    /// How text is split before it is merged.
+    pub pre: &'static PreTokenizer,
     /// Text of each token in byte-level characters; control tokens as they are.
     pub tokens: Vec<String>,
     /// One for each token.
@@ -66,8 +69,8 @@ pub struct ChatTemplates {
 }
 
 impl Vocabulary {
-    /// Name of the pre-tokenizer in GGUF's `tokenizer.ggml.pre`.
-    pub const PRE_TOKENIZER: &str = "gpt-4o";
+    /// What byte-level BPE is called in GGUF's `tokenizer.ggml.model`.
+    pub(super) const MODEL: &str = "gpt2";
 
     /// Reads `tokenizer.json` and its companions in `directory`, as llama.cpp's converter does,
     /// padded to the model's `vocab_size`.
@@ -97,7 +100,7 @@ impl Vocabulary {
     pub fn into_metadata(self) -> Metadata {
         let mut metadata = Metadata::default();
         let types = self.token_types.iter().map(|&t| t as i32).collect();
-        describe(&mut metadata);
+        describe(self.pre.name, &mut metadata);
         metadata.set(TOKENS, Value::Array(Array::String(self.tokens)));
         metadata.set(TOKEN_TYPES, Value::Array(Array::I32(types)));
         if !self.merges.is_empty() {
@@ -118,10 +121,10 @@ impl Vocabulary {
 }
 
 /// Appends the keys that come before the lists.
-pub(super) fn describe(metadata: &mut Metadata) {
+pub(super) fn describe(pre_tokenizer: &str, metadata: &mut Metadata) {
     let text = |s: &str| Value::String(s.to_owned());
-    metadata.set("tokenizer.ggml.model", text("gpt2"));
-    metadata.set("tokenizer.ggml.pre", text(Vocabulary::PRE_TOKENIZER));
+    metadata.set("tokenizer.ggml.model", text(Vocabulary::MODEL));
+    metadata.set("tokenizer.ggml.pre", text(pre_tokenizer));
 }
 
 /// Appends the keys of special tokens.

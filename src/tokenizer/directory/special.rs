@@ -79,7 +79,7 @@ pub fn post_processor(
             _ => {
                 return Err(TokenizerError::Unsupported {
                     what: "post-processor",
-                    expected: "ByteLevel or TemplateProcessing",
+                    expected: "ByteLevel or TemplateProcessing".to_owned(),
                     found: super::kind_of(step),
                 });
             }

@@ -16,6 +16,7 @@ fn vocabulary() -> Vocabulary {
         token_types.push(kind);
     }
     Vocabulary {
+        pre: PreTokenizer::named("gpt-4o").unwrap(),
         tokens,
         token_types,
         merges: vec!["h e".to_owned(), "Ġ he".to_owned()],
