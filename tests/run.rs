@@ -399,6 +399,13 @@ fn a_run_is_told_as_json_lines() {
     assert_eq!((&first["event"], &first["job"]), (&"run_started".into(), &"nano".into()));
     let planned: Vec<_> = first["steps"].as_array().unwrap().iter().map(|s| &s["step"]).collect();
     assert_eq!(planned, ["verify", "convert", "quantize:small"]);
+    // Nothing ran before, so times are estimated, and what is left for all is known from the start.
+    let times = |event: &Value, key: &str| -> Vec<bool> {
+        event["steps"].as_array().unwrap().iter().map(|s| s[key].as_u64().is_some()).collect()
+    };
+    assert_eq!(times(first, "estimated_duration_ms"), [true; 3], "{first}");
+    assert_eq!(times(first, "last_duration_ms"), [false; 3], "{first}");
+    assert!(said.iter().any(|e| e["run_left_ms"].is_u64()), "{said:?}");
     let told = |kind: &str| -> Vec<&Value> {
         said.iter().filter(|event| event["event"] == kind).map(|event| &event["step"]).collect()
     };
@@ -413,6 +420,8 @@ fn a_run_is_told_as_json_lines() {
 
     // The same with what it found, and nothing left to do; then a failure with its exit code.
     let said = events(&workspace.qrun(&[&only[..], &["-v", "--force", "convert"]].concat()));
+    assert_eq!(times(&said[0], "estimated_duration_ms"), [false; 3], "{}", said[0]);
+    assert_eq!(times(&said[0], "last_duration_ms"), [true; 3], "{}", said[0]);
     assert!(said.iter().any(|e| e["event"] == "step_log" && e["level"] == "info"), "{said:?}");
     fs::write(workspace.path("checkpoint/generation_config.json"), "{}").unwrap();
     let output = workspace.qrun(&only);

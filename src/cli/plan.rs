@@ -6,10 +6,16 @@ use camino::Utf8PathBuf;
 
 use super::direct::Threads;
 use super::{CliError, job, output};
+use crate::plan::admit;
 use crate::plan::render::{self, View};
 
 /// Show what would run, why, and what it needs; changes nothing
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The exit code is the one with which `run` would refuse: 0 if it would not, 2 if the \
+                  manifest asks for what cannot be, 3 if an input is missing or not what it has to \
+                  be, 4 if this host cannot do it."
+)]
 pub struct Args {
     /// The job's manifest
     #[arg(value_name = "JOB.toml")]
@@ -38,10 +44,14 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         plan.accept_inputs();
     }
     let judgements = plan.judge_all()?;
-    let demand = plan.demand(&judgements)?;
+    let mut demand = plan.demand(&judgements)?;
+    plan.estimate(&judgements, &mut demand)?;
     let view = View::new(&plan, &judgements, demand)?;
+    let exit = if view.to_run > 0 { admit(&judgements, &view.demand) } else { Ok(()) };
+    let exit = exit.map_or_else(|refused| refused.class.exit_code(), |()| 0);
     if args.json {
-        return output::print_json(&view);
+        output::print_json(&view)?;
+        return Ok(exit.into());
     }
     let text = match (args.dot, args.mermaid) {
         (true, _) => render::dot(&view),
@@ -49,5 +59,5 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         _ => render::text(&view),
     };
     output::tell(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit.into())
 }

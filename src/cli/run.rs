@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::direct::Threads;
-use super::progress::{JsonEvents, Overall, PlannedStep, RunProgress, What, milliseconds};
+use super::progress::{
+    Expected, JsonEvents, Overall, PlannedStep, RunProgress, What, milliseconds,
+};
 use super::{CliError, Globals, interrupt, job, output};
 use crate::exec::{self, Options, RunObserver, Summary, Workers};
 use crate::plan::{Judgement, Plan, StepDemand, Task, admit, render};
@@ -59,7 +61,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     plan.select(selection);
 
     let judgements = plan.judge_all()?;
-    let demand = plan.demand(&judgements)?;
+    let mut demand = plan.demand(&judgements)?;
+    plan.estimate(&judgements, &mut demand)?;
     let planned = planned(&plan, &judgements, &demand.steps);
     let to_run = || planned.iter().filter(|step| step.verdict != "fresh");
     if to_run().next().is_some() {
@@ -67,8 +70,10 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     }
     plan.reset();
     let overall = Overall::new(to_run().map(|step| {
-        let took = step.last_duration_ms.and_then(|ms| u64::try_from(ms).ok());
-        (step.step.clone(), took.map(Duration::from_millis))
+        let time = |ms: i64| u64::try_from(ms).ok().map(Duration::from_millis);
+        let took = step.last_duration_ms.and_then(time).map(Expected::Took);
+        let about = || step.estimated_duration_ms.and_then(time).map(Expected::About);
+        (step.step.clone(), took.or_else(about))
     }));
     let cancelled = interrupt::flag();
     let options = Options { keep_going: args.keep_going, threads: args.threads.count(), command };
@@ -109,6 +114,7 @@ fn planned(plan: &Plan, judgements: &[Judgement], demand: &[StepDemand]) -> Vec<
                 verdict: verdict.word().to_owned(),
                 why: render::why(verdict),
                 last_duration_ms: demand[step].last_duration_ms,
+                estimated_duration_ms: demand[step].estimated_duration_ms,
             }
         })
         .collect()

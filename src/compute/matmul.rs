@@ -14,6 +14,8 @@ mod tests;
 
 pub use matrix::{Matrix, MatrixError};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use smallvec::SmallVec;
 
 use super::{Activation, Activations, SharedSlice, ThreadPool};
@@ -62,6 +64,23 @@ pub fn multiply(
     activations: &mut Activations,
     products: &[Product<'_>],
 ) {
+    let whole = multiply_while(pool, exact, activations, products, &|| true);
+    debug_assert!(whole, "nobody said no");
+}
+
+/// [`multiply`] that asks `go_on` before each block of rows, a few milliseconds of work: after the first
+/// no it computes no other. False if it said no, and then some results are missing.
+///
+/// # Panics
+/// As [`multiply`].
+#[must_use]
+pub fn multiply_while(
+    pool: &ThreadPool,
+    exact: bool,
+    activations: &mut Activations,
+    products: &[Product<'_>],
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> bool {
     for p in products {
         assert_eq!(p.matrix.columns(), activations.columns(), "columns of weights and activations");
         assert_eq!(p.out.len(), p.inputs.len() * p.matrix.rows(), "results of a product");
@@ -90,8 +109,13 @@ pub fn multiply(
             (step, end)
         })
         .collect();
+    let stopped = AtomicBool::new(false);
     pool.for_blocks(end, 1, |range| {
         for task in range {
+            if stopped.load(Ordering::Relaxed) || !go_on() {
+                stopped.store(true, Ordering::Relaxed);
+                return;
+            }
             let mut first = 0;
             for (p, &(step, end)) in products.iter().zip(&tasks) {
                 if task < end {
@@ -104,6 +128,7 @@ pub fn multiply(
             }
         }
     });
+    !stopped.into_inner()
 }
 
 impl<'a> Product<'a> {

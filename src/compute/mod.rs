@@ -18,7 +18,7 @@ mod shared;
 pub use activation::Activation;
 pub use activations::Activations;
 pub use attention::{Attention, AttentionBuffers, KeysAndValues, PANEL, TILE, attention_bytes};
-pub use matmul::{Gate, Matrix, MatrixError, Product, multiply};
+pub use matmul::{Gate, Matrix, MatrixError, Product, multiply, multiply_while};
 pub use norm::{rms_norm, rms_norm_in_place};
 pub use pool::{PoolError, ThreadPool};
 pub use precision::{Order, Q8_BLOCK, narrow_f16, narrow_q8, widen_f16, widen_q8};

@@ -9,6 +9,7 @@ mod os;
 mod output;
 pub mod program;
 mod stamp;
+mod trial;
 mod writable;
 
 pub use digest::{FileDigest, HashWriter};
@@ -18,4 +19,5 @@ pub use map::{Map, open_regular};
 pub use os::share_blocks;
 pub use output::{Flusher, Output, Prefix, free_bytes, partial_path, write_atomic};
 pub use stamp::{FileId, Stamp, now_ms, now_ns};
+pub use trial::{can_share_blocks, write_rate};
 pub use writable::{existing_ancestor, why_not_writable};

@@ -5,12 +5,17 @@ use std::ops::Range;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::diagnostic::Problems;
+use crate::gguf::whole_path;
 
 /// The files of a job, each with the place in the manifest that names it.
 #[derive(Debug, Default)]
 pub struct Files {
     inputs: Vec<Named>,
     outputs: Vec<Named>,
+    /// Of the outputs the models that quantize writes.
+    models: Vec<Named>,
+    /// Whether these are written in parts.
+    split: bool,
     /// Directories that files are written into.
     directories: Vec<Named>,
     /// Directory that nothing may be written into.
@@ -41,6 +46,18 @@ impl Files {
         self.outputs.push(Named { path: path.to_owned(), key: key.into(), span });
     }
 
+    /// The job writes the model `path`, in parts beside that name if models are [split](Self::set_split).
+    pub fn model(&mut self, path: &Utf8Path, key: impl Into<String>, span: Range<usize>) {
+        let key = key.into();
+        self.models.push(Named { path: path.to_owned(), key: key.clone(), span: span.clone() });
+        self.output(path, key, span);
+    }
+
+    /// Models are written in parts.
+    pub fn set_split(&mut self) {
+        self.split = true;
+    }
+
     /// The job writes files into the directory `path`.
     pub fn directory(&mut self, path: &Utf8Path, key: impl Into<String>, span: Range<usize>) {
         self.directories.push(Named { path: path.to_owned(), key: key.into(), span });
@@ -66,6 +83,9 @@ impl Files {
                 );
             }
         }
+        if self.split {
+            self.check_parts(problems);
+        }
         for Named { path, key, span } in &self.directories {
             if let Some(file) = self.inputs.iter().chain(&self.outputs).find(|f| f.path == *path) {
                 problems.add(
@@ -87,6 +107,23 @@ impl Files {
                     format!("`{key}` is inside the checkpoint's directory {checkpoint}"),
                     "would change the input",
                     Some("write to another directory".to_owned()),
+                );
+            }
+        }
+    }
+
+    /// Adds a problem for each model of which another file is called a part. How many parts there will
+    /// be is not known yet, and which of them it would be no matter.
+    fn check_parts(&self, problems: &mut Problems) {
+        for Named { path, key, span } in &self.models {
+            let part =
+                |file: &&Named| whole_path(&file.path).is_some_and(|(whole, ..)| whole == *path);
+            if let Some(file) = self.inputs.iter().chain(&self.outputs).find(part) {
+                problems.add(
+                    span.clone(),
+                    format!("`{}` is called a part of `{key}`: {}", file.key, file.path),
+                    "written in parts",
+                    Some("give each its own path".to_owned()),
                 );
             }
         }

@@ -215,6 +215,24 @@ fn nothing_is_written_over_an_input_or_written_twice() {
     }
 }
 
+#[test]
+fn no_file_is_called_a_part_of_what_is_written_in_parts() {
+    let part = "m-00001-of-00002.gguf";
+    let made = "[[reference]]\nname = \"made\"\nformat = \"q8_0\"\ngguf = \"m.gguf\"\n";
+    for (other, key) in [
+        (format!("[bench]\nout = \"{part}\"\n"), "`bench.out`"),
+        (format!("[convert]\ngguf = \"{part}\"\n"), "`convert.gguf`"),
+        (format!("[[reference]]\nname = \"r\"\ngguf = \"{part}\"\n"), "`reference.gguf (r)`"),
+        (format!("[evaluate]\ncorpus = [\"{part}\"]\n"), "`evaluate.corpus`"),
+    ] {
+        let text = least(&format!("{made}{other}"));
+        assert!(parsed(&text).is_ok(), "{other}: one file has no parts");
+        let found = messages(&text.replace("[quantize]\n", "[quantize]\nsplit = \"1 GB\"\n"));
+        let expected = format!("{key} is called a part of `reference.gguf (made)`");
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{expected}: {found:?}");
+    }
+}
+
 /// A manifest in which `path` stands under one of the keys that take one.
 fn with_path(key: &str, path: &str) -> String {
     let text = least(

@@ -6,7 +6,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::arch::{Decoder, Experts};
-use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply};
+use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply_while};
 
 use super::loader::Loader;
 use super::weights::{Layer, Linear};
@@ -115,17 +115,21 @@ pub struct FeedForward<'a> {
     pub loader: &'a Loader,
     pub pool: &'a ThreadPool,
     pub exact: bool,
+    /// Asked before each block of a matrix.
+    pub go_on: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl FeedForward<'_> {
-    /// Adds to each token's row of `residual` the weighted outputs of its experts.
+    /// Adds to each token's row of `residual` the weighted outputs of its experts; false if it was told to
+    /// stop, and then to none.
+    #[must_use]
     pub fn run(
         &self,
         routing: &Routing,
         input: &mut Activations,
         buffers: &mut Buffers,
         residual: &mut [f32],
-    ) {
+    ) -> bool {
         let Decoder { hidden, width, activation, experts, .. } = *self.decoder;
         let used = experts.map_or(1, |experts| experts.used);
         let Buffers { inner, down, visits } = buffers;
@@ -141,12 +145,18 @@ impl FeedForward<'_> {
             let bias = gate.bias.as_ref().map(|bias| &bias[rows]);
             Some(Gate { matrix, bias, activation })
         });
-        multiply(self.pool, self.exact, input, &products);
+        let whole = multiply_while(self.pool, self.exact, input, &products, self.go_on);
         drop(products);
+        if !whole {
+            return false;
+        }
 
         let products = self.products(&self.layer.down, routing, visits, hidden, down, |_| None);
-        multiply(self.pool, self.exact, inner, &products);
+        let whole = multiply_while(self.pool, self.exact, inner, &products, self.go_on);
         drop(products);
+        if !whole {
+            return false;
+        }
 
         let rows = TASK_ELEMENTS / (hidden * used) + 1;
         self.pool.for_rows(residual, hidden, rows, |token, row| {
@@ -157,6 +167,7 @@ impl FeedForward<'_> {
                 }
             }
         });
+        true
     }
 
     /// One product per expert that has visits, each with its run of `out` and the gate of its rows.

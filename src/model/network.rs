@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::arch::{Architecture, Decoder};
 use crate::compute::{
-    Activations, Attention, AttentionBuffers, Product, SharedSlice, ThreadPool, multiply, rms_norm,
-    rms_norm_in_place,
+    Activations, Attention, AttentionBuffers, Product, SharedSlice, ThreadPool, multiply,
+    multiply_while, rms_norm, rms_norm_in_place,
 };
 use crate::gguf::TensorSource;
 
@@ -95,8 +95,8 @@ impl Network {
 
     /// Reads `tokens`, the first of which stands at `position`, and writes the logits of as many
     /// of the last of them as `logits` has rows for. All tokens are in the vocabulary, and the
-    /// cache has room for them. `go_on` is asked before each layer; false if it said no, and then the
-    /// tokens are as if they had not been read.
+    /// cache has room for them. `go_on` is asked between attention and experts, and before each block
+    /// of the large matrices; false if it said no, and then the tokens are as if they had not been read.
     #[must_use]
     pub fn forward(
         &self,
@@ -105,7 +105,7 @@ impl Network {
         tokens: &[u32],
         position: usize,
         logits: &mut [f32],
-        go_on: &dyn Fn() -> bool,
+        go_on: &(dyn Fn() -> bool + Sync),
     ) -> bool {
         let Decoder { hidden, vocab, .. } = self.decoder;
         let embedding = self.loader.view(&self.weights.embedding);
@@ -123,7 +123,9 @@ impl Network {
                 return false;
             }
             self.attention(pool, state, number, layer, position);
-            self.feed_forward(pool, state, layer);
+            if !go_on() || !self.feed_forward(pool, state, layer, go_on) {
+                return false;
+            }
         }
         let rows = logits.len() / vocab;
         if rows > 0 {
@@ -133,7 +135,7 @@ impl Network {
             let output = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
             let matrix = self.loader.view(output);
             let product = Product { matrix, bias: None, gate: None, inputs, out };
-            multiply(pool, state.exact, &mut state.normed, &[product]);
+            return multiply_while(pool, state.exact, &mut state.normed, &[product], go_on);
         }
         true
     }
@@ -197,7 +199,14 @@ impl Network {
         }
     }
 
-    fn feed_forward(&self, pool: &ThreadPool, state: &mut State, layer: &Layer) {
+    #[must_use]
+    fn feed_forward(
+        &self,
+        pool: &ThreadPool,
+        state: &mut State,
+        layer: &Layer,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> bool {
         self.norm(pool, &state.stream, &layer.feed_forward_norm, &mut state.normed);
         let tokens = state.stream.len() / self.decoder.hidden;
         match (&layer.router, self.decoder.experts) {
@@ -215,8 +224,9 @@ impl Network {
             loader: &self.loader,
             pool,
             exact: state.exact,
+            go_on,
         };
-        all.run(&state.routing, &mut state.normed, &mut state.feed_forward, &mut state.stream);
+        all.run(&state.routing, &mut state.normed, &mut state.feed_forward, &mut state.stream)
     }
 
     /// The root-mean-square norm of every row of `stream`.

@@ -53,7 +53,8 @@ impl<'m> Session<'m> {
         Ok(Self { model, state, logits: Vec::new(), position: 0, capacity, stop: None })
     }
 
-    /// Stops reading tokens soon after `stop` is set: after the layer that is being computed.
+    /// Stops reading tokens soon after `stop` is set: after the attention or the block of a matrix that
+    /// is being computed.
     pub fn stopped_by(mut self, stop: &'m AtomicBool) -> Self {
         self.stop = Some(stop);
         self

@@ -1,13 +1,14 @@
 //! Steps that would write over what another manifest made and still wants: each run of the one would
 //! undo what the other's did.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use super::graph::Target;
+use super::graph::{Target, Task};
 use super::{Plan, key, names};
+use crate::files::FileDigest;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::state::Action;
-use crate::steps::StepError;
+use crate::steps::{StepError, quantize};
 
 impl Plan {
     /// Whose file `step` would write over, and in what the two differ as far as is known; in words.
@@ -17,8 +18,11 @@ impl Plan {
         let (Some(state), Some((key, path))) = (&self.state, self.destination(node.task)) else {
             return Ok(None);
         };
-        let mut others = state.writers(path.as_ref())?.into_iter();
-        let other = others.find(|a| a.manifest != self.job.manifest && still_wants(a, &path));
+        let is_other = |a: &Action| a.manifest != self.job.manifest && still_wants(a, &path);
+        let mut other = None;
+        for file in self.files(node.task, &path)? {
+            other = other.or(state.writers(&file)?.into_iter().find(is_other));
+        }
         let Some(other) = other else { return Ok(None) };
         let known: Vec<_> =
             self.ingredients(node.task)?.into_iter().map(|i| (i.name, i.value)).collect();
@@ -35,6 +39,28 @@ impl Plan {
             shown(path.as_ref()),
             shown(&other.manifest),
         )))
+    }
+
+    /// The files that `task` would write whose model is called `path`: that, or its parts. Parts that
+    /// nobody has written yet are not looked for, which would take a look at the source.
+    fn files(&self, task: Task, path: &str) -> Result<Vec<Utf8PathBuf>, StepError> {
+        let path = Utf8PathBuf::from(path);
+        let (Some(state), Task::Quantize(target)) = (&self.state, task) else {
+            return Ok(vec![path]);
+        };
+        if !self.is_split(task) {
+            return Ok(vec![path]);
+        }
+        let is_part = |file: &FileDigest| names::named_after(&file.path, true) == path;
+        let is_other =
+            |a: &Action| a.manifest != self.job.manifest && a.outputs.iter().any(is_part);
+        if !state.actions()?.iter().any(is_other) {
+            return Ok(Vec::new());
+        }
+        let mut spec = self.quantize_spec(target)?;
+        spec.source = self.source_to_measure();
+        // One that cannot be made writes over nothing.
+        Ok(quantize::output_paths(&spec).unwrap_or_default())
     }
 }
 

@@ -8,9 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::graph::{Target, Task};
-use super::sizes::Measured;
+use super::sizes::{Measured, ModelFile};
 use super::{FileFact, Judgement, Plan, Verdict, names};
-use crate::files::{FileId, existing_ancestor, free_bytes, partial_path};
+use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes, partial_path};
 use crate::metrics::memory_limit::MemoryLimit;
 use crate::steps::{ErrorClass, StepError, evaluate};
 
@@ -22,6 +22,9 @@ const WORKING_SET: u64 = 512 << 20;
 pub struct Demand {
     #[serde(skip)]
     pub steps: Vec<StepDemand>,
+    /// The model files, by step.
+    #[serde(skip)]
+    pub(super) models: BTreeMap<usize, ModelFile>,
     /// By file system.
     pub disks: Vec<DiskDemand>,
     pub host_ram_bytes: u64,
@@ -45,6 +48,12 @@ pub struct StepDemand {
     pub write_bytes: Option<u64>,
     pub ram_bytes: Option<u64>,
     pub last_duration_ms: Option<i64>,
+    /// About how long it will take, where it runs and never did; see [`Plan::estimate`].
+    pub estimated_duration_ms: Option<i64>,
+    /// Bytes of files that publish will copy, as far as they are known.
+    pub copied_bytes: u64,
+    /// Publish will share the blocks of files instead of copying them.
+    pub reflinks: bool,
     /// What it will warn of, as far as headers tell.
     pub warnings: Vec<String>,
     /// It waits for others to be judged, and what it wrote last still stands.
@@ -71,7 +80,7 @@ impl Plan {
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
-        let Measured { mut files, context, problem } = self.measure_models(judgements, runs)?;
+        let Measured { files, context, problem } = self.measure_models(judgements, runs)?;
         let sizes = files.iter().map(|(&step, file)| (step, file.bytes)).collect();
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
@@ -82,7 +91,7 @@ impl Plan {
             steps.push(StepDemand {
                 write_bytes: files.get(&step).map(|file| file.bytes),
                 ram_bytes: self.ram_bytes(node.task, &sizes)?,
-                warnings: files.remove(&step).map(|file| file.warnings).unwrap_or_default(),
+                warnings: files.get(&step).map(|file| file.warnings.clone()).unwrap_or_default(),
                 last_duration_ms: last.as_ref().map(|action| action.duration_ms),
                 may_hold: match (&judgements[step].verdict, &last) {
                     (Verdict::WaitsFor { .. }, Some(last)) => {
@@ -90,10 +99,12 @@ impl Plan {
                     }
                     _ => false,
                 },
+                ..StepDemand::default()
             });
         }
         let mut demand = Demand {
             steps,
+            models: files,
             disks: Vec::new(),
             host_ram_bytes: self.machine.host.ram_bytes,
             memory_limit: self.machine.host.memory_limit.clone(),
@@ -157,18 +168,32 @@ impl Plan {
                 add(Utf8Path::new(&template), bytes.map(|bytes| bytes.saturating_sub(begun)))?;
             }
             if let (Task::Publish, Some(publish)) = (node.task, &self.job.publish) {
-                // A file that is published where it stands, or is there already, is not copied. Where
-                // it can be reflinked this is too much, which only trying shows.
+                // A file that is published where it stands, is there already, or can share its blocks, is
+                // not copied.
+                let mut shares: BTreeMap<Utf8PathBuf, bool> = BTreeMap::new();
+                let to = existing_ancestor(&publish.to.join("x"));
+                let (mut copied, mut reflinked) = (0u64, false);
                 for f in self.job.publishable() {
                     let target = Target::Format(f);
                     let from = names::model_template(&self.job, target);
                     let in_place = Utf8Path::new(&from).parent() == Some(&publish.to);
-                    if !in_place && !self.is_published(f)? {
-                        let quantize = self.graph.find(Task::Quantize(target));
-                        let bytes = quantize.and_then(|q| demand.steps[q].write_bytes);
-                        add(&publish.to.join("x"), bytes.filter(|_| !may_hold))?;
+                    if in_place || self.is_published(f)? {
+                        continue;
                     }
+                    let from = existing_ancestor(Utf8Path::new(&from));
+                    let can_share = || can_share_blocks(&from, &to);
+                    if *shares.entry(from.clone()).or_insert_with(can_share) {
+                        reflinked = true;
+                        continue;
+                    }
+                    let quantize = self.graph.find(Task::Quantize(target));
+                    let bytes = quantize.and_then(|q| demand.steps[q].write_bytes);
+                    copied = copied.saturating_add(bytes.unwrap_or(0));
+                    add(&publish.to.join("x"), bytes.filter(|_| !may_hold))?;
                 }
+                let own = &mut demand.steps[step];
+                own.reflinks = reflinked && copied == 0;
+                own.copied_bytes = copied;
             }
         }
         for disk in by_device.into_values() {

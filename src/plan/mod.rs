@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod demand;
+mod estimate;
 mod foresight;
 mod graph;
 mod ingredients;

@@ -3,17 +3,25 @@
 
 use std::collections::BTreeMap;
 
+use super::estimate::{Load, Quantizer};
 use super::graph::{Target, Task};
 use super::{Judgement, Plan, StepState, Verdict};
-use crate::gguf::{Layout, TensorSource};
+use crate::gguf::{Layout, TensorInfo, TensorSource};
+use crate::steps::quantize::{PlannedTensor, QuantizePlan};
 use crate::steps::{
     ErrorClass, QuantizeSource, QuantizeSpec, StepError, outline_source, quantize, source_warnings,
 };
 
 /// A model file that a plan has or writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ModelFile {
     pub bytes: u64,
+    /// What it makes a machine do, where it is still to be written.
+    pub load: Option<Load>,
+    /// Weights that are dequantized to write it.
+    pub dequantize: u64,
+    /// Weights that are quantized to write it.
+    pub quantize: BTreeMap<Quantizer, u64>,
     /// What the step that writes it will warn of; empty where it is written already.
     pub warnings: Vec<String>,
 }
@@ -50,7 +58,7 @@ impl Plan {
                 // An input is missing: nothing can be said.
                 (_, Verdict::Blocked { .. }) => return Ok(measured),
                 (StepState::Fresh(done), _) if task.writes_model() => {
-                    let file = |bytes| ModelFile { bytes, warnings: Vec::new() };
+                    let file = |bytes| ModelFile { bytes, ..ModelFile::default() };
                     let bytes = done.outputs.iter().map(|output| output.bytes).sum();
                     measured.files.insert(step, file(bytes));
                 }
@@ -95,7 +103,7 @@ impl Plan {
 
     /// What every model file is made from: the converted file if it is there as it should be, or
     /// else the checkpoint, which looks as convert will write it.
-    fn source_to_measure(&self) -> QuantizeSource {
+    pub(super) fn source_to_measure(&self) -> QuantizeSource {
         match self.done(Task::Convert) {
             Some(_) => self.source(),
             None => self.checkpoint_source(),
@@ -111,14 +119,29 @@ impl Plan {
             Task::Convert => Layout::new(source.metadata(), source.tensors())
                 .ok()
                 .map(|layout| layout.file_bytes())
-                .map(|bytes| ModelFile { bytes, warnings: source_warnings(source) }),
+                .map(|bytes| ModelFile {
+                    bytes,
+                    load: Load::of(source.metadata(), source.tensors()),
+                    dequantize: source.tensors().iter().map(TensorInfo::elements).sum(),
+                    warnings: source_warnings(source),
+                    ..ModelFile::default()
+                }),
             Task::Quantize(target) => Some(self.quantized(source, target)?),
             _ => None,
         })
     }
 
     fn quantized(&self, source: &dyn TensorSource, target: Target) -> Result<ModelFile, StepError> {
-        let spec = QuantizeSpec {
+        let plan = quantize::plan_source(source, &self.quantize_spec(target)?)?;
+        match plan.refusal() {
+            Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
+            None => Ok(to_write(source, plan)),
+        }
+    }
+
+    /// How `target` would be quantized, its time and its inputs' digests left open.
+    pub(super) fn quantize_spec(&self, target: Target) -> Result<QuantizeSpec, StepError> {
+        Ok(QuantizeSpec {
             source: self.source(),
             format: self.format(target)?.clone(),
             native_mxfp4: self.job.quantize.native_mxfp4,
@@ -127,13 +150,29 @@ impl Plan {
             out: super::names::model_template(&self.job, target).into(),
             split: self.job.quantize.split,
             force: false,
-        };
-        let plan = quantize::plan_source(source, &spec)?;
-        match plan.refusal() {
-            Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
-            None => Ok(ModelFile { bytes: plan.file_bytes, warnings: plan.warnings }),
+        })
+    }
+}
+
+/// What is to be said of a file that quantize would write.
+fn to_write(source: &dyn TensorSource, plan: QuantizePlan) -> ModelFile {
+    let info = |t: &PlannedTensor| TensorInfo::new(t.name.as_str(), t.ggml_type, t.shape.clone());
+    let infos: Vec<TensorInfo> = plan.tensors.iter().map(info).collect();
+    let mut file = ModelFile {
+        bytes: plan.file_bytes,
+        load: Load::of(source.metadata(), &infos),
+        warnings: plan.warnings,
+        ..ModelFile::default()
+    };
+    // The others are copied.
+    let changed = plan.tensors.iter().zip(&infos).filter(|(t, _)| t.from != t.ggml_type);
+    for (tensor, info) in changed {
+        file.dequantize += info.elements();
+        if let Some(ty) = tensor.ggml_type.computable() {
+            *file.quantize.entry((ty, tensor.uses_importance)).or_default() += info.elements();
         }
     }
+    file
 }
 
 #[cfg(test)]

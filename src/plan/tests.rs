@@ -23,15 +23,17 @@ fn a_plan_without_a_state_names_every_step_and_makes_nothing() {
     let workspace = Workspace::new();
     let mut plan = cold(workspace.job());
     let shown = text(&view(&mut plan));
-    let first_lines: Vec<&str> = shown.lines().take(5).collect();
+    // Columns are wider where publish shares blocks.
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let first_lines: Vec<String> = shown.lines().take(5).map(words).collect();
     assert_eq!(
         first_lines,
         [
             "tiny: 19 of 19 steps to run",
             "",
-            "step                      verdict  writes  last took  why",
-            "verify                    stale                       unverified, 36 B to hash in 4 files",
-            "convert                   stale                       never run; after verify",
+            "step verdict writes last took why",
+            "verify stale unverified, 36 B to hash in 4 files",
+            "convert stale never run; after verify",
         ]
     );
     assert!(!workspace.path.join(".qrun").exists());

@@ -217,7 +217,10 @@ fn tokens(
     for (gguf, loaded) in models {
         let tokenizer = &loaded.tokenizer;
         let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
-        let tokens: Vec<u32> = bos.into_iter().chain(tokenizer.encode(text, special)).collect();
+        let go_on = || ctx.check_cancelled().is_ok();
+        let read = tokenizer.encode_while(text, special, &go_on);
+        let read = read.ok_or_else(StepError::interrupted)?;
+        let tokens: Vec<u32> = bos.into_iter().chain(read).collect();
         match &agreed {
             None => agreed = Some(tokens),
             Some(first) => {
@@ -309,9 +312,9 @@ fn score(
             ctx.check_cancelled()?;
             let logits = forward(path, session, piece, windows)?;
             let next = piece.next(windows);
-            let scored = pool.map(next.len(), |i| {
+            let scored = each(&pool, next.len(), ctx, |i| {
                 log_probabilities(&logits[i * vocab..][..vocab])[next[i] as usize]
-            });
+            })?;
             scored.into_iter().for_each(|l| candidate.add(l));
             held.push(logits);
             progress(piece);
@@ -321,12 +324,12 @@ fn score(
                 ctx.check_cancelled()?;
                 let logits = forward(path, session, piece, windows)?;
                 let next = piece.next(windows);
-                let compared = pool.map(next.len(), |i| {
+                let compared = each(&pool, next.len(), ctx, |i| {
                     let row = i * vocab..(i + 1) * vocab;
                     let reference = log_probabilities(&logits[row.clone()]);
                     let candidate = log_probabilities(&candidate[row]);
                     (reference[next[i] as usize], TokenDivergence::of(&reference, &candidate))
-                });
+                })?;
                 for (log_probability, token) in compared {
                     own.add(log_probability);
                     divergence.add(token);
@@ -336,6 +339,21 @@ fn score(
         }
     }
     Ok((candidate, references))
+}
+
+/// What `body` makes of each row of `0..rows`; stops between two of them, which are a hundred thousand
+/// exponentials each.
+fn each<R: Send>(
+    pool: &ThreadPool,
+    rows: usize,
+    ctx: &Context<'_>,
+    body: impl Fn(usize) -> R + Send + Sync,
+) -> Result<Vec<R>, StepError> {
+    let results = pool.map(rows, |i| {
+        ctx.check_cancelled()?;
+        Ok(body(i))
+    });
+    results.into_iter().collect()
 }
 
 fn log_probabilities(logits: &[f32]) -> Vec<f64> {
@@ -362,7 +380,7 @@ fn forward(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::steps::testing::{Recorder, context};
@@ -401,6 +419,24 @@ mod tests {
         // The window that evaluations have if not told otherwise, of gpt-oss.
         let rows = HELD_LOGITS / 201_088;
         assert_eq!(Piece::cut(1, 512, rows), [piece(0, 0..511, 255)]);
+    }
+
+    #[test]
+    fn no_row_is_computed_after_it_was_told_to_stop() {
+        let (recorder, cancelled) = (Recorder::new(), AtomicBool::new(false));
+        let ctx = Context { cancelled: &cancelled, ..context(&recorder) };
+        let pool = ThreadPool::new(1).unwrap();
+        let computed = AtomicUsize::new(0);
+        let stop_at = |last: usize| {
+            each(&pool, 100, &ctx, |i| {
+                computed.fetch_add(1, Ordering::Relaxed);
+                cancelled.store(i == last, Ordering::Relaxed);
+                i
+            })
+        };
+        assert_eq!(stop_at(100).unwrap(), (0..100).collect::<Vec<_>>());
+        assert_eq!(stop_at(7).unwrap_err().class, ErrorClass::Interrupted);
+        assert_eq!(computed.into_inner(), 100 + 8);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Tokenizer {
     end_of_generation: Vec<u32>,
 }
 
+/// Words between two questions whether to go on: about a millisecond.
+const WORDS: usize = 1024;
+
 /// Tokens that stand for themselves in a text; the longest match wins.
 #[derive(Debug)]
 struct SpecialTokens {
@@ -188,16 +191,26 @@ impl Tokenizer {
 
     /// The tokens of `text`, without a `bos` token.
     pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
+        self.encode_while(text, special, &|| true).unwrap_or_default()
+    }
+
+    /// [`Tokenizer::encode`] that asks `go_on` every few words: `None` after the first no.
+    pub fn encode_while(
+        &self,
+        text: &str,
+        special: Special,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<Vec<u32>> {
         let tokens = self.found_in_text(special);
         let mut out = Vec::new();
         let mut at = 0;
         for found in tokens.find.find_iter(text) {
-            self.encode_ordinary(&text[at..found.start()], &mut out);
+            self.encode_ordinary(&text[at..found.start()], go_on, &mut out)?;
             out.push(tokens.ids[found.pattern().as_usize()]);
             at = found.end();
         }
-        self.encode_ordinary(&text[at..], &mut out);
-        out
+        self.encode_ordinary(&text[at..], go_on, &mut out)?;
+        Some(out)
     }
 
     fn found_in_text(&self, special: Special) -> &SpecialTokens {
@@ -219,10 +232,19 @@ impl Tokenizer {
         Some((1 + spelled.count(), first))
     }
 
-    fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) {
-        for word in self.splitter.words(text) {
+    fn encode_ordinary(
+        &self,
+        text: &str,
+        go_on: &dyn Fn() -> bool,
+        out: &mut Vec<u32>,
+    ) -> Option<()> {
+        for (number, word) in self.splitter.words(text).enumerate() {
+            if number % WORDS == 0 && !go_on() {
+                return None;
+            }
             self.merges.encode(word.as_bytes(), out);
         }
+        Some(())
     }
 
     /// The bytes that `token` decodes to: whole characters, or parts of them. Control tokens

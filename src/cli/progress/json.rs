@@ -126,6 +126,10 @@ pub struct PlannedStep {
     /// How long its last success took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_duration_ms: Option<i64>,
+    /// About how long it will take, where it runs and never did: from sizes and a short trial of this
+    /// machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_duration_ms: Option<i64>,
 }
 
 impl RunEvent {

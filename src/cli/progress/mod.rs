@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use super::{Globals, output};
 use crate::steps::{Event, EventSink, Level};
 pub use json::{JsonEvents, PlannedStep, RunEvent, What, milliseconds};
-pub use overall::Overall;
+pub use overall::{Expected, Overall};
 pub use run::RunProgress;
 use step::StepProgress;
 

@@ -4,24 +4,37 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How long a step is expected to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// As long as in an earlier run.
+    Took(Duration),
+    /// By its sizes and the machine's speed.
+    About(Duration),
+}
+
 /// The steps of a run that are to run, and those that have ended.
 #[derive(Debug, Default)]
 pub struct Overall {
-    /// Steps that are to run and have not ended, with how long each took in an earlier run.
-    ahead: BTreeMap<String, Option<Duration>>,
+    /// Steps that are to run and have not ended, with how long each is expected to take.
+    ahead: BTreeMap<String, Option<Expected>>,
     /// Steps that were to run and have ended.
     ended: usize,
     /// By kind, how long steps took: their number and the sum.
     kinds: BTreeMap<String, (u32, Duration)>,
+    /// By kind, what steps took that were estimated, and what had been said.
+    estimated: BTreeMap<String, (Duration, Duration)>,
 }
 
 impl Overall {
-    /// Of a run of these steps, by id, each with how long it took in an earlier run.
-    pub fn new(steps: impl IntoIterator<Item = (String, Option<Duration>)>) -> Self {
+    /// Of a run of these steps, by id, each with how long it is expected to take.
+    pub fn new(steps: impl IntoIterator<Item = (String, Option<Expected>)>) -> Self {
         let mut overall = Self::default();
-        for (step, took) in steps {
-            overall.note(&step, took);
-            overall.ahead.insert(step, took);
+        for (step, expected) in steps {
+            if let Some(Expected::Took(took)) = expected {
+                overall.note(&step, Some(took));
+            }
+            overall.ahead.insert(step, expected);
         }
         overall
     }
@@ -37,8 +50,13 @@ impl Overall {
 
     /// A step has ended, which took `took` if it ran.
     pub fn end(&mut self, step: &str, took: Option<Duration>) {
-        if self.ahead.remove(step).is_some() {
+        if let Some(expected) = self.ahead.remove(step) {
             self.ended += 1;
+            if let (Some(Expected::About(said)), Some(took)) = (expected, took) {
+                let (all_took, all_said) = self.estimated.entry(kind(step).to_owned()).or_default();
+                *all_took += took;
+                *all_said += said;
+            }
             self.note(step, took);
         }
     }
@@ -50,8 +68,21 @@ impl Overall {
 
     /// How long a step that has not begun will take.
     fn expected(&self, step: &str) -> Option<Duration> {
-        let own = self.ahead.get(step).copied().flatten();
-        own.or_else(|| self.kinds.get(kind(step)).map(|(number, sum)| *sum / *number))
+        match self.ahead.get(step).copied().flatten() {
+            Some(Expected::Took(took)) => Some(took),
+            Some(Expected::About(said)) => Some(self.corrected(step, said)),
+            None => self.kinds.get(kind(step)).map(|(number, sum)| *sum / *number),
+        }
+    }
+
+    /// An estimate, by how far those of its kind were off.
+    fn corrected(&self, step: &str, said: Duration) -> Duration {
+        match self.estimated.get(kind(step)) {
+            Some((took, all_said)) if !all_said.is_zero() => {
+                said.mul_f64(took.as_secs_f64() / all_said.as_secs_f64())
+            }
+            _ => said,
+        }
     }
 
     /// How long all steps still take; nothing as long as that of one is not known. `running` has
@@ -84,7 +115,20 @@ mod tests {
     }
 
     fn overall(steps: &[(&str, Option<u64>)]) -> Overall {
-        Overall::new(steps.iter().map(|(step, took)| ((*step).to_owned(), took.map(s))))
+        let took = |took: &Option<u64>| took.map(s).map(Expected::Took);
+        Overall::new(steps.iter().map(|(step, seconds)| ((*step).to_owned(), took(seconds))))
+    }
+
+    #[test]
+    fn an_estimate_is_corrected_by_those_of_its_kind() {
+        let about = |step: &str, seconds| (step.to_owned(), Some(Expected::About(s(seconds))));
+        let mut overall =
+            Overall::new([about("quantize:a", 10), about("quantize:b", 20), about("report", 1)]);
+        assert_eq!(overall.left(&[]), Some(s(31)));
+        overall.end("quantize:a", Some(s(30)));
+        assert_eq!(overall.left(&[]), Some(s(61)), "three times as long as was said");
+        overall.end("quantize:b", None);
+        assert_eq!(overall.left(&[]), Some(s(1)), "others are not concerned");
     }
 
     #[test]

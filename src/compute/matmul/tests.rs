@@ -130,3 +130,29 @@ fn bytes_that_are_no_matrix_are_refused() {
     );
     assert!(message(GgmlType::F32, usize::MAX, usize::MAX, &[]).contains("expected"));
 }
+
+#[test]
+fn a_product_that_is_told_to_stop_computes_no_other_row() {
+    let (columns, rows) = (64, 10 * TASK_ROWS);
+    let mut bytes = vec![0; columns * 4 * rows];
+    ggml::quantize(GgmlType::F32, &vec![1.0; columns * rows], columns, None, &mut bytes).unwrap();
+    let matrix = Matrix::new(GgmlType::F32, columns, rows, &bytes).unwrap();
+    let inputs: Vec<u32> = (0..40).collect();
+    let mut activations = Activations::default();
+    activations.reset(inputs.len(), columns).fill(1.0);
+    let mut out = vec![f32::NAN; rows * inputs.len()];
+    let mut run = |threads: usize, asked: &(dyn Fn() -> bool + Sync)| {
+        out.fill(f32::NAN);
+        let shared = SharedSlice::new(&mut out);
+        let product = Product { matrix, bias: None, gate: None, inputs: &inputs, out: shared };
+        let pool = ThreadPool::new(threads).unwrap();
+        let whole = multiply_while(&pool, false, &mut activations, &[product], asked);
+        (whole, out.iter().filter(|x| !x.is_nan()).count() / inputs.len())
+    };
+    assert_eq!(run(2, &|| true), (true, rows));
+    assert_eq!(run(2, &|| false), (false, 0));
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let (whole, computed) = run(1, &|| asked.fetch_add(1, Ordering::Relaxed) < 2);
+    assert!(!whole && 0 < computed && computed < rows && computed % TASK_ROWS == 0, "{computed}");
+    assert_eq!(asked.into_inner(), 3, "nobody asks again after a no");
+}

@@ -184,7 +184,7 @@ impl Resolver<'_> {
                         imatrix: imatrix.cloned(),
                         ..FormatSpec::default()
                     };
-                    let gguf = self.output(&reference.gguf, key);
+                    let gguf = self.model(&reference.gguf, key);
                     (gguf, job::ReferenceOrigin::Made(spec))
                 }
             };

@@ -194,10 +194,13 @@ impl Resolver<'_> {
             for format in formats {
                 let one = template::fill(&path, &[("format", &format.spec.name)]);
                 let key = format!("quantize.gguf ({})", format.spec.name);
-                self.files.output(Utf8Path::new(&one), key, span.clone());
+                self.files.model(Utf8Path::new(&one), key, span.clone());
             }
         }
         let split = quantize.split.as_ref().and_then(|text| self.split(text));
+        if split.is_some() {
+            self.files.set_split();
+        }
         let provenance = quantize.provenance;
         job::Quantize { native_mxfp4, fallback, provenance, split, gguf: path }
     }

@@ -83,12 +83,24 @@ impl Resolver<'_> {
 
     /// The absolute path of a file that the job writes, with `{name}` filled in.
     pub(super) fn output(&mut self, text: &Spanned<String>, key: impl Into<String>) -> Utf8PathBuf {
+        let path = self.output_path(text);
+        self.files.output(&path, key, text.span());
+        path
+    }
+
+    /// The same of a model that quantize writes.
+    pub(super) fn model(&mut self, text: &Spanned<String>, key: impl Into<String>) -> Utf8PathBuf {
+        let path = self.output_path(text);
+        self.files.model(&path, key, text.span());
+        path
+    }
+
+    fn output_path(&mut self, text: &Spanned<String>) -> Utf8PathBuf {
         let path = Utf8PathBuf::from(self.template(text, &["name"]));
         if path.is_dir() {
             let message = format!("{path} is a directory");
             self.problems.add(text.span(), message, "expected a file", None);
         }
-        self.files.output(&path, key, text.span());
         path
     }
 

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 pub use graphs::{dot, mermaid};
-pub use text::{duration, size, text};
+pub use text::{about, duration, size, text};
 
 use super::demand::Demand;
 use super::matrices::Matrix;
@@ -58,6 +58,13 @@ pub struct StepView {
     /// How long its last success took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_duration_ms: Option<i64>,
+    /// About how long it will take, where it runs and never did: from sizes and a short trial of this
+    /// machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_duration_ms: Option<i64>,
+    /// Publish shares the blocks of files instead of copying them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reflinks: bool,
     /// What it will warn of, as far as headers tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -89,6 +96,8 @@ impl View {
                     write_bytes: own.write_bytes,
                     ram_bytes: own.ram_bytes,
                     last_duration_ms: own.last_duration_ms,
+                    estimated_duration_ms: own.estimated_duration_ms,
+                    reflinks: own.reflinks,
                     warnings: own.warnings.clone(),
                     may_hold: own.may_hold,
                 }

@@ -81,15 +81,21 @@ pub fn text(view: &View) -> String {
 
 /// How long what runs will take, if that is known of all of it.
 fn time(steps: &[StepView]) -> Option<String> {
-    let (mut sure, mut at_most) = (0, 0);
+    let (mut sure, mut at_most, mut estimated) = (0, 0, false);
     for step in steps.iter().filter(|step| step.verdict.word() != "fresh") {
-        *if step.may_hold { &mut at_most } else { &mut sure } += step.last_duration_ms?;
+        estimated |= step.last_duration_ms.is_none();
+        let time = step.last_duration_ms.or(step.estimated_duration_ms)?;
+        *if step.may_hold { &mut at_most } else { &mut sure } += time;
     }
+    let in_words = if estimated { about } else { duration };
     let more = match at_most {
         0 => String::new(),
-        ms => format!(", and up to {} more if what waits turns out to be stale", duration(ms)),
+        ms => format!(", and up to {} more if what waits turns out to be stale", in_words(ms)),
     };
-    Some(format!("{} if it goes as last time{more}", duration(sure)))
+    Some(match estimated {
+        true => format!("{}, by sizes and a trial of this machine{more}", about(sure)),
+        false => format!("{} if it goes as last time{more}", duration(sure)),
+    })
 }
 
 fn rows(step: &StepView) -> Vec<[String; 5]> {
@@ -112,8 +118,15 @@ fn rows(step: &StepView) -> Vec<[String; 5]> {
     let first = [
         step.step.clone(),
         step.verdict.word().to_owned(),
-        step.write_bytes.filter(|_| step.verdict.word() != "fresh").map_or(String::new(), size),
-        step.last_duration_ms.map_or(String::new(), duration),
+        match step.write_bytes.filter(|_| step.verdict.word() != "fresh") {
+            None if step.reflinks => "reflink".to_owned(),
+            bytes => bytes.map_or(String::new(), size),
+        },
+        match (step.last_duration_ms, step.estimated_duration_ms) {
+            (Some(ms), _) => duration(ms),
+            (None, Some(ms)) => about(ms),
+            (None, None) => String::new(),
+        },
         lines.next().unwrap_or_default(),
     ];
     let more = lines.map(|line| [const { String::new() }; 4].into_iter().chain([line]));
@@ -165,6 +178,16 @@ pub fn duration(ms: i64) -> String {
     humantime::format_duration(Duration::from_secs(ms / 1000)).to_string()
 }
 
+/// A time in ms that is only estimated, for people: no more digits than it is worth.
+pub fn about(ms: i64) -> String {
+    let seconds = u64::try_from(ms).unwrap_or(0).div_ceil(1000).max(1);
+    match seconds {
+        0..60 => format!("about {seconds} s"),
+        60..3600 => format!("about {} min", seconds.div_ceil(60)),
+        _ => format!("about {:.1} h", seconds as f64 / 3600.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +204,8 @@ mod tests {
             write_bytes: None,
             ram_bytes: None,
             last_duration_ms: Some(ms),
+            estimated_duration_ms: None,
+            reflinks: false,
             warnings: Vec::new(),
             may_hold,
         }
@@ -198,6 +223,14 @@ mod tests {
             "2.0 s if it goes as last time, and up to 30.0 s more if what waits turns out to be stale"
         );
         let never = StepView { last_duration_ms: None, ..stale() };
-        assert_eq!(time(&[stale(), never]), None);
+        assert_eq!(time(&[stale(), never.clone()]), None);
+        let guessed = StepView { estimated_duration_ms: Some(178_000), ..never };
+        let all = [stale(), guessed, waits(true)];
+        assert_eq!(
+            said(&all),
+            "about 3 min, by sizes and a trial of this machine, and up to about 30 s more if what \
+             waits turns out to be stale"
+        );
+        assert_eq!([0, 59_001, 5_400_000].map(about), ["about 1 s", "about 1 min", "about 1.5 h"]);
     }
 }

@@ -144,3 +144,21 @@ fn a_token_twice_is_refused() {
     let error = Tokenizer::new(&vocabulary).unwrap_err().to_string();
     assert!(error.contains("ids 256 and 259 are both the token \"he\""), "{error}");
 }
+
+#[test]
+fn a_long_text_is_left_when_it_is_told_to_stop() {
+    let tokenizer = Tokenizer::new(&vocabulary()).unwrap();
+    let text = " he".repeat(5 * WORDS);
+    let asked = std::cell::Cell::new(0);
+    let while_under = |most| {
+        asked.set(0);
+        tokenizer.encode_while(&text, Special::AsText, &|| {
+            asked.set(asked.get() + 1);
+            asked.get() < most
+        })
+    };
+    assert_eq!(while_under(usize::MAX).unwrap().len(), 5 * WORDS);
+    assert_eq!(asked.get(), 5);
+    assert_eq!(while_under(3), None);
+    assert_eq!(asked.get(), 3, "nobody asks again after a no");
+}
