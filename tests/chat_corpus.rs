@@ -68,6 +68,9 @@ fn a_text_of_another_encoding_is_refused_with_the_place() {
     assert!(latin.contains("the byte 0xe7 at offset 19, in line 2; convert it"), "{latin}");
     let wide = message("wide", b"\xff\xfeI\0n\0");
     assert!(wide.contains("is UTF-16 text"), "{wide}");
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1290000\n";
+    let pointer = message("pointer", pointer);
+    assert!(pointer.contains("a Git LFS pointer") && pointer.contains("1.3 MB"), "{pointer}");
     let short = message("short", b"In the beginning");
     assert!(short.contains("tokens; one window needs 128"), "{short}");
     let marked = format!("\u{feff}{}", MESSAGE.repeat(5));

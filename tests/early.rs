@@ -82,7 +82,7 @@ fn what_cannot_be_is_said_before_anything_runs() {
         let (found, said) = qrun(workspace, &["doctor", "job.toml"]);
         assert_eq!(found, Some(code), "{new}: {said}");
         let (found, said) = qrun(workspace, &["plan", "job.toml"]);
-        assert!(found == Some(0) && said.contains(expected), "{new}: {said}");
+        assert!(found == Some(code) && said.contains(expected), "{new}: {said}");
         assert!(said.contains("cannot run"), "{new}: {said}");
     }
     assert_eq!(fs::read_dir(workspace.join("out")).unwrap().count(), before);
@@ -128,7 +128,7 @@ fn a_lock_that_cannot_be_written_is_said_before_anything_runs() {
     assert!(said.contains("job.lock is to hold the digests") && said.contains("[input]"), "{said}");
     assert!(!workspace.join("out").exists());
     let (code, said) = as_nobody(home.path(), &["plan", "manifests/job.toml"]);
-    assert!(code == Some(0) && said.contains("cannot run here: "), "{said}");
+    assert!(code == Some(4) && said.contains("cannot run here: "), "{said}");
     assert_eq!(as_nobody(home.path(), &["doctor", "manifests/job.toml"]).0, Some(4));
     // Once there is a lock nothing needs to be written there.
     allow(0o755);

@@ -239,6 +239,8 @@ fn two_files_in_turns_are_compared() {
     assert!(output.status.success(), "{}", stderr(&output));
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_fits(&value, "bench_pair");
+    assert_eq!(value["qrun_version"], env!("CARGO_PKG_VERSION"));
+    assert!(value["created"].as_str().unwrap().ends_with('Z'), "{value}");
     assert_eq!((&value["seed"], value["order"].as_array().unwrap().len()), (&5.into(), 7));
     for (side, file) in [("a", files[0]), ("b", files[1])] {
         assert_eq!(value[side]["gguf"], file);

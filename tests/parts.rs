@@ -123,6 +123,8 @@ fn parts_are_those_of_llama_gguf_split_and_read_through_any_of_them() {
     assert_eq!(place.digest("from-parts.gguf"), place.digest("q.gguf"));
     let checked = place.json(&["check", &part("m", 6, 6)]);
     assert_eq!(checked["tensors"], 79);
+    assert_eq!(checked["qrun_version"], env!("CARGO_PKG_VERSION"));
+    assert!(checked["created"].as_str().unwrap().ends_with('Z'), "{checked}");
     // Nothing is left over in any part.
     assert!(!checked["warnings"].to_string().contains("after the last tensor"), "{checked}");
     assert_eq!(
@@ -255,7 +257,8 @@ dir = "reports"
     let said = place.done(&["plan", "job.toml"]);
     assert!(said.contains("to hash") && !said.contains(missing), "{said}");
     place.move_file(&part("r", 5, 6), "elsewhere");
-    let said = place.done(&["plan", "job.toml"]);
+    let (code, said, _) = place.qrun(&["plan", "job.toml"]);
+    assert_eq!(code, 3, "{said}");
     assert!(said.contains("reference theirs: ") && said.contains(missing), "{said}");
     place.fails(&["run", "job.toml"], 3, missing);
 }
@@ -343,4 +346,55 @@ dir = "reports"
     // Another size makes other files.
     write(&manifest.replace("1 MB", "2 MB"));
     assert!(quantize(&place.json(&["plan", "job.toml"])).contains("quantize.split"));
+}
+
+/// Kills a run with all that it started.
+fn kill(mut runner: std::process::Child) {
+    let group = format!("-{}", runner.id());
+    std::process::Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
+    runner.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_job_killed_while_it_writes_parts_goes_on_and_leaves_nothing_over() {
+    use std::os::unix::process::CommandExt;
+
+    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let manifest = format!(
+        "schema = 1\nname = \"nano\"\nworkspace = \".\"\n[input]\ncheckpoint = \"{nano}\"\n\
+         [quantize]\ngguf = \"out/{{name}}-{{format}}.gguf\"\nsplit = \"1 MB\"\n\
+         [[format]]\nname = \"q4_K_M\"\nrole = \"baseline\"\n[report]\ndir = \"reports\"\n"
+    );
+    let place = Place::new();
+    fs::write(place.directory.join("job.toml"), manifest).unwrap();
+    let run = ["run", "job.toml", "--only", "quantize:q4_K_M"];
+    let out = place.directory.join("out");
+    let names = || -> Vec<String> {
+        let Ok(entries) = out.read_dir_utf8() else { return Vec::new() };
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();
+        names.sort();
+        names
+    };
+    // Wherever the kills come: before there is anything, within a part, between renames, at the end.
+    for pause in 0..12u64 {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qrun"));
+        command.current_dir(&place.directory).args(run).process_group(0);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut runner = command.spawn().unwrap();
+        while names().is_empty() && runner.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(3 * pause));
+        kill(runner);
+    }
+    place.done(&run);
+    let parts: Vec<String> = (1..=5).map(|number| part("nano-q4_K_M", number, 5)).collect();
+    assert_eq!(names(), parts);
+    let digests: Vec<_> = parts.iter().map(|name| place.digest(&format!("out/{name}"))).collect();
+    assert_eq!(digests, Q4_K_M, "those of an undisturbed run");
+    let journals = place.directory.join(".qrun/journals");
+    let left = journals.read_dir_utf8().map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "{journals}");
+    assert!(place.done(&run).contains("nothing to do"));
 }

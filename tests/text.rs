@@ -56,6 +56,8 @@ fn numbers_are_llama_cpps(format: &str, native_mxfp4: NativeMxfp4) {
     let words = ["evaluate", file.as_str(), "--reference", reference.as_str(), "--corpus", KJV];
     let found = json(&words);
     let expected = oracle(&format.to_uppercase());
+    assert_eq!(found["qrun_version"], env!("CARGO_PKG_VERSION"));
+    assert!(found["created"].as_str().unwrap().ends_with('Z'), "{found}");
     assert_eq!(found["windows"], 56);
     assert_eq!(found["tokens"], 56 * 255);
     assert_near("perplexity", &found["perplexity"], &expected["perplexity"], 0.005);

@@ -35,7 +35,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     })?;
     if args.json {
         // With the warnings, which are no part of the type.
-        return output::print_json(&value);
+        return output::print_dated_json(&value);
     }
     let result: LoadCheckResult =
         serde_json::from_value(value).map_err(|e| CliError::from_error(ErrorClass::Step, &e))?;

@@ -33,9 +33,9 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     windows: Option<u32>,
     /// What text that spells a special token becomes: that token where llama-perplexity takes it
-    /// for one, as `<|start|>`, or text [possible values: parse, literal]
-    #[arg(long, value_name = "HOW", default_value = "parse", value_parser = special_tokens)]
-    special_tokens: SpecialTokens,
+    /// for one, as `<|start|>`, or text
+    #[arg(long, value_name = "HOW", default_value = "parse")]
+    special_tokens: HowSpecial,
     /// Float activations instead of 8-bit ones: slow, and the measure of every faster way
     #[arg(long)]
     exact: bool,
@@ -48,6 +48,22 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// [`SpecialTokens`] on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum HowSpecial {
+    Parse,
+    Literal,
+}
+
+impl From<HowSpecial> for SpecialTokens {
+    fn from(how: HowSpecial) -> Self {
+        match how {
+            HowSpecial::Parse => SpecialTokens::Parse,
+            HowSpecial::Literal => SpecialTokens::Literal,
+        }
+    }
 }
 
 /// What is printed: the result with its one reference in place.
@@ -84,14 +100,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         context: args.context,
         max_windows: args.windows,
         exact: args.exact,
-        special_tokens: args.special_tokens,
+        special_tokens: args.special_tokens.into(),
         kv_cache: args.kv_cache,
     };
     let label = format!("evaluate {}", args.file);
     let result = run_step(globals, args.threads, &label, |ctx| evaluate::run(&spec, ctx))?;
-    let shown = Shown::new(&result, args.special_tokens);
+    let shown = Shown::new(&result, args.special_tokens.into());
     if args.json {
-        return output::print_json(&shown);
+        return output::print_dated_json(&shown);
     }
     output::tell(&shown.describe())?;
     Ok(ExitCode::SUCCESS)
@@ -138,13 +154,5 @@ impl Shown {
             text.push_str(&format!("same top token       {:.2}%\n", agreement * 100.0));
         }
         text
-    }
-}
-
-fn special_tokens(text: &str) -> Result<SpecialTokens, String> {
-    match text {
-        "parse" => Ok(SpecialTokens::Parse),
-        "literal" => Ok(SpecialTokens::Literal),
-        _ => Err("expected parse or literal".to_owned()),
     }
 }

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::CliError;
 use super::fit::{fit, stderr_width, stdout_width};
-use crate::steps::ErrorClass;
+use crate::steps::{ErrorClass, rfc3339};
 
 /// Writes `text` to standard output and ends the line where `text` does not.
 ///
@@ -62,6 +63,28 @@ pub fn print_one_or_all(values: &[impl Serialize]) -> Result<ExitCode, CliError>
         [one] => print_json(one),
         all => print_json(&all),
     }
+}
+
+/// What came of something, with what and when.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}")]
+pub struct Dated<T> {
+    /// The version of qrun.
+    qrun_version: String,
+    /// When it was printed: UTC, as 2026-01-31T12:00:00Z.
+    created: String,
+    #[serde(flatten)]
+    result: T,
+}
+
+/// Writes `result` as [`print_json`] does, with this program's version and the time.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_dated_json(result: impl Serialize) -> Result<ExitCode, CliError> {
+    let qrun_version = env!("CARGO_PKG_VERSION").to_owned();
+    let created = rfc3339(jiff::Timestamp::now());
+    print_json(&Dated { qrun_version, created, result })
 }
 
 /// Writes `value` as indented JSON to standard output.

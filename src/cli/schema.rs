@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::CliError;
+use super::output::{self, Dated};
 use super::progress::RunEvent;
-use super::{CliError, output};
 use crate::steps::{BenchDocument, BenchPairResult};
 
 /// Print the JSON schema of the manifest, or of what commands print
@@ -35,7 +36,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     output::print_json(&match args.what {
         What::Job => crate::manifest::schema(),
         What::Bench => BenchDocument::schema(),
-        What::BenchPair => BenchPairResult::schema(),
+        What::BenchPair => schemars::schema_for!(Dated<BenchPairResult>).to_value(),
         What::RunEvent => RunEvent::schema(),
     })
 }

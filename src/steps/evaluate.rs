@@ -23,6 +23,7 @@ use crate::files::open_regular;
 use crate::metrics::divergence::{Divergence, KlSummary, TokenDivergence};
 use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};
+use crate::published::StandIn;
 use crate::tokenizer::Special;
 
 /// Logits of one model held at a time, in numbers: 268 MB. Those of a window of 512 tokens of
@@ -160,6 +161,10 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
     open_regular(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|e| input(format!("cannot read {path}: {e}")))?;
+    // A web page may be what somebody evaluates on; a pointer is not.
+    if let Some(pointer @ StandIn::LfsPointer { .. }) = StandIn::of(&bytes) {
+        return Err(input(format!("{path} is {pointer}")));
+    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(input(format!(
             "{path} is UTF-16 text, by its first two bytes; expected UTF-8: convert it, for \

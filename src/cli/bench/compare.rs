@@ -23,7 +23,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let label = format!("bench {first} and {second}");
     let result: BenchPairResult = in_a_process(StepSpec::BenchPair(spec), &label, args, globals)?;
     if args.json {
-        return output::print_json(&result);
+        return output::print_dated_json(&result);
     }
     output::tell(&describe(result))?;
     Ok(ExitCode::SUCCESS)

@@ -32,13 +32,6 @@ pub struct BenchPairResult {
     pub latency: PairComparison,
 }
 
-impl BenchPairResult {
-    /// The JSON schema, `schemas/bench_pair.schema.json`.
-    pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
-    }
-}
-
 /// B over A in one respect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairComparison {
