@@ -332,6 +332,33 @@ mod tests {
         assert_eq!(total.into_inner(), (0..20_000).map(|r| r % 7).sum::<usize>());
     }
 
+    /// Every loop has a place of its own on the caller's stack, which is gone when it ends: a worker
+    /// that came late would write into the next one's, or into nothing.
+    #[test]
+    fn a_million_hand_overs_lose_nothing_and_touch_nothing_that_is_over() {
+        const THREADS: usize = 8;
+        let pool = ThreadPool::new(THREADS).unwrap();
+        let me = std::thread::current().id();
+        let theirs = AtomicUsize::new(0);
+        for round in 0..1_000_000usize {
+            if round % 100_000 == 99_999 {
+                std::thread::sleep(2 * LOOK_OUT);
+            }
+            let blocks = 2 + round % (2 * THREADS);
+            // Not atomic: each block is one thread's, and the hand-over has to show it to the caller.
+            let mut seen = [0usize; 2 * THREADS + 2];
+            pool.for_rows(&mut seen[..blocks], 1, 1, |i, place| {
+                place[0] += round + i;
+                if std::thread::current().id() != me {
+                    theirs.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let good = |(i, &n): (usize, &usize)| n == if i < blocks { round + i } else { 0 };
+            assert!(seen.iter().enumerate().all(good), "round {round}: {seen:?}");
+        }
+        println!("{} blocks were done by workers", theirs.into_inner());
+    }
+
     #[test]
     fn loops_inside_loops_and_from_several_threads_end() {
         let pool = ThreadPool::new(3).unwrap();

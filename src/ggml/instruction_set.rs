@@ -3,8 +3,7 @@
 use std::fmt;
 
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Avx2, Avx512, Kernel, Simd};
 
 use super::scalar::Scalar;
 use super::search::Search;
@@ -31,8 +30,10 @@ pub(super) trait Work {
 }
 
 /// Work to be done with vectors.
+#[cfg(target_arch = "x86_64")]
 struct InLanes<W>(W);
 
+#[cfg(target_arch = "x86_64")]
 impl<S: Simd, W: Work> Kernel<S> for InLanes<W> {
     type Output = W::Output;
 
@@ -45,13 +46,14 @@ impl<S: Simd, W: Work> Kernel<S> for InLanes<W> {
 impl InstructionSet {
     /// Every set that this processor has, the plainest first.
     pub fn available() -> Vec<Self> {
-        let mut sets = vec![Self(Kind::Scalar)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            sets.extend(Avx2::detect().map(|set| Self(Kind::Avx2(set))));
-            sets.extend(Avx512::detect().map(|set| Self(Kind::Avx512(set))));
-        }
-        sets
+        let sets = [
+            Some(Kind::Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Kind::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Kind::Avx512),
+        ];
+        sets.into_iter().flatten().map(Self).collect()
     }
 
     /// The fastest set of this processor.

@@ -45,17 +45,20 @@ pub(in crate::ggml) trait Levels: Block {
     /// Of types that are [`LONG`](Self::LONG): bytes of two levels each, the first 16 levels of a group
     /// in the low nibbles and the last 16 in the high ones ([`Long::Halves`]), or a half of one group and
     /// that of the next ([`Long::Pairs`]: the first halves, the last ones, the first of the next two).
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "has no such vectors yet"))]
     fn nibbles(_: &[Self], _piece: usize) -> &[u8; 16] {
         unreachable!("only for types that are `LONG`")
     }
 
     /// Of types that are [`LONG`](Self::LONG): the levels that nibbles stand for.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "has no such vectors yet"))]
     #[inline(always)]
     fn levels_of<S: LongBytes>(_: S, nibbles: S::Long) -> S::Long {
         nibbles
     }
 
     /// Of [`Long::Pairs`]: the levels of the groups `2 pair` and `2 pair + 1`.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "has no such vectors yet"))]
     fn pair<S: LongBytes>(_: S, _: &[Self], _pair: usize) -> S::Long {
         unreachable!("only for types that are `Long::Pairs`")
     }

@@ -142,6 +142,7 @@ pub(in crate::ggml) trait Set: Copy {
 }
 
 /// A set with vectors of 64 bytes, for more than one group of a run.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "has no such vectors yet"))]
 pub(in crate::ggml) trait LongBytes: Set {
     /// 64 bytes.
     type Long: Copy;

@@ -27,6 +27,7 @@ fn runs(rows: usize, columns: usize) -> Vec<Run> {
 }
 
 fn kernels<B: Levels>() -> Vec<(&'static str, RowKernel)> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
     let mut all = vec![("portable", RowKernel::portable::<B>())];
     #[cfg(target_arch = "x86_64")]
     {
