@@ -230,6 +230,9 @@ pub struct WrittenTensor {
     pub ggml_type: StoredType,
     /// Bytes of its data, without padding.
     pub bytes: u64,
+    /// SHA-256 of them; of a file that an older qrun wrote it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Result of [`ConvertSpec`] and [`QuantizeSpec`].

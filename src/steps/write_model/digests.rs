@@ -1,6 +1,7 @@
-//! Hashes a file as it is written, in a thread beside the one that writes; SHA-256 is serial, so
-//! each file is a thread. What the file's hash is at the end of a tensor is that tensor's entry in
-//! the journal: a second hash, of the tensor alone, cost a fifth of the processors' time.
+//! Hashes files and their tensors as they are written, in threads beside the one that writes; SHA-256
+//! is serial, so each file is a thread. What the file's hash is at the end of a tensor is that tensor's
+//! entry in the journal. A tensor has a hash of its own, too, which is made once for all files that
+//! have it in the same type.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -21,21 +22,41 @@ pub struct HashedFile<'a> {
     pub sizes: &'a [u64],
 }
 
+/// The hash of a tensor's data in one type.
+pub struct TensorHash {
+    /// Number of the tensor in the pass.
+    pub tensor: usize,
+    /// Numbers of the files that have it so.
+    pub files: Vec<usize>,
+    pub sha256: String,
+}
+
 /// Goes on with the hash of `file` until there is no more to come, and tells its keeper
-/// at each tensor's end.
+/// at each tensor's end; with the hashes of those tensors of which it is the first of their files.
 pub fn hash_file(
     mut hasher: Sha256,
     file: &HashedFile<'_>,
     parts: Receiver<Arc<Made>>,
     keeper: &Sender<Note>,
-) -> Sha256 {
+) -> (Sha256, Vec<TensorHash>) {
+    let (mut tensor, mut tensors) = (Sha256::new(), Vec::new());
     for made in parts {
-        let Some((_, bytes)) =
+        let Some((form, bytes)) =
             made.forms.iter().find(|(form, _)| form.files.contains(&file.number))
         else {
             continue;
         };
         hasher.update(bytes);
+        if form.files.first() == Some(&file.number) {
+            tensor.update(bytes);
+            if made.part.last {
+                tensors.push(TensorHash {
+                    tensor: made.part.tensor,
+                    files: form.files.clone(),
+                    sha256: hex::encode(tensor.finalize_reset()),
+                });
+            }
+        }
         if made.part.last {
             let bytes = file.sizes[made.part.tensor - file.first];
             hasher.update(vec![0; file.layout.padding(bytes)]);
@@ -44,5 +65,5 @@ pub fn hash_file(
             let _ = keeper.send(Note::Hashed(sha256));
         }
     }
-    hasher
+    (hasher, tensors)
 }

@@ -145,6 +145,7 @@ impl<'a> Prepared<'a> {
             name: info.name.to_string(),
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
+            sha256: Some(entry.tensor_sha256),
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
         Ok(Finished { output, tensors, infos: infos.clone(), resumed_tensors })

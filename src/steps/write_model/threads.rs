@@ -79,8 +79,17 @@ pub fn run(
         drop(made);
 
         let written = Writer { ctx, sinks, behind: Behind::new(&pass) }.run(parts);
-        let hashers = hashes.into_iter().map(join).collect::<Vec<_>>();
+        let (hashers, tensors): (Vec<_>, Vec<_>) = hashes.into_iter().map(join).unzip();
         let (mut keepers, kept): (Vec<_>, Vec<_>) = keepers.into_iter().map(join).unzip();
+        for hash in tensors.into_iter().flatten() {
+            for &file in &hash.files {
+                let entry = hash.tensor - files[file].planned.tensors.start;
+                // One that was hashed for another file, and not yet for this one, is not done.
+                if let Some(entry) = keepers[file].done.get_mut(entry) {
+                    entry.tensor_sha256.clone_from(&hash.sha256);
+                }
+            }
+        }
         // Where a keeper failed, the writer only says that nobody listens.
         let result = kept.into_iter().chain([written]).collect::<Result<(), StepError>>();
         if let Err(error) = &result

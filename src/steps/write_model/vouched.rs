@@ -4,13 +4,13 @@
 //! the whole file's, so that no byte is hashed twice. Knows nothing of how tensors are made.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::{HashWriter, Journal, Prefix};
+use crate::files::{Journal, Prefix};
 use crate::gguf::Layout;
 
 /// Version of the journal's own format.
@@ -38,6 +38,9 @@ pub struct Entry {
     pub bytes: u64,
     /// SHA-256 of the file from its start to the tensor's end, padding included.
     pub sha256: String,
+    /// SHA-256 of the tensor's data alone. Not in the journal: it is found again on the way.
+    #[serde(skip)]
+    pub tensor_sha256: String,
 }
 
 impl Entry {
@@ -102,28 +105,51 @@ fn check(
         return Ok(());
     }
     let mut hasher = Sha256::new_with_prefix(&header);
-    for (number, (entry, &bytes)) in entries.into_iter().zip(sizes).enumerate() {
+    for (number, (mut entry, &bytes)) in entries.into_iter().zip(sizes).enumerate() {
         let expected = (number, layout.offset(number), bytes);
         if (entry.tensor, entry.offset, entry.bytes) != expected {
             break;
         }
-        let end = entry.end(layout);
-        let mut at = entry.offset;
-        while at < end {
+        let (mut at, data_end) = (entry.offset, entry.offset + entry.bytes);
+        let mut tensor = Sha256::new();
+        while at < data_end {
             if !watch(at, total) {
                 return Ok(());
             }
-            let piece = (end - at).min(PIECE);
-            if io::copy(&mut (&mut reader).take(piece), &mut HashWriter(&mut hasher))? != piece {
+            let piece = (data_end - at).min(PIECE);
+            let mut both = Both { file: &mut hasher, tensor: &mut tensor };
+            if io::copy(&mut (&mut reader).take(piece), &mut both)? != piece {
                 return Ok(());
             }
             at += piece;
         }
+        let mut padding = vec![0; layout.padding(entry.bytes)];
+        reader.read_exact(&mut padding)?;
+        hasher.update(&padding);
         if hex::encode(hasher.clone().finalize()) != entry.sha256 {
             break;
         }
-        *prefix = Prefix { bytes: end, hasher: hasher.clone() };
+        *prefix = Prefix { bytes: entry.end(layout), hasher: hasher.clone() };
+        entry.tensor_sha256 = hex::encode(tensor.finalize());
         good.push(entry);
     }
     Ok(())
+}
+
+/// Hashes what is written for the file and for the tensor.
+struct Both<'a> {
+    file: &'a mut Sha256,
+    tensor: &'a mut Sha256,
+}
+
+impl Write for Both<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.update(bytes);
+        self.tensor.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

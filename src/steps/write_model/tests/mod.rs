@@ -15,7 +15,7 @@ use crate::files::partial_path;
 use crate::ggml::GgmlType;
 use crate::gguf::{File, SourceError, Value};
 use crate::steps::testing::{Recorder, context};
-use crate::steps::{Event, EventSink};
+use crate::steps::{Event, EventSink, WrittenTensor};
 
 /// Columns of every matrix of [`Model`].
 const COLUMNS: usize = 256;
@@ -147,6 +147,16 @@ fn whole(model: &Model) -> (Vec<u8>, WriteResult) {
     (fs::read(&place.out).unwrap(), result)
 }
 
+/// Every tensor has the hash of its data in the file at `path`.
+fn check_hashes(path: &Utf8Path, tensors: &[WrittenTensor]) {
+    let file = File::open(path).unwrap();
+    for tensor in tensors {
+        let data = file.data(file.find(&tensor.name).unwrap());
+        assert_eq!(data.len() as u64, tensor.bytes);
+        assert_eq!(tensor.sha256, Some(hex::encode(Sha256::digest(data))), "{}", tensor.name);
+    }
+}
+
 #[test]
 fn reads_back_the_same_on_any_number_of_threads() {
     let model = Model::new();
@@ -154,8 +164,10 @@ fn reads_back_the_same_on_any_number_of_threads() {
     assert_eq!(result.output.sha256, hex::encode(Sha256::digest(&expected)));
     for threads in [1, 3, 8] {
         let place = Place::new();
-        place.write(&model, &Context { threads, ..context(&Recorder::new()) }).unwrap();
+        let result =
+            place.write(&model, &Context { threads, ..context(&Recorder::new()) }).unwrap();
         assert!(fs::read(&place.out).unwrap() == expected, "{threads} threads");
+        check_hashes(&place.out, &result.tensors);
         let file = File::open(&place.out).unwrap();
         assert_eq!(file.tensors(), infos(&model, &model.targets()));
         assert!(!partial_path(&place.out).exists());

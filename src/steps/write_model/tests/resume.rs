@@ -231,6 +231,7 @@ fn an_interrupted_model_in_parts_is_continued() {
         let resumed = write(&place, &ctx).unwrap();
         assert_eq!(digests(&resumed), digests(&whole), "at {percent}%");
         assert_eq!(resumed.tensors, whole.tensors);
+        check_hashes(&resumed.output.path, &resumed.tensors);
         let read = model.rows_read.load(Ordering::Relaxed);
         let all: u64 = model.tensors.iter().map(|t| t.rows() as u64).sum();
         assert!(percent < 60 || (resumed.resumed_tensors > 0 && read < all), "at {percent}%");

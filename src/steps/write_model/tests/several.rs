@@ -58,6 +58,7 @@ fn files_of_one_pass_are_those_of_many_whatever_was_there_before() {
     for result in &expected {
         let bytes = fs::read(&result.output.path).unwrap();
         assert_eq!(result.output.sha256, hex::encode(Sha256::digest(&bytes)));
+        check_hashes(&result.output.path, &result.tensors);
     }
 
     // Interrupted, and one of the unfinished files lost.
