@@ -2,6 +2,11 @@
 //! many tokens. What it leaves to do is to scale the sums of each group, which takes longer.
 //!
 //! Types with sub-scales have no kernel here: a sum would be of 16 columns.
+//!
+//! An instruction takes 5 to 8 ns and scaling the 256 sums as long, since the two hardly run side by
+//! side: two tiles of rows and tokens at a time, four runs of sums kept, 128 rows a task. Tried
+//! without gain: activations gathered token by token (a third of the time), 64 or 256 rows a task,
+//! asking for the next tiles, or for the rows of this or the next task, before they are unpacked.
 
 mod gather;
 mod product;

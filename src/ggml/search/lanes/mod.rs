@@ -1,5 +1,12 @@
 //! The searches with one group in each lane of a vector. Each lane does what the scalar search
 //! does, in its order; where that branches, both ways are computed and one is chosen.
+//!
+//! What made them fast with AVX-512, in 10^6 weights of q3_K a second: transposes by shuffles instead
+//! of through memory, 160 to 276; masks combined by an instruction of their own, an eighth; 1024
+//! groups together instead of 256, a sixth, since four of five are done after one round; inverses in
+//! place of divisions but near ties, vectors stored where groups are side by side and rare lanes under
+//! a branch, 353 to 518. An estimate of the search's quotients would take as many instructions as the
+//! division takes cycles.
 
 mod affine;
 mod codebook;
