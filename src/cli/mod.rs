@@ -1,5 +1,5 @@
 //! The command line: one file per subcommand, each of which parses, calls and prints. Knows
-//! nothing of formats or kernels.
+//! nothing of kernels, and of formats what it prints.
 
 pub mod direct;
 pub mod interrupt;

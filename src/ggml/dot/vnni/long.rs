@@ -1,5 +1,5 @@
 //! Levels in vectors of 64 bytes, for types where they come so with few instructions. Knows nothing of
-//! blocks.
+//! how blocks are packed.
 
 use std::arch::x86_64::*;
 
