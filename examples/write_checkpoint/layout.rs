@@ -37,7 +37,7 @@ pub fn config_20b(layers: u8) -> String {
 pub fn tensors(config: &str) -> Result<Vec<(String, TensorInfo)>, Box<dyn Error>> {
     let config = Config::from_json(config)?;
     let mut shapes = BTreeMap::new();
-    for mapped in config.architecture.map(&config.hyper, config.layout, true) {
+    for mapped in config.architecture.map(&config.hyper, config.layout, &|_| true) {
         let dtype = if mapped.is_mxfp4() { Dtype::U8 } else { Dtype::BF16 };
         for stored in mapped.stored() {
             let shape: Vec<usize> = stored.shape.iter().map(|&d| d as usize).collect();

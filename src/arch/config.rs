@@ -50,14 +50,15 @@ impl Config {
 
 /// The architecture and the number of its layout; a layout may be known by having no type.
 fn of_model_type(found: Option<&Value>) -> Result<(&'static Architecture, usize), ConfigError> {
-    let fits = |layout: &Layout| layout.model_type == found.and_then(Value::as_str);
+    // What is no text is no name that is known.
+    let found = found.map(|found| found.as_str().unwrap_or("no text"));
+    let fits = |layout: &Layout| layout.model_type == found;
     let layout = |a: &&'static Architecture| Some((*a, a.layouts.iter().position(fits)?));
     ALL.iter().find_map(layout).ok_or_else(|| {
         let layouts = ALL.iter().flat_map(|architecture| architecture.layouts);
         let known: Vec<&str> = layouts.filter_map(|layout| layout.model_type).collect();
-        let found = found.and_then(Value::as_str).unwrap_or("no name");
         let expected = format!("{}, since no other is supported", known.join(" or "));
-        ConfigError::value("model_type", expected, found)
+        ConfigError::value("model_type", expected, found.unwrap_or("none"))
     })
 }
 
@@ -90,7 +91,6 @@ impl File<'_> {
                     *at(&mut hyper) = all_but_every(usual, hyper.layers);
                 }
                 (Slot::Scaling(_) | Slot::FileType, ..) => {}
-                (.., Missing::Leave) => {}
                 (.., Missing::Take(value)) => taken.push((key, value)),
                 (.., Missing::Refuse) => {
                     return Err(ConfigError::value(name(key, layout), "a number", "none"));
@@ -100,8 +100,9 @@ impl File<'_> {
         // After all that is there, of which they may be made.
         for (key, value) in taken {
             let value = value(&hyper);
-            let wrong = |expected| ConfigError::value(name(key, layout), expected, value);
-            key.slot.put(value, &mut hyper).map_err(wrong)?;
+            key.slot.put(value, &mut hyper).map_err(|(expected, found)| {
+                ConfigError::value(name(key, layout), expected, found)
+            })?;
         }
         match impossible(&hyper) {
             None => Ok(hyper),
@@ -126,7 +127,8 @@ impl File<'_> {
             }
             _ => value.as_f64().ok_or_else(|| "a number".to_owned()),
         };
-        number.and_then(|number| slot.put(number, hyper)).map_err(|expected| {
+        let put = |number| slot.put(number, hyper).map_err(|(expected, _)| expected);
+        number.and_then(put).map_err(|expected| {
             ConfigError::value(name, expected, format!("{value} at line {}", self.line(name)))
         })
     }
@@ -137,7 +139,7 @@ impl File<'_> {
         let found = match (value, is) {
             (Value::Bool(flag), _) => Found::Flag(*flag),
             (Value::String(word), _) => Found::Word(word),
-            (Value::Number(number), Is::AtMost(_) | Is::AnyCount) => {
+            (Value::Number(number), Is::AtMost(_) | Is::Any("u32")) => {
                 number.as_u64().map_or(Found::Other, Found::Count)
             }
             (Value::Number(number), _) => number.as_f64().map_or(Found::Other, Found::Number),

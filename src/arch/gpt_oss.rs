@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::config::{Json, get};
-use super::keys::{Fixed, Is, Key, Named};
+use super::keys::{Fixed, Is, Key, Named, Reading, Slot};
 use super::parts::Dim::{self, Experts, Heads, Hidden, Keys, Queries, Vocab, Width};
 use super::parts::Make::{self, Cut, Linear, Same};
 use super::parts::{ExpertNames, Part, Row};
@@ -50,13 +50,14 @@ static KEYS: &[Key] = &[
         Named::or(&[], |h| h.rope_original_context as f64 * f64::from(h.rope_factor)),
     ]),
     Key::count("embedding_length", MAX_WIDTH, |h| &mut h.hidden).json(both!("hidden_size", 2880.0)),
-    Key::count("feed_forward_length", MAX_WIDTH, |h| &mut h.width).typed(),
+    Key::count("feed_forward_length", MAX_WIDTH, |h| &mut h.width).reading(Reading::Typed),
     Key::count("attention.head_count", MAX_COUNT, |h| &mut h.heads).by_layer()
         .json(both!("num_attention_heads", 64.0)),
     Key::count("attention.head_count_kv", MAX_COUNT, |h| &mut h.kv_heads).by_layer()
         .or(|h| h.heads as f64).json(both!("num_key_value_heads", 8.0)),
-    Key::scaling("rope.scaling.type", |h| &mut h.rope_scaling),
-    Key::factor("rope.scaling.factor", |h| &mut h.rope_factor).older("rope.scale_linear")
+    Key::new("rope.scaling.type", Slot::Scaling(|h| &mut h.rope_scaling)),
+    Key::new("rope.scaling.factor", Slot::Real { at: |h| &mut h.rope_factor, zero_is_one: true })
+        .older("rope.scale_linear").or(|_| 1.0)
         .json(&[Named::required(&["rope_scaling.factor"]), Named::required(&["rope_scaling_factor"])]),
     Key::count("rope.scaling.original_context_length", MAX_WIDTH, |h| &mut h.rope_original_context)
         .or(|h| h.context as f64).json(&[
@@ -83,17 +84,17 @@ static KEYS: &[Key] = &[
     Key::count("attention.key_length", MAX_COUNT, |h| &mut h.head_dim)
         .or(|h| (h.hidden / h.heads) as f64).json(both!("head_dim", 64.0)),
     head_dim("attention.value_length"),
-    Key::FILE_TYPE,
+    Key::new("", Slot::FileType),
     Key::count("attention.sliding_window", MAX_WIDTH, |h| &mut h.sliding_window)
         .json(both!("sliding_window", 128.0)),
     Key::count("expert_feed_forward_length", MAX_WIDTH, |h| &mut h.width).by_layer()
         .json(both!("intermediate_size", 2880.0)),
     // What a file may say and the converter does not write.
-    Key::count("vocab_size", MAX_WIDTH, |h| &mut h.vocab).counted().json(both!("vocab_size", 201_088.0)),
+    Key::count("vocab_size", MAX_WIDTH, |h| &mut h.vocab).reading(Reading::Counted).unwritten().json(both!("vocab_size", 201_088.0)),
     Key::real("rope.freq_base_swa", |h| &mut h.rope_theta_sliding).or(|h| h.rope_theta.into()).unwritten(),
     Key::real("rope.scaling.attn_factor", |h| &mut h.rope_attention_factor).or(|_| 1.0).unwritten(),
     // In published models every second layer sees everything, the first does not.
-    Key::sliding("attention.sliding_window_pattern", 2, |h| &mut h.sliding),
+    Key::new("attention.sliding_window_pattern", Slot::Sliding { at: |h| &mut h.sliding, usual: 2 }).unwritten(),
     head_dim("attention.key_length_swa").unwritten(),
     head_dim("attention.value_length_swa").unwritten(),
     head_dim("rope.dimension_count").unwritten(),
@@ -103,17 +104,17 @@ static KEYS: &[Key] = &[
 /// A key that says once more how large a head is.
 const fn head_dim(name: &'static str) -> Key {
     Key::count(name, MAX_COUNT, |h| &mut h.head_dim)
-        .repeats("the size of a head in attention.key_length")
+        .reading(Reading::Repeats("the size of a head in attention.key_length"))
 }
 
 static FIXED: &[Fixed] = &[
     Fixed::new("nextn_predict_layers", Is::AtMost(0), ", since such layers are not computed"),
     Fixed::new("attention.causal", Is::Flag(true), "; nothing else is computed"),
     Fixed::new("expert_group_count", Is::AtMost(1), "; groups are not computed"),
-    Fixed::new("expert_group_used_count", Is::AnyCount, ""),
-    Fixed::new("pooling_type", Is::AnyCount, ""),
-    Fixed::new("rope.scaling.alpha", Is::AnyNumber, ""),
-    Fixed::new("rope.scaling.finetuned", Is::AnyFlag, ""),
+    Fixed::new("expert_group_used_count", Is::Any("u32"), ""),
+    Fixed::new("pooling_type", Is::Any("u32"), ""),
+    Fixed::new("rope.scaling.alpha", Is::Any("f32"), ""),
+    Fixed::new("rope.scaling.finetuned", Is::Any("bool"), ""),
     Fixed::new("tensor_data_layout", Is::Anything, ""),
 ];
 

@@ -27,7 +27,7 @@ pub struct Key {
 /// Where a value is kept, and what it may be.
 #[derive(Clone, Copy)]
 pub enum Slot {
-    /// From 1 to `most`; zero where there is no such thing.
+    /// From 1 to `most`.
     Count {
         at: fn(&mut Hyper) -> &mut usize,
         most: usize,
@@ -64,8 +64,6 @@ pub enum Reading {
 #[derive(Clone, Copy)]
 pub enum Missing {
     Refuse,
-    /// The slot stays as it is.
-    Leave,
     Take(fn(&Hyper) -> f64),
 }
 
@@ -94,14 +92,14 @@ pub enum Is {
     AtMost(u32),
     /// Not there at all.
     Absent,
-    AnyCount,
-    AnyNumber,
-    AnyFlag,
+    /// Anything of this type in a GGUF file.
+    Any(&'static str),
     Anything,
 }
 
 impl Key {
-    const fn new(gguf: &'static str, slot: Slot) -> Self {
+    /// A key that is written, and has to be there.
+    pub const fn new(gguf: &'static str, slot: Slot) -> Self {
         Self {
             gguf,
             older: None,
@@ -125,28 +123,6 @@ impl Key {
         Self::new(gguf, Slot::Real { at, zero_is_one: false })
     }
 
-    /// A positive number, of which zero is another way to say 1.
-    pub const fn factor(gguf: &'static str, at: fn(&mut Hyper) -> &mut f32) -> Self {
-        Self::new(gguf, Slot::Real { at, zero_is_one: true }).or(|_| 1.0)
-    }
-
-    /// How rotary positions are extended.
-    pub const fn scaling(gguf: &'static str, at: fn(&mut Hyper) -> &mut RopeScaling) -> Self {
-        Self::new(gguf, Slot::Scaling(at))
-    }
-
-    /// Which layers slide, in a file that does not say so all but every `usual`-th.
-    pub const fn sliding(
-        gguf: &'static str,
-        usual: usize,
-        at: fn(&mut Hyper) -> &mut Vec<bool>,
-    ) -> Self {
-        Self::new(gguf, Slot::Sliding { at, usual }).unwritten()
-    }
-
-    /// `general.file_type`, where it is written among the hyperparameters.
-    pub const FILE_TYPE: Self = Self::new("", Slot::FileType);
-
     pub const fn json(mut self, json: &'static [Named]) -> Self {
         self.json = json;
         self
@@ -168,30 +144,14 @@ impl Key {
         self
     }
 
-    /// The same, of something that a model may do without.
-    pub const fn or_none(mut self) -> Self {
-        self.missing = Missing::Leave;
-        self
-    }
-
     pub const fn unwritten(mut self) -> Self {
         self.written = false;
         self
     }
 
-    pub const fn repeats(mut self, why: &'static str) -> Self {
-        self.reading = Reading::Repeats(why);
+    pub const fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
-    }
-
-    pub const fn typed(mut self) -> Self {
-        self.reading = Reading::Typed;
-        self
-    }
-
-    pub const fn counted(mut self) -> Self {
-        self.reading = Reading::Counted;
-        self.unwritten()
     }
 
     pub const fn in_llama_cpp(mut self, value: f32) -> Self {
@@ -219,9 +179,9 @@ impl Is {
             (Self::Number(expected), Found::Number(found)) => {
                 Some((found - f64::from(expected)).abs() <= 1e-4)
             }
-            (Self::AnyFlag, Found::Flag(_))
-            | (Self::AnyCount, Found::Count(_))
-            | (Self::AnyNumber, Found::Number(_))
+            (Self::Any("bool"), Found::Flag(_))
+            | (Self::Any("u32"), Found::Count(_))
+            | (Self::Any("f32"), Found::Number(_))
             | (Self::Anything, _) => Some(true),
             (Self::Absent, _) => Some(false),
             _ => None,
@@ -236,18 +196,17 @@ impl Is {
             Self::Number(expected) => expected.to_string(),
             Self::AtMost(most) => most.to_string(),
             Self::Absent => "none".to_owned(),
-            Self::AnyCount | Self::AnyNumber | Self::AnyFlag | Self::Anything => {
-                self.type_name().to_owned()
-            }
+            Self::Any(_) | Self::Anything => self.type_name().to_owned(),
         }
     }
 
     /// The type in a GGUF file.
     pub(super) fn type_name(self) -> &'static str {
         match self {
-            Self::Flag(_) | Self::AnyFlag => "bool",
-            Self::AtMost(_) | Self::AnyCount => "u32",
-            Self::Number(_) | Self::AnyNumber => "f32",
+            Self::Any(name) => name,
+            Self::Flag(_) => "bool",
+            Self::AtMost(_) => "u32",
+            Self::Number(_) => "f32",
             Self::Word(_) => "string",
             Self::Absent | Self::Anything => "anything",
         }
@@ -271,11 +230,11 @@ impl Named {
 }
 
 impl Slot {
-    /// Puts a number where it belongs, if it may be that; otherwise says what was expected.
-    pub(super) fn put(self, value: f64, hyper: &mut Hyper) -> Result<(), String> {
+    /// Puts a number where it belongs, if it may be that; otherwise says what was expected, and found.
+    pub(super) fn put(self, value: f64, hyper: &mut Hyper) -> Result<(), (String, String)> {
         match self {
             Slot::Count { most, .. } if !(1.0..=most as f64).contains(&value) => {
-                Err(format!("1 to {most}"))
+                Err((format!("1 to {most}"), value.to_string()))
             }
             Slot::Count { at, .. } => {
                 *at(hyper) = value as usize;
@@ -284,7 +243,7 @@ impl Slot {
             Slot::Real { at, zero_is_one } => {
                 let value = if zero_is_one && value == 0.0 { 1.0 } else { value as f32 };
                 if !value.is_finite() || value <= 0.0 {
-                    return Err("a positive number".to_owned());
+                    return Err(("a positive number".to_owned(), value.to_string()));
                 }
                 *at(hyper) = value;
                 Ok(())

@@ -67,15 +67,20 @@ impl Source {
 }
 
 impl Architecture {
-    /// Every GGUF tensor of a checkpoint with these hyperparameters in layout number `layout`, its
-    /// experts in MXFP4 or not, in the order in which llama.cpp's converter writes those of one file:
-    /// MXFP4 first, then the rest, each by the name of the first layout.
-    pub fn map(&self, hyper: &Hyper, layout: usize, mxfp4: bool) -> Vec<Mapped> {
+    /// Every GGUF tensor of a checkpoint with these hyperparameters in layout number `layout`, in the
+    /// order in which llama.cpp's converter writes those of one file: MXFP4 first, then the rest, each
+    /// by the name of the first layout. Whether the checkpoint `has` a tensor decides where there is a
+    /// choice: of experts in MXFP4, and of parts that a model may do without.
+    pub fn map(&self, hyper: &Hyper, layout: usize, has: &dyn Fn(&str) -> bool) -> Vec<Mapped> {
+        let mxfp4 = self.mxfp4_probe(layout).is_some_and(|name| has(&name));
         let mut tensors = Vec::new();
         for row in self.rows {
             for layer in row.layers(hyper) {
                 for &kind in row.kinds() {
                     let source = |layout| self.source(row, kind, layer, layout, hyper, mxfp4);
+                    if row.optional && !source(layout).stored().all(|stored| has(&stored.name)) {
+                        continue;
+                    }
                     let order = source(0).stored().last().map(|stored| stored.name.clone());
                     tensors.push(Mapped {
                         name: row.name(kind, layer),
@@ -95,7 +100,7 @@ impl Architecture {
     }
 
     /// The tensor whose presence tells that a checkpoint's experts are MXFP4.
-    pub fn mxfp4_probe(&self, layout: usize) -> Option<String> {
+    fn mxfp4_probe(&self, layout: usize) -> Option<String> {
         let experts = |row: &Row| match row.from[layout] {
             Make::Experts(name, names, ..) => {
                 Some(self.layouts[layout].name(row.part, 0, &[name, names.blocks]))
@@ -165,5 +170,51 @@ impl Layout {
     fn name(&self, part: Part, layer: usize, pieces: &[&str]) -> String {
         let layers = if part.is_of_layers() { self.layer } else { "" };
         layers.replace("{l}", &layer.to_string()) + &pieces.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Decoder;
+    use crate::arch::gpt_oss::GPT_OSS;
+    use crate::compute::Activation;
+
+    /// Of two tensors, of which one may be missing.
+    static TIED: Architecture = Architecture {
+        name: "tied",
+        keys: &[],
+        fixed: &[],
+        layouts: &[Layout {
+            name: "one",
+            model_type: None,
+            layer: "",
+            fixed: &[],
+            prepare: |_| Ok(()),
+            finish: |_, _| Ok(()),
+        }],
+        rows: &[
+            Row::new(Part::TokenEmbedding, &[Dim::Vocab], &[Make::Same("embedding")]),
+            Row::new(Part::Output, &[Dim::Vocab], &[Make::Same("head")]).optional(),
+        ],
+        vocabularies: &[],
+        decoder: |hyper| Decoder::usual(hyper, Activation::Silu, crate::arch::Pairing::Halves),
+    };
+
+    #[test]
+    fn what_a_checkpoint_has_decides_where_there_is_a_choice() {
+        let hyper = Hyper { layers: 1, hidden: 64, width: 32, experts: 2, ..Hyper::default() };
+        let is_mxfp4 = |probe: &str| {
+            GPT_OSS.map(&hyper, 1, &|name| name == probe).iter().any(Mapped::is_mxfp4)
+        };
+        assert!(is_mxfp4("block.0.mlp.mlp1_weight.blocks"));
+        assert!(!is_mxfp4("model.layers.0.mlp.experts.gate_up_proj_blocks"));
+
+        let names = |head: bool| -> Vec<String> {
+            let map = TIED.map(&hyper, 0, &|name| name == "embedding" || head);
+            map.into_iter().map(|mapped| mapped.name).collect()
+        };
+        assert_eq!(names(true), ["token_embd.weight", "output.weight"]);
+        assert_eq!(names(false), ["token_embd.weight"]);
     }
 }

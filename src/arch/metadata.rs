@@ -31,7 +31,6 @@ impl Architecture {
         for key in self.keys.iter().filter(|key| key.reading == Reading::Fills) {
             match key.missing {
                 _ if keys.fill(key, &mut hyper)? => {}
-                Missing::Leave => {}
                 Missing::Take(value) => taken.push((key, value)),
                 Missing::Refuse => {
                     let expected = match key.slot {
@@ -45,7 +44,7 @@ impl Architecture {
         // After all that is there, of which they may be made.
         for (key, value) in taken {
             let value = value(&hyper);
-            let wrong = |expected: String| keys.bad(key.gguf, value, expected);
+            let wrong = |(expected, found): (String, String)| keys.bad(key.gguf, found, expected);
             key.slot.put(value, &mut hyper).map_err(wrong)?;
         }
         if let Some((name, expected, found)) = impossible(&hyper) {
@@ -90,8 +89,11 @@ impl Architecture {
             self.keys.iter().any(|key| key.gguf == name || key.older == Some(name))
                 || self.fixed.iter().any(|fixed| fixed.name == name)
         };
-        let unknown: Vec<String> =
-            keys.names().filter(|name| !known(name)).map(|name| keys.full(name)).collect();
+        let is_unknown = |key: &&str| {
+            let own = key.strip_prefix(self.name).and_then(|key| key.strip_prefix('.'));
+            own.is_some_and(|name| !known(name))
+        };
+        let unknown: Vec<&str> = metadata.iter().map(|(key, _)| key).filter(is_unknown).collect();
         let mut warnings = Vec::new();
         if !unknown.is_empty() {
             let count = unknown.len();
@@ -150,8 +152,8 @@ impl<'a> Keys<'a> {
             Slot::Count { .. } => self.unsigned(name)?.map(f64::from),
         };
         let Some(value) = value else { return Ok(false) };
-        key.slot.put(value, hyper).map_err(|expected| self.bad(name, value, expected))?;
-        Ok(true)
+        let wrong = |(expected, found): (String, String)| self.bad(name, found, expected);
+        key.slot.put(value, hyper).map_err(wrong).map(|()| true)
     }
 
     /// Checks a key that repeats what another says, or has no effect.
@@ -273,14 +275,6 @@ impl<'a> Keys<'a> {
     ) -> Result<Option<T>, ArchError> {
         let Some(found) = self.get(name) else { return Ok(None) };
         value(found).map(Some).ok_or_else(|| self.wrong_type(name, found, expected))
-    }
-
-    /// The names, without the architecture's, of all keys that it has in the file.
-    fn names(&self) -> impl Iterator<Item = &'a str> {
-        let architecture = self.architecture;
-        self.metadata
-            .iter()
-            .filter_map(move |(key, _)| key.strip_prefix(architecture)?.strip_prefix('.'))
     }
 
     /// The whole key.

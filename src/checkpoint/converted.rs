@@ -36,9 +36,8 @@ impl Converted {
         dtype: GgmlType,
     ) -> Result<Self, Error> {
         let config = checkpoint.described();
-        let probe = config.architecture.mxfp4_probe(config.layout);
-        let mxfp4 = probe.is_some_and(|name| checkpoint.find(&name).is_some());
-        let mut mapped = config.architecture.map(&config.hyper, config.layout, mxfp4);
+        let has = |name: &str| checkpoint.find(name).is_some();
+        let mut mapped = config.architecture.map(&config.hyper, config.layout, &has);
         check(&checkpoint, &mapped)?;
         // Others it does not read.
         if config.layout == 0 {

@@ -12,10 +12,28 @@ use crate::compute::Activation;
 use crate::ggml::GgmlType;
 use crate::gguf::{Array, Metadata, SourceError, TensorInfo, Value};
 
+/// The keys of both, and more.
+macro_rules! keys {
+    ($($more:expr),*) => {
+        &[
+            Key::count("block_count", 8, |h| &mut h.layers),
+            Key::count("context_length", 1000, |h| &mut h.context),
+            Key::count("embedding_length", 1000, |h| &mut h.hidden),
+            Key::count("attention.head_count", 8, |h| &mut h.heads),
+            Key::count("attention.head_count_kv", 8, |h| &mut h.kv_heads),
+            Key::count("attention.key_length", 64, |h| &mut h.head_dim),
+            Key::count("feed_forward_length", 1000, |h| &mut h.width),
+            Key::real("attention.layer_norm_rms_epsilon", |h| &mut h.rms_eps).or(|_| 1e-5),
+            Key::real("rope.freq_base", |h| &mut h.rope_theta).or(|_| 10_000.0),
+            $($more,)*
+        ]
+    };
+}
+
 /// Without biases, sinks and experts; with norms of heads, and an output that may be missing.
 static DENSE: Architecture = Architecture {
     name: "dense",
-    keys: KEYS,
+    keys: keys!(),
     fixed: &[],
     layouts: &[],
     vocabularies: &[],
@@ -42,7 +60,10 @@ static DENSE: Architecture = Architecture {
 /// of its own, and layers that differ in what they see and in their positions.
 static MIXED: Architecture = Architecture {
     name: "mixed",
-    keys: KEYS,
+    keys: keys!(
+        Key::count("expert_count", 8, |h| &mut h.experts),
+        Key::count("expert_used_count", 8, |h| &mut h.experts_used)
+    ),
     fixed: &[],
     layouts: &[],
     vocabularies: &[],
@@ -69,20 +90,6 @@ static MIXED: Architecture = Architecture {
         Decoder { ropes, layers, attention_scale: 0.5, ..usual }
     },
 };
-
-static KEYS: &[Key] = &[
-    Key::count("block_count", 8, |h| &mut h.layers),
-    Key::count("context_length", 1000, |h| &mut h.context),
-    Key::count("embedding_length", 1000, |h| &mut h.hidden),
-    Key::count("attention.head_count", 8, |h| &mut h.heads),
-    Key::count("attention.head_count_kv", 8, |h| &mut h.kv_heads),
-    Key::count("attention.key_length", 64, |h| &mut h.head_dim),
-    Key::count("feed_forward_length", 1000, |h| &mut h.width),
-    Key::real("attention.layer_norm_rms_epsilon", |h| &mut h.rms_eps).or(|_| 1e-5),
-    Key::real("rope.freq_base", |h| &mut h.rope_theta).or(|_| 10_000.0),
-    Key::count("expert_count", 8, |h| &mut h.experts).or_none(),
-    Key::count("expert_used_count", 8, |h| &mut h.experts_used).or_none(),
-];
 
 const fn row(part: Part, shape: &'static [Dim]) -> Row {
     Row::new(part, shape, &[])
