@@ -19,12 +19,14 @@ impl Architecture {
     /// computed with here.
     pub fn from_metadata(&self, metadata: &Metadata) -> Result<Hyper, ArchError> {
         let keys = Keys { metadata, architecture: self.name };
-        let vocab = match metadata.get("tokenizer.ggml.tokens") {
-            Some(Value::Array(Array::String(tokens))) if !tokens.is_empty() => tokens.len(),
-            _ => {
-                let key = "tokenizer.ggml.tokens".to_owned();
-                return Err(ArchError::MissingKey { key, expected: "an array of tokens" });
-            }
+        let tokens = "tokenizer.ggml.tokens";
+        let there = match metadata.get(tokens) {
+            Some(Value::Array(Array::String(tokens))) => Some(tokens.len()),
+            _ => metadata.left_out_len(tokens),
+        };
+        let Some(vocab) = there.filter(|&len| len > 0) else {
+            let key = tokens.to_owned();
+            return Err(ArchError::MissingKey { key, expected: "an array of tokens" });
         };
         let mut hyper = Hyper::new(vocab);
         let mut taken = Vec::new();

@@ -10,8 +10,10 @@ pub const DEFAULT_ALIGNMENT: u64 = 32;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     entries: Vec<(Name, Value)>,
-    /// Bytes of a file that the pairs left out take.
-    left_out: u64,
+    /// Keys of the arrays left out, with how many elements they have.
+    left_out: Vec<(Name, usize)>,
+    /// Bytes of a file that these pairs take.
+    left_out_bytes: u64,
 }
 
 impl Metadata {
@@ -30,16 +32,22 @@ impl Metadata {
         self.entries.push((key, value));
     }
 
-    /// Notes that there is an array under `key`, which is left out: its elements would take
-    /// `element_bytes` of a file, strings with their lengths.
-    pub fn leave_out_array(&mut self, key: &Name, element_bytes: u64) {
+    /// Notes that there is an array of `len` elements under `key`, which is left out: its elements
+    /// would take `element_bytes` of a file, strings with their lengths.
+    pub fn leave_out_array(&mut self, key: Name, len: usize, element_bytes: u64) {
         // The key with its length, the type, the elements' type, their number.
-        self.left_out += 8 + key.bytes().len() as u64 + 4 + 4 + 8 + element_bytes;
+        self.left_out_bytes += 8 + key.bytes().len() as u64 + 4 + 4 + 8 + element_bytes;
+        self.left_out.push((key, len));
+    }
+
+    /// Elements of the array under `key`, where it is left out.
+    pub fn left_out_len(&self, key: &str) -> Option<usize> {
+        self.left_out.iter().find(|(k, _)| *k == *key).map(|&(_, len)| len)
     }
 
     /// Bytes of a file that what is left out takes: 0 but in an outline, which cannot be written.
     pub fn left_out_bytes(&self) -> u64 {
-        self.left_out
+        self.left_out_bytes
     }
 
     /// Appends all of `other`, in its order.
@@ -47,7 +55,8 @@ impl Metadata {
         for (key, value) in other.entries {
             self.set(key, value);
         }
-        self.left_out += other.left_out;
+        self.left_out.extend(other.left_out);
+        self.left_out_bytes += other.left_out_bytes;
     }
 
     /// Bytes that tensor data is aligned to: `general.alignment`, 32 without one, `None` where it

@@ -24,6 +24,8 @@ fn an_outline_knows_the_length_of_what_it_leaves_out() {
     assert_eq!(layout.file_bytes(), bytes.len() as u64);
     assert_eq!(layout.offset(2), Layout::new(&metadata, &tensors).unwrap().offset(2));
     assert!(layout.header().is_empty());
+    let len = |key| outline.metadata().left_out_len(key);
+    assert_eq!((len("v.i32"), len("v.empty"), len("a.u8")), (Some(2000), Some(1025), None));
     assert_eq!(File::open(&path).unwrap().metadata(), &metadata);
 
     // What is left out is damaged like what is kept.

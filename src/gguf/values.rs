@@ -49,9 +49,9 @@ pub(super) fn read_metadata(
             ));
         }
         if keep == Keep::Outline
-            && let Some(bytes) = skip_long_array(cursor)?
+            && let Some((len, bytes)) = skip_long_array(cursor)?
         {
-            metadata.leave_out_array(&key, bytes);
+            metadata.leave_out_array(key, len, bytes);
             continue;
         }
         let value = read_value(cursor, &key)?;
@@ -60,8 +60,8 @@ pub(super) fn read_metadata(
     Ok(metadata)
 }
 
-/// Goes behind the value that follows if it is a long array; with the bytes of its elements.
-fn skip_long_array(cursor: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
+/// Goes behind the value that follows if it is a long array; with the number and the bytes of its elements.
+fn skip_long_array(cursor: &mut Cursor<'_>) -> Result<Option<(usize, u64)>, Error> {
     let mut ahead = cursor.clone();
     if ahead.u32("a metadata value's type")? != 9 {
         return Ok(None);
@@ -89,7 +89,7 @@ fn skip_long_array(cursor: &mut Cursor<'_>) -> Result<Option<u64>, Error> {
         ahead.take(count * element_bytes, ELEMENT)?;
     }
     *cursor = ahead;
-    Ok(Some((cursor.offset() - start) as u64))
+    Ok(Some((count, (cursor.offset() - start) as u64)))
 }
 
 const LENGTH: &str = "an array's length";

@@ -70,5 +70,6 @@ fn a_plan_makes_no_vocabulary_and_knows_the_size_of_its_files() {
         let expected = plan.file_to_write(&*whole, task).unwrap().unwrap();
         assert_eq!((file.bytes, &file.warnings), (expected.bytes, &expected.warnings));
         assert!(file.bytes > 10_000_000, "{file:?}");
+        assert!(file.load.is_some() && file.load == expected.load, "{file:?}");
     }
 }

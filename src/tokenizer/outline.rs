@@ -6,7 +6,9 @@ use super::vocabulary::{MERGES, TOKEN_TYPES, TOKENS, describe, padding, set_spec
 use super::{ChatTemplates, TokenizerError};
 use crate::gguf::Metadata;
 
-/// Bytes in a file of the tokens below [`END`], and of all merges, each with its length.
+/// How many there are, and bytes in a file of the tokens below [`END`] and of all merges, each with its
+/// length.
+const MERGES_LEN: usize = 446_189;
 const TOKEN_BYTES: u64 = 3_619_741;
 const MERGE_BYTES: u64 = 8_517_563;
 
@@ -23,9 +25,9 @@ pub fn o200k_harmony_outline(
     let mut metadata = Metadata::default();
     describe(PRE_TOKENIZER, &mut metadata);
     let paddings = (END as usize..vocab_size).map(|id| 8 + padding(id).len() as u64);
-    metadata.leave_out_array(&TOKENS.into(), TOKEN_BYTES + paddings.sum::<u64>());
-    metadata.leave_out_array(&TOKEN_TYPES.into(), 4 * vocab_size as u64);
-    metadata.leave_out_array(&MERGES.into(), MERGE_BYTES);
+    metadata.leave_out_array(TOKENS.into(), vocab_size, TOKEN_BYTES + paddings.sum::<u64>());
+    metadata.leave_out_array(TOKEN_TYPES.into(), vocab_size, 4 * vocab_size as u64);
+    metadata.leave_out_array(MERGES.into(), MERGES_LEN, MERGE_BYTES);
     set_special(&SPECIAL_IDS, &[], &mut metadata);
     let chat = if chat.is_empty() { chat_templates() } else { chat };
     chat.write_to(&mut metadata);
@@ -43,6 +45,7 @@ mod tests {
         let whole = Vocabulary::o200k_harmony(END as usize).unwrap();
         let bytes = |list: &[String]| list.iter().map(|text| 8 + text.len() as u64).sum::<u64>();
         assert_eq!((bytes(&whole.tokens), bytes(&whole.merges)), (TOKEN_BYTES, MERGE_BYTES));
+        assert_eq!(whole.merges.len(), MERGES_LEN);
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Loads<'_> {
                 (None, Model::Reference(r)) => &plan.job.references[r].gguf,
                 (None, _) => return None,
             };
-            let file = gguf::File::open(path).ok()?;
+            let file = gguf::File::outline(path).ok()?;
             Load::of(file.metadata(), file.tensors())
         };
         planned.or_else(|| self.opened.entry(model).or_insert_with(open).clone())
