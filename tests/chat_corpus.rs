@@ -22,9 +22,9 @@ fn run(
     let text = path(&format!("{name}.txt"));
     fs::write(&text, corpus).unwrap();
     let spec = EvaluateSpec {
-        gguf: edited(&format!("{name}.gguf"), |_, _| {}),
+        gguf: edited(&format!("{name}.gguf"), |_, _| {}).into(),
         references: Vec::new(),
-        corpus: vec![text],
+        corpus: vec![text.into()],
         context: 128,
         max_windows: None,
         exact: false,

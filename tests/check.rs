@@ -9,11 +9,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use edit::{Warnings, edited};
 use qrun::ggml::GgmlType;
 use qrun::gguf::{Array, Metadata, TensorInfo, Value};
-use qrun::steps::{ErrorClass, LoadCheckSpec, load_check};
+use qrun::steps::{ErrorClass, Label, LoadCheckSpec, load_check};
 
 fn check(gguf: &Utf8Path) -> (Result<(), String>, Vec<String>) {
     let warnings = Warnings::default();
-    let result = load_check::run(&LoadCheckSpec { gguf: gguf.to_owned() }, &warnings.context());
+    let result = load_check::run(
+        &LoadCheckSpec { gguf: gguf.into(), limit: Label::default() },
+        &warnings.context(),
+    );
     let result = result.map(|_| ()).map_err(|e| {
         assert_eq!(e.class, ErrorClass::Input);
         e.message

@@ -21,9 +21,9 @@ fn perplexity(name: &str, keys: &[(&str, Value)]) -> (f64, Vec<String>) {
     let text = std::fs::read("tests/fixtures/corpus/kjv.txt").unwrap();
     std::fs::write(&corpus, &text[..9000]).unwrap();
     let spec = EvaluateSpec {
-        gguf,
+        gguf: gguf.into(),
         references: Vec::new(),
-        corpus: vec![corpus],
+        corpus: vec![corpus.into()],
         context: 512,
         max_windows: Some(2),
         exact: false,

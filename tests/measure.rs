@@ -43,22 +43,20 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         checkpoint: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano").into(),
         tokenizer: TokenizerSource::Checkpoint,
         dtype: ConvertDtype::F32,
-        out: f32.clone(),
+        out: (&f32).into(),
         split: None,
-        force: false,
     };
     convert::run(&spec, &context(2)).unwrap();
     let format =
-        FormatSpec { name: "q4".to_owned(), base: "q4_K_M".to_owned(), ..FormatSpec::default() };
+        FormatSpec { name: "q4".into(), base: "q4_K_M".to_owned(), ..FormatSpec::default() };
     let spec = QuantizeSpec {
-        source: QuantizeSource::Gguf(f32.clone()),
+        source: QuantizeSource::Gguf((&f32).into()),
         format,
         native_mxfp4: NativeMxfp4::Requantize,
         fallback: OnFallback::Warn,
         provenance: None,
-        out: q4.clone(),
+        out: (&q4).into(),
         split: None,
-        force: false,
     };
     quantize::run(&spec, &context(2)).unwrap();
     Files { _guard: guard, f32, q4 }
@@ -310,7 +308,7 @@ fn a_stopped_bench_keeps_its_finished_runs() {
     let gguf = dir.join("model.gguf");
     fs::copy(&FILES.f32, &gguf).unwrap();
     let spec = BenchSpec {
-        gguf: gguf.clone(),
+        gguf: (&gguf).into(),
         warmups: 1,
         runs: 5,
         prompt_tokens: 4,
@@ -343,8 +341,8 @@ fn a_stopped_bench_keeps_its_finished_runs() {
 }
 
 fn compared(file: &Utf8Path, reference: &Utf8Path, threads: usize) -> CompareResult {
-    let reference = ReferenceFile { name: "reference".to_owned(), gguf: reference.to_owned() };
-    let spec = CompareSpec { gguf: file.to_owned(), reference, greedy_tokens: 24 };
+    let reference = ReferenceFile { name: "reference".to_owned(), gguf: reference.into() };
+    let spec = CompareSpec { gguf: file.into(), reference, greedy_tokens: 24 };
     compare::run(&spec, &context(threads)).unwrap()
 }
 

@@ -11,9 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use qrun::ggml::{GgmlType, Mix};
 use qrun::gguf::{Array, File, Imatrix, TensorSource, Value};
 use qrun::steps::{
-    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, ImatrixFile, Level,
-    NativeMxfp4, OnFallback, Provenance, QuantizeSource, QuantizeSpec, StepError, TensorRule,
-    TokenizerSource, WriteResult, convert, quantize,
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, ImatrixFile, Label, Level,
+    NativeMxfp4, OnFallback, Out, Provenance, QuantizeSource, QuantizeSpec, Step, StepError,
+    TensorRule, TokenizerSource, WriteResult, convert, open_source, quantize,
 };
 use sha2::{Digest, Sha256};
 
@@ -50,15 +50,20 @@ impl Place {
     fn convert(&self, dtype: ConvertDtype) -> Utf8PathBuf {
         let out = self.directory.join(format!("{dtype:?}.gguf"));
         let spec = ConvertSpec {
-            checkpoint: nano(),
+            checkpoint: nano().into(),
             tokenizer: TokenizerSource::Checkpoint,
             dtype,
-            out: out.clone(),
+            out: (&out).into(),
             split: None,
-            force: false,
         };
         let result = convert::run(&spec, &context()).unwrap();
-        assert_eq!(convert::output_bytes(&spec).unwrap(), result.output.bytes);
+        let source = open_source(&QuantizeSource::Checkpoint {
+            directory: nano().into(),
+            tokenizer: TokenizerSource::Checkpoint,
+            dtype,
+        });
+        let measured = spec.measure(&*source.unwrap()).unwrap().unwrap();
+        assert_eq!(measured.bytes, result.output.bytes);
         out
     }
 
@@ -71,23 +76,22 @@ impl Place {
         QuantizeSpec {
             source,
             format: FormatSpec {
-                name: format.to_owned(),
+                name: format.into(),
                 base: format.parse::<Mix>().unwrap().name().to_owned(),
                 ..FormatSpec::default()
             },
             native_mxfp4,
             fallback: OnFallback::Warn,
             provenance: None,
-            out: self.directory.join("quantized.gguf"),
+            out: Out { path: self.directory.join("quantized.gguf"), replace: true },
             split: None,
-            force: true,
         }
     }
 }
 
 fn checkpoint() -> QuantizeSource {
     QuantizeSource::Checkpoint {
-        directory: nano(),
+        directory: nano().into(),
         tokenizer: TokenizerSource::Checkpoint,
         dtype: ConvertDtype::F32,
     }
@@ -120,7 +124,7 @@ fn compare(native: NativeMxfp4, oracle: &Oracle) {
     let place = Place::new();
     let converted = place.convert(ConvertDtype::F32);
     for (format, expected) in oracle {
-        let spec = place.spec(QuantizeSource::Gguf(converted.clone()), format, native);
+        let spec = place.spec(QuantizeSource::Gguf((&converted).into()), format, native);
         let from_gguf = is_as_expected(&spec, expected);
         let written = fs::read(&spec.out).unwrap();
         let from_checkpoint = run(&place.spec(checkpoint(), format, native)).unwrap();
@@ -161,7 +165,7 @@ fn is_as_expected(
 /// llama-imatrix's matrix of the nano checkpoint, under the name that scripts/check_oracle.py gives.
 fn imatrix() -> ImatrixFile {
     let path = Utf8Path::new(FIXTURES).join("oracle/nano.imatrix.gguf");
-    ImatrixFile { path, name: "nano.imatrix.gguf".to_owned() }
+    ImatrixFile { path: path.into(), name: "nano.imatrix.gguf".to_owned() }
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn formats_weighed_by_an_importance_matrix_are_those_of_llama_cpp() {
     let place = Place::new();
     let converted = place.convert(ConvertDtype::F32);
     for (format, expected) in &oracle {
-        let source = QuantizeSource::Gguf(converted.clone());
+        let source = QuantizeSource::Gguf((&converted).into());
         let mut spec = place.spec(source, format, NativeMxfp4::Requantize);
         spec.format.imatrix = Some(imatrix());
         is_as_expected(&spec, expected);
@@ -218,7 +222,7 @@ fn the_older_format_of_a_matrix_gives_the_same_tensors() {
         (result.tensors, data.collect::<Vec<_>>())
     };
     let new = weighed_by(Some(imatrix()));
-    let older = ImatrixFile { path, name: "imatrix.dat".to_owned() };
+    let older = ImatrixFile { path: path.into(), name: "imatrix.dat".to_owned() };
     assert!(weighed_by(Some(older)) == new);
     assert!(weighed_by(None) != new);
 }
@@ -252,11 +256,11 @@ fn the_file_says_which_matrix_weighed_it() {
 fn a_file_says_what_its_bytes_are_a_function_of_if_it_is_asked_to() {
     let place = Place::new();
     let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
-    spec.format.name = "mine".to_owned();
+    spec.format.name = "mine".into();
     spec.format.tensors = vec![rule("attn_k", "q4_0")];
     spec.format.imatrix = Some(imatrix());
     let plain = run(&spec).unwrap();
-    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: None });
+    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: Label::default() });
     let told = run(&spec).unwrap();
     assert_eq!(told.tensors, plain.tensors);
     let file = File::open(&spec.out).unwrap();
@@ -271,7 +275,7 @@ fn a_file_says_what_its_bytes_are_a_function_of_if_it_is_asked_to() {
         let at = names.iter().position(|n| *n == format!("checkpoint/{name}")).unwrap();
         assert_eq!(digests[at], digest(nano().join(name)), "{name}");
     }
-    assert_eq!(metadata.str("qrun.quantize.imatrix.sha256"), Some(&*digest(imatrix().path)));
+    assert_eq!(metadata.str("qrun.quantize.imatrix.sha256"), Some(&*digest(imatrix().path.path)));
     assert_eq!(metadata.str("qrun.quantize.format"), Some("q8_0"));
     assert_eq!(metadata.str("qrun.quantize.native_mxfp4"), Some("keep"));
     assert_eq!(strings("qrun.quantize.tensors"), ["attn_k=q4_0"]);
@@ -287,18 +291,19 @@ fn a_file_says_what_its_bytes_are_a_function_of_if_it_is_asked_to() {
 
     // Through a converted file, with digests that are known already, the file is the same.
     let inputs = names.into_iter().zip(digests).collect();
-    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: Some(inputs) });
-    spec.source = QuantizeSource::Gguf(place.convert(ConvertDtype::F32));
+    spec.provenance = Some(Provenance { made_from: checkpoint(), inputs: Some(inputs).into() });
+    spec.source = QuantizeSource::Gguf(place.convert(ConvertDtype::F32).into());
     assert_eq!(run(&spec).unwrap().output.sha256, told.output.sha256);
 
     // Made from that one, a file says that it is, or, unasked, nothing: least of all what was said.
     let source = place.directory.join("source.gguf");
     fs::rename(&spec.out, &source).unwrap();
-    let mut again = place.spec(QuantizeSource::Gguf(source.clone()), "q8_0", NativeMxfp4::Keep);
+    let mut again = place.spec(QuantizeSource::Gguf((&source).into()), "q8_0", NativeMxfp4::Keep);
     run(&again).unwrap();
     let file = File::open(&again.out).unwrap();
     assert!(!file.metadata().iter().any(|(key, _)| key.starts_with("qrun.")));
-    again.provenance = Some(Provenance { made_from: again.source.clone(), inputs: None });
+    again.provenance =
+        Some(Provenance { made_from: again.source.clone(), inputs: Label::default() });
     run(&again).unwrap();
     let file = File::open(&again.out).unwrap();
     let list = |text: String| Value::Array(Array::String(vec![text]));
@@ -334,7 +339,7 @@ fn a_converted_file_holds_what_the_checkpoint_does() {
 fn metadata_and_order_are_those_of_llama_quantize() {
     let place = Place::new();
     let converted = place.convert(ConvertDtype::F32);
-    let spec = place.spec(QuantizeSource::Gguf(converted.clone()), "q4_K_M", NativeMxfp4::Keep);
+    let spec = place.spec(QuantizeSource::Gguf((&converted).into()), "q4_K_M", NativeMxfp4::Keep);
     run(&spec).unwrap();
     let (before, after) = (File::open(&converted).unwrap(), File::open(&spec.out).unwrap());
     let moved = ["general.quantization_version", "general.file_type"];
@@ -386,12 +391,12 @@ fn rules_win_and_say_so() {
 fn an_existing_file_is_replaced_only_when_told() {
     let place = Place::new();
     let mut spec = place.spec(checkpoint(), "q8_0", NativeMxfp4::Keep);
-    spec.force = false;
+    spec.out.replace = false;
     fs::write(&spec.out, "precious").unwrap();
     let error = run(&spec).unwrap_err();
     assert!(error.message.contains("exists already"), "{error}");
     assert_eq!(fs::read_to_string(&spec.out).unwrap(), "precious");
-    spec.force = true;
+    spec.out.replace = true;
     run(&spec).unwrap();
     File::open(&spec.out).unwrap();
 }

@@ -81,7 +81,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
 impl Args {
     fn spec(&self, gguf: &Utf8PathBuf) -> BenchSpec {
         BenchSpec {
-            gguf: gguf.clone(),
+            gguf: gguf.into(),
             warmups: self.warmups,
             runs: self.runs,
             prompt_tokens: self.prompt_tokens,
@@ -99,7 +99,7 @@ fn in_a_process<T: DeserializeOwned>(
     globals: &Globals,
 ) -> Result<T, CliError> {
     run_step(globals, args.threads, label, |ctx| {
-        let value = run_one(spec, ctx.threads, None, ctx.cancelled, ctx.events)?;
+        let value = run_one(spec, ctx.threads, ctx.cancelled, ctx.events)?;
         serde_json::from_value(value).map_err(|e| StepError::from_error(ErrorClass::Step, &e))
     })
 }

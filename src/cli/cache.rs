@@ -149,8 +149,8 @@ fn verify(at: &Where, globals: &Globals) -> Result<ExitCode, CliError> {
     }
     let there = files.values().filter(|file| file.path.is_file());
     let spec = VerifySpec {
-        directory: Utf8PathBuf::from("/"),
-        files: there.map(|file| (file.path.to_string(), None)).collect(),
+        directory: Utf8PathBuf::from("/").into(),
+        files: there.map(|file| (file.path.to_string(), None)).collect::<BTreeMap<_, _>>().into(),
     };
     let found = direct::run_step(globals, direct::Threads::default(), "verify", |context| {
         verify_step::run(&spec, context)

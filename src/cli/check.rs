@@ -7,8 +7,8 @@ use camino::Utf8PathBuf;
 
 use super::direct::{Threads, run_step};
 use super::{CliError, Globals, output};
-use crate::exec::{TimeLimit, run_one};
-use crate::steps::{ErrorClass, LoadCheckResult, LoadCheckSpec, StepSpec};
+use crate::exec::run_one;
+use crate::steps::{ErrorClass, LoadCheckResult, LoadCheckSpec, TimeLimit};
 
 /// Check that a GGUF file is whole, loads and computes
 #[derive(Debug, clap::Args)]
@@ -29,9 +29,9 @@ pub struct Args {
 /// Runs the command: the check in a process of its own, which may crash or hang.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let limit = TimeLimit { after: args.timeout, setting: "--timeout".to_owned() };
-    let spec = StepSpec::LoadCheck(LoadCheckSpec { gguf: args.file.clone() });
+    let spec = LoadCheckSpec { gguf: (&args.file).into(), limit: Some(limit).into() };
     let value = run_step(globals, args.threads, &format!("check {}", args.file), |ctx| {
-        run_one(spec, ctx.threads, Some(&limit), ctx.cancelled, ctx.events)
+        run_one(spec.into(), ctx.threads, ctx.cancelled, ctx.events)
     })?;
     if args.json {
         // With the warnings, which are no part of the type.

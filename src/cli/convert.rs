@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use super::direct::{Threads, run_step};
 use super::model_args::{CheckpointArgs, beside, print_written, split};
 use super::{CliError, Globals};
-use crate::steps::{ConvertSpec, convert};
+use crate::steps::{ConvertSpec, Out, convert};
 
 /// Write a published checkpoint as a GGUF file
 #[derive(Debug, clap::Args)]
@@ -37,12 +37,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let spec = ConvertSpec {
-        checkpoint: args.checkpoint.clone(),
+        checkpoint: (&args.checkpoint).into(),
         tokenizer: args.how.tokenizer(),
         dtype: args.how.dtype,
-        out: args.out.clone(),
+        out: Out { path: args.out.clone(), replace: args.force },
         split: args.split,
-        force: args.force,
     };
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
         convert::run(&spec, &ctx.with_journals(beside(&spec.out)))

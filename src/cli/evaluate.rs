@@ -11,7 +11,7 @@ use super::{CliError, Globals, output};
 use crate::metrics::divergence::KlSummary;
 use crate::model::KvCacheType;
 use crate::steps::evaluate::{self, EvaluateResult};
-use crate::steps::{EvaluateSpec, ReferenceFile, SpecialTokens};
+use crate::steps::{EvaluateSpec, FileRef, ReferenceFile, SpecialTokens};
 
 /// Measure perplexity over a text, and KL divergence from a reference
 ///
@@ -91,12 +91,12 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     )?;
     let reference = args.reference.clone();
     let spec = EvaluateSpec {
-        gguf: args.file.clone(),
+        gguf: (&args.file).into(),
         references: reference
-            .map(|gguf| ReferenceFile { name: "reference".to_owned(), gguf })
+            .map(|gguf| ReferenceFile { name: "reference".to_owned(), gguf: gguf.into() })
             .into_iter()
             .collect(),
-        corpus: args.corpus.clone(),
+        corpus: args.corpus.iter().map(FileRef::from).collect(),
         context: args.context,
         max_windows: args.windows,
         exact: args.exact,

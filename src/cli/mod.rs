@@ -110,7 +110,7 @@ enum Command {
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
-    ExecStep,
+    ExecStep(exec_step::Args),
 }
 
 /// Runs the command line of this process and answers with its exit code.
@@ -138,7 +138,7 @@ pub fn run() -> ExitCode {
         Command::Man(args) => man::run(&args),
         Command::Quantize(args) => quantize::run(&args, &cli.globals),
         Command::Schema(args) => schema::run(&args),
-        Command::ExecStep => Ok(exec_step::run()),
+        Command::ExecStep(args) => Ok(exec_step::run(&args)),
     };
     result.unwrap_or_else(|error| {
         output::note(&error.render());

@@ -32,12 +32,12 @@ impl CheckpointArgs {
     pub fn source(&self, path: &Utf8Path) -> QuantizeSource {
         if path.is_dir() {
             QuantizeSource::Checkpoint {
-                directory: path.to_owned(),
+                directory: path.into(),
                 tokenizer: self.tokenizer(),
                 dtype: self.dtype,
             }
         } else {
-            QuantizeSource::Gguf(path.to_owned())
+            QuantizeSource::Gguf(path.into())
         }
     }
 }
@@ -92,7 +92,7 @@ fn tokenizer(text: &str) -> Result<TokenizerSource, String> {
     }
     let directory = path_arg::path(text)?;
     if directory.join("tokenizer.json").is_file() {
-        Ok(TokenizerSource::Directory(directory))
+        Ok(TokenizerSource::Directory(directory.into()))
     } else {
         Err("expected o200k_harmony or a directory with tokenizer.json".to_owned())
     }

@@ -13,7 +13,8 @@ use super::{CliError, Globals, output};
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
 use crate::steps::{
-    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
+    FormatSpec, ImatrixFile, Label, NativeMxfp4, OnFallback, Out, Provenance, QuantizeSpec,
+    TensorRule,
 };
 
 /// Write a model in another format, or in several in one pass
@@ -101,7 +102,7 @@ impl Args {
         for format in &self.formats {
             let name = format.name().to_owned();
             let out = Utf8PathBuf::from(pattern.as_str().replace("{format}", &name));
-            if self.out.is_some() && specs.iter().any(|s| s.out == out) {
+            if self.out.is_some() && specs.iter().any(|s| *s.out == out) {
                 return Err(CliError::usage(format!(
                     "{out} would be written twice; with several formats, each given once, \
                      OUT.gguf needs {{format}} in it, such as model-{{format}}.gguf"
@@ -110,7 +111,7 @@ impl Args {
             specs.push(QuantizeSpec {
                 source: self.how.source(&self.input),
                 format: FormatSpec {
-                    name: name.clone(),
+                    name: name.clone().into(),
                     base: name,
                     tensors: self.tensor_types.clone(),
                     pure: self.pure,
@@ -120,16 +121,16 @@ impl Args {
                     imatrix: self
                         .imatrix
                         .as_ref()
-                        .map(|path| ImatrixFile { path: path.clone(), name: path.to_string() }),
+                        .map(|path| ImatrixFile { path: path.into(), name: path.to_string() }),
                 },
                 native_mxfp4: self.native_mxfp4,
                 fallback: self.fallback,
-                provenance: self
-                    .provenance
-                    .then(|| Provenance { made_from: self.how.source(&self.input), inputs: None }),
-                out,
+                provenance: self.provenance.then(|| Provenance {
+                    made_from: self.how.source(&self.input),
+                    inputs: Label::default(),
+                }),
+                out: Out { path: out, replace: self.force },
                 split: self.split,
-                force: self.force,
             });
         }
         Ok(specs)

@@ -12,9 +12,9 @@ use super::progress::{
 };
 use super::{CliError, Globals, interrupt, job, output};
 use crate::exec::{self, Options, RunObserver, Summary, Workers};
-use crate::plan::{Judgement, Plan, StepDemand, Task, admit, render};
+use crate::plan::{Judgement, PUBLISH, Plan, REPORT, StepDemand, admit, render};
 use crate::state::{RunOutcome, State, Status, lock_workspace};
-use crate::steps::{ErrorClass, StepKind, remark};
+use crate::steps::ErrorClass;
 
 /// Run a job: whatever of it is stale
 ///
@@ -53,6 +53,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let command = command_line();
     let state = State::open(&job.workspace)?;
     let _lock = lock_workspace(&job.workspace, &command)?;
+    exec::take_in_all(&state, &job.workspace)?;
     let mut plan = job::plan(job, Some(state), args.threads)?;
     if args.accept_inputs {
         plan.accept_inputs();
@@ -129,7 +130,7 @@ fn decision(step: &PlannedStep) -> String {
 /// The last line of a run's events.
 fn ended(plan: &Plan, summary: &Summary, started: Instant) -> Result<What, CliError> {
     let failure = summary.failure();
-    let report = plan.done(Task::Report);
+    let report = plan.done(REPORT);
     Ok(What::RunEnded {
         job: plan.job.name.clone(),
         outcome: match failure {
@@ -145,7 +146,7 @@ fn ended(plan: &Plan, summary: &Summary, started: Instant) -> Result<What, CliEr
         interrupted: summary.count(Status::Interrupted),
         skipped: summary.count(Status::Skipped),
         accepted: plan.accepted_and_pinned()?,
-        missing_references: plan.missing_references().iter().map(|r| r.name.clone()).collect(),
+        missing_references: plan.missing_references().keys().cloned().collect(),
         report: report.and_then(|report| Some(report.outputs.first()?.path.to_string())),
         recommendation: report
             .and_then(|report| report.result["recommendation"]["reason"].as_str())
@@ -190,13 +191,10 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> Result<String, 
     }
     lines
         .extend(plan.accepted_and_pinned()?.into_iter().map(|change| format!("accepted {change}")));
-    for reference in plan.missing_references() {
-        lines.push(format!(
-            "  reference {} is missing and left out: {}",
-            reference.name, reference.gguf
-        ));
+    for (name, gguf) in plan.missing_references() {
+        lines.push(format!("  reference {name} is missing and left out: {gguf}"));
     }
-    if let Some(report) = plan.done(Task::Report) {
+    if let Some(report) = plan.done(REPORT) {
         if let Some(path) = report.outputs.first() {
             lines.push(format!("report: {}", job::shown(&path.path)));
         }
@@ -211,11 +209,12 @@ fn describe(plan: &Plan, summary: &Summary, started: Instant) -> Result<String, 
 /// What was published, or why nothing was.
 fn published(plan: &Plan, summary: &Summary) -> Option<String> {
     let publish = plan.job.publish.as_ref()?;
-    if let Some(done) = plan.done(Task::Publish) {
-        let remark = remark(StepKind::Publish, &done.result).ok()??;
+    if let Some(done) = plan.done(PUBLISH) {
+        let step = plan.graph().find(PUBLISH)?;
+        let remark = plan.graph().node(step).draft.remark(&done.result).ok()??;
         return Some(format!("published in {}: {remark}", job::shown(&publish.to)));
     }
-    let step = summary.steps.iter().find(|s| s.step == StepKind::Publish.name())?;
+    let step = summary.steps.iter().find(|s| s.step == PUBLISH)?;
     let skipped = step.status == Status::Skipped;
     skipped.then(|| format!("not published: {}", step.message.as_deref().unwrap_or_default()))
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::os::{self, Group};
 use super::{WorkOrder, death};
 use crate::files::program;
-use crate::steps::{ErrorClass, Event, EventSink, Level, StepError};
+use crate::steps::{ErrorClass, Event, EventSink, Level, StepError, TimeLimit};
 
 /// How long a worker that was told to stop may take to reach a safe point.
 const GRACE: Duration = Duration::from_secs(10);
@@ -36,16 +36,15 @@ impl Program {
         let path = program::itself().map_err(|e| {
             StepError::new(ErrorClass::Host, format!("cannot find the program itself: {e}"))
         })?;
-        Ok(Self { path: path.into(), arguments: vec!["exec-step".into()] })
+        Ok(Self {
+            path: path.into(),
+            arguments: vec![
+                "exec-step".into(),
+                "--die-with".into(),
+                std::process::id().to_string().into(),
+            ],
+        })
     }
-}
-
-/// When a worker has taken too long, and what to say then.
-#[derive(Clone, Debug)]
-pub struct TimeLimit {
-    pub after: Duration,
-    /// Where the limit comes from, for example `load_check.timeout`.
-    pub setting: String,
 }
 
 /// What a worker's success leaves with the runner.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::block_on;
-use super::child::{Program, Success, TimeLimit, run};
+use super::child::{Program, Success, run};
 use super::order::WorkOrder;
-use crate::steps::{ErrorClass, Event, EventSink, LoadCheckSpec, StepError, StepSpec};
+use crate::steps::{
+    ErrorClass, Event, EventSink, Label, LoadCheckSpec, StepError, StepSpec, TimeLimit,
+};
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<Event>>, AtomicBool);
@@ -28,9 +30,8 @@ impl EventSink for Heard {
 fn work(script: &str, limit: Option<&TimeLimit>) -> (Result<Success, StepError>, Vec<Event>) {
     let program = Program { path: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
     let order = WorkOrder {
-        spec: StepSpec::LoadCheck(LoadCheckSpec { gguf: "x.gguf".into() }),
+        spec: StepSpec::LoadCheck(LoadCheckSpec { gguf: "x.gguf".into(), limit: Label::default() }),
         threads: 1,
-        parent: std::process::id(),
         record: None,
     };
     let heard = Heard::default();
@@ -57,7 +58,7 @@ fn a_result_and_its_events_come_through() {
 #[test]
 fn the_order_is_on_standard_input() {
     let (result, _) = work(
-        r#"if grep -q '"kind":"load_check","gguf":"x.gguf"'; then
+        r#"if grep -q '"kind":"load_check","gguf":{"$file":"x.gguf"}'; then
              echo '{"event":"result","value":null}'; fi"#,
         None,
     );

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::WorkOrder;
-use super::child::{self, Program, Success, TimeLimit};
+use super::child::{self, Program, Success};
 use crate::steps::{EventSink, StepError};
 
 /// A step to be done, with what surrounds it.
@@ -15,7 +15,6 @@ pub struct Work {
     pub order: WorkOrder,
     /// Takes the worker's standard error.
     pub log: Option<File>,
-    pub limit: Option<TimeLimit>,
     /// Set when it should stop.
     pub cancelled: Arc<AtomicBool>,
     pub events: Arc<dyn EventSink>,
@@ -24,8 +23,14 @@ pub struct Work {
 /// What will come of a step.
 pub type Pending = Pin<Box<dyn Future<Output = Result<Success, StepError>>>>;
 
-/// Does steps. A success is on record in the state before its future is ready.
+/// Does steps. A success is in the outbox before its future is ready.
 pub trait Executor {
+    /// Whether its workers are on this machine, where files and processes have the numbers that they
+    /// have to the runner.
+    fn is_local(&self) -> bool {
+        true
+    }
+
     /// Starts `work`.
     fn execute(&self, work: Work) -> Pending;
 }
@@ -47,8 +52,9 @@ impl Executor for Workers {
     fn execute(&self, work: Work) -> Pending {
         let program = self.program.clone();
         Box::pin(async move {
-            let Work { order, log, limit, cancelled, events } = work;
-            child::run(&program, &order, log, limit.as_ref(), &cancelled, &*events).await
+            let Work { order, log, cancelled, events } = work;
+            let limit = order.spec.limit();
+            child::run(&program, &order, log, limit, &cancelled, &*events).await
         })
     }
 }

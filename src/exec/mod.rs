@@ -1,13 +1,15 @@
 //! Scheduler, worker processes, events, cancellation. Knows nothing of terminals or formats.
 
 mod child;
+mod commit;
 mod death;
 mod executor;
+mod guard;
 mod observer;
 mod one;
 mod order;
 mod os;
-mod publish;
+mod outbox;
 mod scheduler;
 mod slots;
 mod step_log;
@@ -18,11 +20,12 @@ mod child_tests;
 #[cfg(test)]
 mod scheduler_tests;
 
-pub use child::{Success, TimeLimit};
+pub use child::Success;
+pub use commit::take_in_all;
 pub use executor::{Executor, Pending, Work, Workers};
 pub use observer::{RunObserver, StepReport, Summary};
 pub use one::run_one;
-pub use order::{Record, WorkOrder};
+pub use order::{Claim, Record, WorkOrder};
 pub use scheduler::{Options, run};
 
 use crate::steps::{ErrorClass, StepError};

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
-use super::child::{self, Program, TimeLimit};
+use super::child::{self, Program};
 use super::{WorkOrder, block_on};
 use crate::steps::{EventSink, StepError, StepSpec};
 
@@ -16,12 +16,11 @@ use crate::steps::{EventSink, StepError, StepSpec};
 pub fn run_one(
     spec: StepSpec,
     threads: usize,
-    limit: Option<&TimeLimit>,
     cancelled: &AtomicBool,
     events: &dyn EventSink,
 ) -> Result<Value, StepError> {
-    let order = WorkOrder { spec, threads, parent: std::process::id(), record: None };
+    let order = WorkOrder { spec, threads, record: None };
     let program = Program::this()?;
-    let done = block_on(child::run(&program, &order, None, limit, cancelled, events))?;
+    let done = block_on(child::run(&program, &order, None, order.spec.limit(), cancelled, events))?;
     Ok(done?.result)
 }

@@ -1,5 +1,6 @@
 //! What crosses the pipe from runner to worker: one order as JSON on the worker's standard input.
-//! Back come [`crate::steps::Event`]s, one JSON line each, on its standard output.
+//! Back come [`crate::steps::Event`]s, one JSON line each, on its standard output, and, for a step of
+//! a job, a [`super::outbox::Delivery`] in the workspace.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -14,13 +15,11 @@ pub struct WorkOrder {
     pub spec: StepSpec,
     /// Threads for heavy work.
     pub threads: usize,
-    /// The process that waits for the result: the worker does not outlive it.
-    pub parent: u32,
-    /// Where the success is recorded; absent for a step that belongs to no job.
+    /// Whose step it is; absent for one that belongs to no job.
     pub record: Option<Record>,
 }
 
-/// How a step's success is recorded in the workspace's state.
+/// Whose a step is, and what the runner knows of the files that it works with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub workspace: Utf8PathBuf,
@@ -31,14 +30,53 @@ pub struct Record {
     pub ingredients: Vec<Ingredient>,
     /// The files it reads whose digests are in the key, as they were when those were looked up: a
     /// success counts only if none of them changed since.
-    pub reads: Vec<(Utf8PathBuf, Stamp)>,
-    /// Do it even if a success is recorded already.
+    pub reads: Vec<Claim>,
+    /// The files under the names of its outputs that are known to be this workspace's own, and so may
+    /// be replaced.
+    pub replaces: Vec<Claim>,
+    /// Do it even if a success has been delivered already.
     pub redo: bool,
+}
+
+/// What the runner knows of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub path: Utf8PathBuf,
+    pub bytes: u64,
+    /// Lower-case hexadecimal, where it is known.
+    pub sha256: Option<String>,
+    /// Only to a worker on the same machine: another numbers devices and files otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<Stamp>,
+}
+
+impl Claim {
+    /// Whether the file with the stamp `found` is the one that the runner saw, as far as a look tells.
+    pub fn holds(&self, found: &Stamp) -> bool {
+        match &self.stamp {
+            Some(stamp) => stamp == found,
+            None => self.bytes == found.bytes,
+        }
+    }
+}
+
+impl From<&(Utf8PathBuf, Stamp)> for Claim {
+    fn from((path, stamp): &(Utf8PathBuf, Stamp)) -> Self {
+        Self { path: path.clone(), bytes: stamp.bytes, sha256: None, stamp: Some(*stamp) }
+    }
 }
 
 impl Record {
     /// Whose the step is.
     pub fn owner(&self) -> Owner<'_> {
         Owner { job: &self.job, manifest: &self.manifest }
+    }
+
+    /// The same for a worker on another machine.
+    pub fn for_elsewhere(mut self) -> Self {
+        for claim in self.reads.iter_mut().chain(&mut self.replaces) {
+            claim.stamp = None;
+        }
+        self
     }
 }

@@ -2,31 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::Task;
-
-/// What a step asks of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Load {
-    /// Hardly anything: beside everything but a measurement.
-    Light,
-    /// All cores: one at a time.
-    Heavy,
-    /// Measures: nothing beside it.
-    Alone,
-}
-
-fn load(task: Task) -> Load {
-    match task {
-        Task::Report | Task::Publish => Load::Light,
-        Task::Bench(_) => Load::Alone,
-        Task::Verify
-        | Task::Convert
-        | Task::Quantize(_)
-        | Task::LoadCheck(_)
-        | Task::Evaluate(_)
-        | Task::Compare { .. } => Load::Heavy,
-    }
-}
+use crate::steps::Load;
 
 /// What runs now.
 #[derive(Debug, Default)]
@@ -37,11 +13,10 @@ pub struct Slots {
 impl Slots {
     /// Which of the waiting steps, given in order, may start now. None overtakes one that wants the
     /// machine alone, so that it gets its turn.
-    pub fn choose(&self, waiting: impl Iterator<Item = (usize, Task)>) -> Vec<usize> {
+    pub fn choose(&self, waiting: impl Iterator<Item = (usize, Load)>) -> Vec<usize> {
         let mut loads: Vec<Load> = self.taken.values().copied().collect();
         let mut chosen = Vec::new();
-        for (step, task) in waiting {
-            let load = load(task);
+        for (step, load) in waiting {
             let fits = match load {
                 Load::Alone => loads.is_empty(),
                 Load::Heavy => loads.iter().all(|l| *l == Load::Light),
@@ -58,8 +33,8 @@ impl Slots {
     }
 
     /// Notes that a step has started.
-    pub fn take(&mut self, step: usize, task: Task) {
-        self.taken.insert(step, load(task));
+    pub fn take(&mut self, step: usize, load: Load) {
+        self.taken.insert(step, load);
     }
 
     /// Notes that a step has ended.
@@ -71,31 +46,31 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Target;
 
-    const BENCH: Task = Task::Bench(Target::Format(0));
-    const HEAVY: Task = Task::Quantize(Target::Format(0));
+    const BENCH: Load = Load::Alone;
+    const HEAVY: Load = Load::Heavy;
+    const LIGHT: Load = Load::Light;
 
-    fn chosen(running: &[Task], waiting: &[Task]) -> Vec<usize> {
+    fn chosen(running: &[Load], waiting: &[Load]) -> Vec<usize> {
         let mut slots = Slots::default();
-        for (i, task) in running.iter().enumerate() {
-            slots.take(100 + i, *task);
+        for (i, load) in running.iter().enumerate() {
+            slots.take(100 + i, *load);
         }
         slots.choose(waiting.iter().copied().enumerate())
     }
 
     #[test]
     fn heavy_steps_run_one_at_a_time_and_light_ones_beside_them() {
-        assert_eq!(chosen(&[], &[HEAVY, HEAVY, Task::Publish]), [0, 2]);
-        assert_eq!(chosen(&[HEAVY], &[HEAVY, Task::Publish]), [1]);
-        assert_eq!(chosen(&[Task::Publish], &[HEAVY]), [0]);
+        assert_eq!(chosen(&[], &[HEAVY, HEAVY, LIGHT]), [0, 2]);
+        assert_eq!(chosen(&[HEAVY], &[HEAVY, LIGHT]), [1]);
+        assert_eq!(chosen(&[LIGHT], &[HEAVY]), [0]);
     }
 
     #[test]
     fn a_bench_has_the_machine_alone_and_is_not_overtaken() {
-        assert_eq!(chosen(&[], &[BENCH, HEAVY, Task::Publish]), [0]);
-        assert!(chosen(&[BENCH], &[HEAVY, Task::Publish]).is_empty());
-        assert!(chosen(&[Task::Publish], &[BENCH, HEAVY]).is_empty());
-        assert_eq!(chosen(&[], &[HEAVY, BENCH, Task::Publish]), [0]);
+        assert_eq!(chosen(&[], &[BENCH, HEAVY, LIGHT]), [0]);
+        assert!(chosen(&[BENCH], &[HEAVY, LIGHT]).is_empty());
+        assert!(chosen(&[LIGHT], &[BENCH, HEAVY]).is_empty());
+        assert_eq!(chosen(&[], &[HEAVY, BENCH, LIGHT]), [0]);
     }
 }

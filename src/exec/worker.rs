@@ -1,4 +1,4 @@
-//! The worker's side of the pipe: do one order, tell what happens, publish the record.
+//! The worker's side of the pipe: do one order, tell what happens, deliver the success.
 
 use std::io::{Read, Write};
 use std::sync::Mutex;
@@ -7,19 +7,25 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::publish::Publication;
+use super::guard::Guard;
 use super::{WorkOrder, os};
 use crate::metrics::rss::Memory;
 use crate::steps::{self, Context, ErrorClass, Event, EventSink, StepError, StepSpec};
 
 /// Does the order that `input` holds, writes events to `output` and returns the exit code.
-/// `cancelled` is set from outside when the step should stop.
-pub fn serve(input: impl Read, output: impl Write + Send, cancelled: &AtomicBool) -> u8 {
+/// `cancelled` is set from outside when the step should stop; the process `parent`, if one is given,
+/// is not outlived.
+pub fn serve(
+    input: impl Read,
+    output: impl Write + Send,
+    parent: Option<u32>,
+    cancelled: &AtomicBool,
+) -> u8 {
     let events = Pipe::new(output, cancelled);
-    let done = read_order(input).and_then(|order| {
-        die_with(order.parent)?;
-        perform(&order, cancelled, &events, steps::run)
-    });
+    let tied = parent.map_or(Ok(()), die_with);
+    let done = tied
+        .and_then(|()| read_order(input))
+        .and_then(|order| perform(&order, cancelled, &events, steps::run));
     if let Some(memory) = Memory::now() {
         let value = memory.peak_rss as f64 / 1e6;
         events.emit(Event::Metric { name: "peak_rss_mb".into(), value });
@@ -36,10 +42,10 @@ pub fn serve(input: impl Read, output: impl Write + Send, cancelled: &AtomicBool
     }
 }
 
-/// Does `order` in this process with `work` as the step's code, and records its success.
+/// Does `order` in this process with `work` as the step's code, and delivers its success.
 ///
 /// # Errors
-/// The step's own, or what keeps its success from being recorded.
+/// The step's own, or what keeps its success from being delivered.
 pub fn perform(
     order: &WorkOrder,
     cancelled: &AtomicBool,
@@ -48,15 +54,15 @@ pub fn perform(
 ) -> Result<Value, StepError> {
     let mut context = Context { events, cancelled, threads: order.threads.max(1), journals: None };
     let Some(record) = &order.record else { return work(&order.spec, &context) };
-    let publication = Publication::open(record, &order.spec, events)?;
-    if let Some(result) = publication.recorded()? {
+    let guard = Guard::open(record, &order.spec, events)?;
+    if let Some(result) = guard.delivered()? {
         return Ok(result);
     }
-    context.journals = Some(publication.journals());
-    let publication = publication.prepare()?;
-    match work(publication.spec(), &context) {
-        Ok(result) => publication.commit(result),
-        Err(error) => Err(publication.abandon(error)),
+    context.journals = Some(guard.journals());
+    let guard = guard.prepare()?;
+    match work(guard.spec(), &context) {
+        Ok(result) => guard.deliver(result),
+        Err(error) => Err(guard.abandon(error)),
     }
 }
 

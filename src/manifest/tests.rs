@@ -81,7 +81,10 @@ fn a_format_has_its_own_importance_matrix_or_that_of_all() {
                 [[reference]]\nname = \"r\"\nformat = \"q4_K_M\"\ngguf = \"r.gguf\"\n";
     let job = parsed(&format!("{HEAD}{INPUT}{quantize}{FORMAT}{more}")).unwrap();
     let file = |path: &str, name: &str| {
-        Some(ImatrixFile { path: format!("{ROOT}/jobs/{path}").into(), name: name.to_owned() })
+        Some(ImatrixFile {
+            path: format!("{ROOT}/jobs/{path}").as_str().into(),
+            name: name.to_owned(),
+        })
     };
     assert_eq!(job.formats[0].spec.imatrix, file("i/all.gguf", "i/all.gguf"));
     assert_eq!(job.formats[1].spec.imatrix, file("own.dat", "i/../own.dat"));

@@ -3,29 +3,29 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::graph::{Target, Task};
+use super::layout::{Node, Target};
 use super::{Plan, key, names};
 use crate::files::FileDigest;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::state::Action;
-use crate::steps::{StepError, quantize};
+use crate::steps::{StepError, StepSpec};
 
 impl Plan {
     /// Whose file `step` would write over, and in what the two differ as far as is known; in words.
     /// A file that the other manifest would make the same way is no matter.
     pub(super) fn conflict(&self, step: usize) -> Result<Option<String>, StepError> {
         let node = self.graph.node(step);
-        let (Some(state), Some((key, path))) = (&self.state, self.destination(node.task)) else {
+        let (Some(state), Some((key, path))) = (&self.state, self.destination(node)) else {
             return Ok(None);
         };
         let is_other = |a: &Action| a.manifest != self.job.manifest && still_wants(a, &path);
         let mut other = None;
-        for file in self.files(node.task, &path)? {
+        for file in self.files(node, &path)? {
             other = other.or(state.writers(&file)?.into_iter().find(is_other));
         }
         let Some(other) = other else { return Ok(None) };
         let known: Vec<_> =
-            self.ingredients(node.task)?.into_iter().map(|i| (i.name, i.value)).collect();
+            self.ingredients(step)?.into_iter().map(|i| (i.name, i.value)).collect();
         let Some(first) = key::differences(&other.ingredients, &known).into_iter().next() else {
             return Ok(None);
         };
@@ -41,26 +41,25 @@ impl Plan {
         )))
     }
 
-    /// The files that `task` would write whose model is called `path`: that, or its parts. Parts that
+    /// The files that `node` would write whose model is called `path`: that, or its parts. Parts that
     /// nobody has written yet are not looked for, which would take a look at the source.
-    fn files(&self, task: Task, path: &str) -> Result<Vec<Utf8PathBuf>, StepError> {
+    fn files(&self, node: &Node, path: &str) -> Result<Vec<Utf8PathBuf>, StepError> {
         let path = Utf8PathBuf::from(path);
-        let (Some(state), Task::Quantize(target)) = (&self.state, task) else {
+        let Some(state) = self.state.as_ref().filter(|_| node.draft.is_split()) else {
             return Ok(vec![path]);
         };
-        if !self.is_split(task) {
-            return Ok(vec![path]);
-        }
         let is_part = |file: &FileDigest| names::named_after(&file.path, true) == path;
         let is_other =
             |a: &Action| a.manifest != self.job.manifest && a.outputs.iter().any(is_part);
         if !state.actions()?.iter().any(is_other) {
             return Ok(Vec::new());
         }
-        let mut spec = self.quantize_spec(target)?;
-        spec.source = self.source_to_measure();
+        let mut draft = node.draft.clone();
+        if let StepSpec::Quantize(spec) = &mut draft {
+            spec.source = self.source_to_measure();
+        }
         // One that cannot be made writes over nothing.
-        Ok(quantize::output_paths(&spec).unwrap_or_default())
+        Ok(draft.model_files().unwrap_or_default())
     }
 }
 

@@ -7,12 +7,12 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::graph::{Target, Task};
-use super::sizes::{Measured, ModelFile};
+use super::layout::{PUBLISH, Target, maker};
+use super::sizes::Measured;
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes, partial_path};
 use crate::metrics::memory_limit::MemoryLimit;
-use crate::steps::{ErrorClass, StepError, evaluate};
+use crate::steps::{ErrorClass, FileRef, Measure, StepError};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
 const WORKING_SET: u64 = 512 << 20;
@@ -24,7 +24,7 @@ pub struct Demand {
     pub steps: Vec<StepDemand>,
     /// The model files, by step.
     #[serde(skip)]
-    pub(super) models: BTreeMap<usize, ModelFile>,
+    pub(super) models: BTreeMap<usize, Measure>,
     /// By file system.
     pub disks: Vec<DiskDemand>,
     pub host_ram_bytes: u64,
@@ -90,13 +90,14 @@ impl Plan {
             };
             steps.push(StepDemand {
                 write_bytes: files.get(&step).map(|file| file.bytes),
-                ram_bytes: self.ram_bytes(node.task, &sizes)?,
+                ram_bytes: node
+                    .draft
+                    .mapped_bytes(&|file| self.length(file, &sizes))
+                    .map(|bytes| bytes.saturating_add(WORKING_SET)),
                 warnings: files.get(&step).map(|file| file.warnings.clone()).unwrap_or_default(),
                 last_duration_ms: last.as_ref().map(|action| action.duration_ms),
                 may_hold: match (&judgements[step].verdict, &last) {
-                    (Verdict::WaitsFor { .. }, Some(last)) => {
-                        self.may_be_intact(node.task, last)?
-                    }
+                    (Verdict::WaitsFor { .. }, Some(last)) => self.may_be_intact(node, last)?,
                     _ => false,
                 },
                 ..StepDemand::default()
@@ -162,12 +163,12 @@ impl Plan {
         for (step, node) in self.graph.nodes().enumerate().filter(|(step, _)| runs(*step)) {
             // What will most likely be found to hold asks for nothing, as far as is known.
             let may_hold = demand.steps[step].may_hold;
-            if let Some((_, template)) = self.destination(node.task) {
-                let begun = self.begun_bytes(&node.id, &template, self.is_split(node.task))?;
+            if let Some((_, template)) = self.destination(node) {
+                let begun = self.begun_bytes(&node.id, &template, node.draft.is_split())?;
                 let bytes = demand.steps[step].write_bytes.filter(|_| !may_hold);
                 add(Utf8Path::new(&template), bytes.map(|bytes| bytes.saturating_sub(begun)))?;
             }
-            if let (Task::Publish, Some(publish)) = (node.task, &self.job.publish) {
+            if let (PUBLISH, Some(publish)) = (node.id.as_str(), &self.job.publish) {
                 // A file that is published where it stands, is there already, or can share its blocks, is
                 // not copied.
                 let mut shares: BTreeMap<Utf8PathBuf, bool> = BTreeMap::new();
@@ -186,7 +187,7 @@ impl Plan {
                         reflinked = true;
                         continue;
                     }
-                    let quantize = self.graph.find(Task::Quantize(target));
+                    let quantize = self.graph.find(&maker(&self.job, target));
                     let bytes = quantize.and_then(|q| demand.steps[q].write_bytes);
                     copied = copied.saturating_add(bytes.unwrap_or(0));
                     add(&publish.to.join("x"), bytes.filter(|_| !may_hold))?;
@@ -226,49 +227,20 @@ impl Plan {
         Ok(begun.map(|path| length(path)).sum())
     }
 
-    /// Memory that a step should find, so that what it maps need not be read again and again.
-    fn ram_bytes(
-        &self,
-        task: Task,
-        sizes: &BTreeMap<usize, u64>,
-    ) -> Result<Option<u64>, StepError> {
-        let model = |target: Target| -> Result<Option<u64>, StepError> {
-            if let Some(step) = self.graph.find(Task::Quantize(target)) {
-                return Ok(sizes.get(&step).copied());
-            }
-            let Target::Reference(r) = target else { return Ok(None) };
-            let name = &self.job.references[r].name;
-            let Some(files) = self.inputs.reference_files.get(name) else { return Ok(None) };
-            let mut total = 0u64;
-            for file in files {
-                match self.file(file)? {
-                    FileFact::Missing => return Ok(None),
-                    FileFact::Unknown { bytes } | FileFact::Known { bytes, .. } => {
-                        total = total.saturating_add(bytes);
-                    }
-                }
-            }
-            Ok(Some(total))
+    /// The length of a file that a step reads, or of all its parts, by the lengths of those that are
+    /// going to be made; `None` where it is not known.
+    fn length(&self, file: &FileRef, sizes: &BTreeMap<usize, u64>) -> Option<u64> {
+        if let Some(maker) = &file.made_by {
+            return sizes.get(&self.graph.find(maker)?).copied();
+        }
+        let length = |path: &Utf8PathBuf| match self.file(path).ok()? {
+            FileFact::Missing => None,
+            FileFact::Unknown { bytes } | FileFact::Known { bytes, .. } => Some(bytes),
         };
-        let converted = self.graph.find(Task::Convert).and_then(|step| sizes.get(&step).copied());
-        let bytes = match task {
-            Task::LoadCheck(f) => model(Target::Format(f))?,
-            Task::Bench(target) => model(target)?,
-            // All are mapped and read in turns, a few windows each time: what does not fit beside
-            // the others is read from the disk as often.
-            Task::Evaluate(f) => {
-                let mut mapped = vec![model(Target::Format(f))?, converted];
-                for r in 0..self.job.references.len() {
-                    mapped.push(model(Target::Reference(r))?);
-                }
-                sum(&mapped).map(|bytes| bytes.saturating_add(evaluate::LOGITS_BYTES))
-            }
-            Task::Compare { format, reference } => {
-                sum(&[model(Target::Format(format))?, model(Target::Reference(reference))?])
-            }
-            _ => None,
-        };
-        Ok(bytes.map(|bytes| bytes.saturating_add(WORKING_SET)))
+        match self.inputs.parts(&file.path) {
+            [] => length(&file.path),
+            parts => parts.iter().map(length).sum(),
+        }
     }
 }
 
@@ -302,11 +274,6 @@ pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError>
         class,
         host.chain(manifest).chain(input).chain(blocked).collect::<Vec<_>>().join("\n"),
     ))
-}
-
-/// The sum of what is known; nothing where nothing is.
-fn sum(bytes: &[Option<u64>]) -> Option<u64> {
-    bytes.iter().flatten().copied().reduce(u64::saturating_add)
 }
 
 fn size(bytes: u64) -> String {

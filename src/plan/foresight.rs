@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::graph::{Target, Task};
-use super::ingredients::greedy_tokens;
+use super::ingredients::Input;
+use super::layout::{Node, PUBLISH, REPORT};
 use super::{Demand, Plan, names};
 use crate::files::why_not_writable;
 use crate::gguf::{self, TensorSource};
 use crate::manifest::ReferenceOrigin;
-use crate::steps::StepError;
+use crate::steps::{StepError, StepSpec};
 
 impl Plan {
     /// Adds to `demand` what will fail of the steps that run; `context` is the longest text of the
@@ -22,30 +22,28 @@ impl Plan {
         context: Option<u64>,
         runs: impl Fn(usize) -> bool,
     ) -> Result<(), StepError> {
-        let tasks: Vec<Task> =
-            (0..self.graph.len()).filter(|s| runs(*s)).map(|s| self.graph.node(s).task).collect();
-        self.find_unwritable(demand, &tasks)?;
-        self.find_too_long(demand, &tasks, context, "the model");
-        self.find_short_corpora(demand, &tasks);
-        let mut references = BTreeSet::new();
-        for task in &tasks {
-            match task {
-                Task::Bench(Target::Reference(r)) | Task::Compare { reference: r, .. } => {
-                    references.insert(*r);
-                }
-                Task::Evaluate(_) => references.extend(0..self.job.references.len()),
-                _ => {}
-            }
-        }
-        for reference in references.into_iter().map(|r| &self.job.references[r]) {
+        let steps: Vec<usize> = (0..self.graph.len()).filter(|s| runs(*s)).collect();
+        let nodes: Vec<&Node> = steps.iter().map(|s| self.graph.node(*s)).collect();
+        self.find_unwritable(demand, &nodes)?;
+        find_too_long(demand, &nodes, context, "the model");
+        self.find_short_corpora(demand, &nodes);
+        for reference in &self.job.references {
             let is_given = matches!(reference.origin, ReferenceOrigin::Given { .. });
-            if !is_given || !reference.gguf.is_file() {
+            let reads = |step: &usize| {
+                let inputs = self.inputs_of(*step);
+                inputs
+                    .iter()
+                    .any(|i| matches!(i, Input::File { path, .. } if *path == reference.gguf))
+            };
+            let readers: Vec<&Node> =
+                steps.iter().filter(|s| reads(s)).map(|s| self.graph.node(*s)).collect();
+            if !is_given || readers.is_empty() || !reference.gguf.is_file() {
                 continue;
             }
             let name = format!("reference {}", reference.name);
             match gguf::File::outline(&reference.gguf) {
                 Ok(file) => {
-                    self.find_too_long(demand, &tasks, file.metadata().context_length(), &name)
+                    find_too_long(demand, &readers, file.metadata().context_length(), &name);
                 }
                 Err(e) => demand.input_problems.push(format!("{name}: {e}")),
             }
@@ -53,24 +51,24 @@ impl Plan {
         Ok(())
     }
 
-    /// Looks at the directories that `tasks` and the run itself write to.
-    fn find_unwritable(&self, demand: &mut Demand, tasks: &[Task]) -> Result<(), StepError> {
+    /// Looks at the directories that `nodes` and the run itself write to.
+    fn find_unwritable(&self, demand: &mut Demand, nodes: &[&Node]) -> Result<(), StepError> {
         let job = &self.job;
         let mut places: Vec<(String, Utf8PathBuf)> = Vec::new();
-        if !tasks.is_empty() {
+        if !nodes.is_empty() {
             let state = crate::state::directory(&job.workspace).join("state.db");
             places.push(("the workspace's state".to_owned(), state));
         }
-        for task in tasks {
-            if let Some((key, template)) = self.destination(*task) {
+        for node in nodes {
+            if let Some((key, template)) = self.destination(node) {
                 places.push((key.to_owned(), template.into()));
             }
-            match (task, &job.publish) {
-                (Task::Report, _) => {
+            match (node.id.as_str(), &job.publish) {
+                (REPORT, _) => {
                     places.push(("bench.out".to_owned(), job.bench.out.clone()));
                     places.push(("report.dir".to_owned(), job.report.dir.join("x")));
                 }
-                (Task::Publish, Some(publish)) => {
+                (PUBLISH, Some(publish)) => {
                     places.push(("publish.to".to_owned(), publish.to.join("x")));
                     let list = names::list_template(job).map(Utf8PathBuf::from);
                     places.extend(list.map(|list| ("publish.sha256_list".to_owned(), list)));
@@ -88,7 +86,7 @@ impl Plan {
                 ));
             }
         }
-        if !tasks.is_empty()
+        if !nodes.is_empty()
             && self.lacks_pins()
             && let Some(why) = why_not_writable(&job.lock)
         {
@@ -102,46 +100,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Holds what `tasks` have a model read against the longest text that it, or `whose` model,
-    /// takes.
-    fn find_too_long(
-        &self,
-        demand: &mut Demand,
-        tasks: &[Task],
-        context: Option<u64>,
-        whose: &str,
-    ) {
-        let Some(context) = context else { return };
-        let bench = &self.job.bench;
-        let mut check = |keys: &str, tokens: u64, applies: fn(&Task) -> bool| {
-            if tokens > context && tasks.iter().any(applies) {
-                demand.manifest_problems.push(format!(
-                    "{keys} ask for a text of {tokens} tokens, and {whose} reads at most {context}"
-                ));
-            }
-        };
-        check(
-            "bench.prompt_tokens and bench.generate_tokens",
-            u64::from(bench.prompt_tokens) + u64::from(bench.generate_tokens),
-            |task| matches!(task, Task::Bench(_)),
-        );
-        if let Some(evaluate) = &self.job.evaluate {
-            check("the windows of evaluate.context", evaluate.context.into(), |task| {
-                matches!(task, Task::Evaluate(_))
-            });
-        }
-        // Behind a prompt of one token at least.
-        check(
-            "evaluate.greedy_tokens and their prompt",
-            u64::from(greedy_tokens(&self.job)) + 1,
-            |task| matches!(task, Task::Compare { .. }),
-        );
-    }
-
     /// A token is a byte or more of text.
-    fn find_short_corpora(&self, demand: &mut Demand, tasks: &[Task]) {
+    fn find_short_corpora(&self, demand: &mut Demand, nodes: &[&Node]) {
         let Some(evaluate) = &self.job.evaluate else { return };
-        if !tasks.iter().any(|task| matches!(task, Task::Evaluate(_))) {
+        if !nodes.iter().any(|node| matches!(node.draft, StepSpec::Evaluate(_))) {
             return;
         }
         let bytes = |path: &Utf8Path| path.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
@@ -156,5 +118,16 @@ impl Plan {
                 ));
             }
         }
+    }
+}
+
+/// Holds what `nodes` have a model read against the longest text that it, or `whose` model, takes.
+fn find_too_long(demand: &mut Demand, nodes: &[&Node], context: Option<u64>, whose: &str) {
+    let Some(context) = context else { return };
+    let asked: BTreeSet<_> = nodes.iter().filter_map(|node| node.draft.longest_text()).collect();
+    for (keys, tokens) in asked.into_iter().filter(|(_, tokens)| *tokens > context) {
+        demand.manifest_problems.push(format!(
+            "{keys} ask for a text of {tokens} tokens, and {whose} reads at most {context}"
+        ));
     }
 }

@@ -1,90 +1,182 @@
-//! What goes into each step. The one function here feeds the graph's edges, the key and the
-//! explanation of a verdict, so that they cannot drift apart.
+//! What goes into each step, found in its own description, field by field: so a field cannot be
+//! missing from the key. The one function here feeds the graph's edges, the key and the explanation of
+//! a verdict, so that they cannot drift apart.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Map, Value};
 
 use super::Machine;
-use super::graph::{Target, Task};
 use super::input_files::Inputs;
+use super::layout::{Node, VERIFY};
 use crate::checkpoint::model_name;
-use crate::manifest::{Job, ReferenceOrigin};
 use crate::metrics::host::HostFacts;
-use crate::steps::{FormatSpec, OnFallback, SpecialTokens, TokenizerSource};
+use crate::steps::{ConvertSpec, DependsOn, Step};
 
 /// One thing that goes into a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A setting, named as in the manifest.
+    /// A setting.
     Parameter { name: String, value: String },
     /// A file from outside, by its digest.
     File { name: String, path: Utf8PathBuf },
     /// The file that another step writes, by its digest.
-    Output(Task),
+    Output { name: String, step: String },
     /// Another step's result, by its digest, or the news that it failed.
-    ResultOrFailure(Task),
+    Ended { name: String, step: String },
     /// Nothing of the other step, except that it has to succeed first.
-    After(Task),
+    After(String),
     /// A file from outside that is named with its digest, and not read: that it changed meanwhile
     /// spoils nothing.
     Named { name: String, path: Utf8PathBuf },
     /// The files of a format, by its place in the job, or why they are not published.
-    Published(usize),
+    Published { name: String, format: usize },
 }
 
-/// Everything that goes into `task`, in a fixed order; names are unique.
-pub fn inputs(job: &Job, files: &Inputs, machine: &Machine, task: Task) -> Vec<Input> {
-    let mut list = List { job, files, inputs: Vec::new() };
-    let version = format!("{}.version", task.kind().name());
-    list.parameter(version, task.kind().version());
-    match task {
-        Task::Verify => {}
-        Task::Convert => list.checkpoint(),
-        Task::Quantize(target) => list.quantize(target),
-        Task::LoadCheck(format) => {
-            list.output(Task::Quantize(Target::Format(format)));
+/// Where a description's field is called otherwise in the manifest, the manifest's word is shown:
+/// beginnings of names, the longer before the shorter.
+const WORDS: [(&str, &str); 9] = [
+    ("quantize.source.checkpoint.directory", "input.checkpoint"),
+    ("quantize.source.checkpoint.tokenizer", "input.tokenizer"),
+    ("quantize.source.checkpoint.dtype", "convert.dtype"),
+    ("quantize.format", "format"),
+    ("convert.checkpoint", "input.checkpoint"),
+    ("convert.tokenizer", "input.tokenizer"),
+    ("compare.greedy_tokens", "evaluate.greedy_tokens"),
+    ("report.bench_json", "bench.out"),
+    ("report.checkpoint", "input.checkpoint"),
+];
+
+/// Everything that goes into the step `node`; names are unique.
+pub fn inputs(node: &Node, workspace: &Utf8Path, files: &Inputs, machine: &Machine) -> Vec<Input> {
+    let kind = node.draft.kind();
+    let mut list = List { workspace, files, inputs: Vec::new() };
+    list.parameter(format!("{kind}.version"), node.draft.version());
+    // A description that is no JSON is a bug, and the key of no step that ever ran.
+    list.add_fields(kind, &serde_json::to_value(&node.draft).unwrap_or_default());
+    match node.draft.depends_on() {
+        DependsOn::Nothing => {}
+        DependsOn::Machine => list.host(&machine.host),
+        DependsOn::MachineAndProgram => {
             list.host(&machine.host);
-        }
-        Task::Bench(target) => {
-            list.bench(target);
-            list.host(&machine.host);
-            // Times of two programs are no measure of two files.
             list.parameter("qrun.sha256", &machine.program);
         }
-        Task::Evaluate(format) => list.evaluate(format),
-        Task::Compare { format, reference } => {
-            list.candidate(format);
-            list.reference(reference);
-            list.parameter("evaluate.greedy_tokens", greedy_tokens(job));
-        }
-        Task::Report => list.report(),
-        Task::Publish => list.publish(),
     }
+    list.inputs.extend(node.after.iter().cloned().map(Input::After));
     list.inputs
 }
 
 struct List<'a> {
-    job: &'a Job,
+    workspace: &'a Utf8Path,
     files: &'a Inputs,
     inputs: Vec<Input>,
 }
 
 impl List<'_> {
+    /// A second field that is the same to the manifest is told once.
+    fn push(&mut self, input: Input) {
+        if !self.inputs.contains(&input) {
+            self.inputs.push(input);
+        }
+    }
+
     fn parameter(&mut self, name: impl Into<String>, value: impl ToString) {
-        self.inputs.push(Input::Parameter { name: name.into(), value: value.to_string() });
+        self.push(Input::Parameter { name: word(name.into()), value: value.to_string() });
     }
 
-    /// A place to write to, as it is seen from the workspace, which may be moved.
-    fn place(&mut self, name: impl Into<String>, path: &Utf8Path) {
-        let place = path.strip_prefix(&self.job.workspace).unwrap_or(path);
-        self.parameter(name, place);
+    /// A path as it is seen from the workspace, which may be moved.
+    fn place(&mut self, name: String, path: &Utf8Path) {
+        self.parameter(name, path.strip_prefix(self.workspace).unwrap_or(path));
     }
 
-    fn file(&mut self, name: impl Into<String>, path: Utf8PathBuf) {
-        self.inputs.push(Input::File { name: name.into(), path });
+    fn file(&mut self, name: String, path: Utf8PathBuf) {
+        self.push(Input::File { name: word(name), path });
     }
 
-    fn output(&mut self, task: Task) {
-        self.inputs.push(Input::Output(task));
+    /// Adds the fields of a description of `kind`.
+    fn add_fields(&mut self, kind: &str, draft: &Value) {
+        let fields = draft.as_object().into_iter().flatten();
+        for (field, value) in fields.filter(|(field, _)| *field != "kind") {
+            self.add(format!("{kind}.{field}"), value);
+        }
+    }
+
+    /// Adds the field `name` of a description.
+    fn add(&mut self, name: String, value: &Value) {
+        match value {
+            Value::Object(fields) => match special(fields) {
+                Some(special) => self.add_special(name, special),
+                None => {
+                    for (field, value) in fields {
+                        self.add(format!("{name}.{field}"), value);
+                    }
+                }
+            },
+            Value::Array(items) => self.add_items(name, items),
+            Value::String(text) => self.parameter(name, text),
+            Value::Null => self.parameter(name, "none"),
+            Value::Bool(_) | Value::Number(_) => self.parameter(name, value),
+        }
+    }
+
+    /// Items that have names go by these, and their order for itself; others by their place.
+    fn add_items(&mut self, name: String, items: &[Value]) {
+        let names: Option<Vec<&str>> = items.iter().map(|item| item["name"].as_str()).collect();
+        if let Some(names) = &names
+            && !names.is_empty()
+        {
+            self.parameter(name.clone(), names.join(", "));
+        }
+        for (i, item) in items.iter().enumerate() {
+            match names.as_ref().map(|names| names[i]) {
+                Some(own) => self.add(format!("{name}[{own}]"), item),
+                None => self.add(format!("{name}[{i}]"), item),
+            }
+        }
+    }
+
+    fn add_special(&mut self, name: String, special: Special<'_>) {
+        match special {
+            Special::Label | Special::Out => {}
+            Special::File { path, made_by: None } => match self.files.parts(path) {
+                [] | [_] => self.file(name, path.to_owned()),
+                parts => {
+                    for part in parts {
+                        let file = part.file_name().unwrap_or_default();
+                        self.file(format!("{name}/{file}"), part.clone());
+                    }
+                }
+            },
+            Special::File { made_by: Some(step), .. } => {
+                self.push(Input::Output { name: word(name), step: step.to_owned() });
+            }
+            Special::Checkpoint(path) => {
+                // The directory's name goes into the file's metadata.
+                self.parameter(format!("{name}.name"), model_name(path));
+                self.parameter("convert.version", ConvertSpec::VERSION);
+                self.push(Input::After(VERIFY.to_owned()));
+                for file in &self.files.checkpoint {
+                    self.file(format!("{name}/{file}"), path.join(file));
+                }
+            }
+            Special::Tokenizer(path) => {
+                self.parameter(name.clone(), "a directory of its own");
+                for file in &self.files.tokenizer {
+                    self.file(format!("{name}/{file}"), path.join(file));
+                }
+            }
+            Special::Place(path) => self.place(name, path),
+            Special::Named { path, sha256 } => {
+                self.place(format!("{name}.path"), path);
+                match sha256 {
+                    Some(sha256) => self.parameter(name, sha256),
+                    None => self.push(Input::Named { name: word(name), path: path.to_owned() }),
+                }
+            }
+            Special::Ended(step) => {
+                self.push(Input::Ended { name: word(name), step: step.to_owned() });
+            }
+            Special::Published(format) => self.push(Input::Published { name: word(name), format }),
+        }
     }
 
     /// What a measurement, or the news that a file loads, is only true of.
@@ -98,237 +190,188 @@ impl List<'_> {
         self.parameter("host.ram_gib", (host.ram_bytes + (1 << 29)) >> 30);
         self.parameter("host.kernel", &host.kernel);
     }
+}
 
-    fn checkpoint(&mut self) {
-        let input = &self.job.input;
-        self.parameter("convert.dtype", json_word(&self.job.convert.dtype));
-        self.parameter(
-            "input.tokenizer",
-            match &input.tokenizer {
-                TokenizerSource::Checkpoint => "checkpoint",
-                TokenizerSource::O200kHarmony => "o200k_harmony",
-                TokenizerSource::Directory(_) => "directory",
-            },
-        );
-        // The directory's name goes into the file's metadata.
-        self.parameter("input.checkpoint.name", model_name(&input.checkpoint));
-        self.inputs.push(Input::After(Task::Verify));
-        for name in &self.files.checkpoint {
-            self.file(format!("input.checkpoint/{name}"), input.checkpoint.join(name));
-        }
-        if let TokenizerSource::Directory(directory) = &input.tokenizer {
-            for name in &self.files.tokenizer {
-                self.file(format!("input.tokenizer/{name}"), directory.join(name));
+/// A field of one of the types in `steps::refs`.
+enum Special<'a> {
+    Label,
+    Out,
+    File { path: &'a Utf8Path, made_by: Option<&'a str> },
+    Checkpoint(&'a Utf8Path),
+    Tokenizer(&'a Utf8Path),
+    Place(&'a Utf8Path),
+    Named { path: &'a Utf8Path, sha256: Option<&'a str> },
+    Ended(&'a str),
+    Published(usize),
+}
+
+fn special(fields: &Map<String, Value>) -> Option<Special<'_>> {
+    let text = |key: &str| fields.get(key)?.as_str();
+    let path = |key: &str| text(key).map(Utf8Path::new);
+    if fields.contains_key("$label") {
+        return Some(Special::Label);
+    }
+    if fields.contains_key("$out") {
+        return Some(Special::Out);
+    }
+    None.or_else(|| Some(Special::File { path: path("$file")?, made_by: text("$made_by") }))
+        .or_else(|| Some(Special::Checkpoint(path("$checkpoint")?)))
+        .or_else(|| Some(Special::Tokenizer(path("$tokenizer")?)))
+        .or_else(|| Some(Special::Place(path("$place")?)))
+        .or_else(|| Some(Special::Named { path: path("$named")?, sha256: text("sha256") }))
+        .or_else(|| Some(Special::Ended(text("$step")?)))
+        .or_else(|| {
+            let format = fields.get("$published")?.as_u64()?;
+            Some(Special::Published(usize::try_from(format).ok()?))
+        })
+}
+
+/// `name` as the manifest has it.
+fn word(name: String) -> String {
+    let found = WORDS.iter().find_map(|(ours, theirs)| {
+        let rest = name.strip_prefix(ours)?;
+        rest.is_empty()
+            .then_some(())
+            .or_else(|| rest.starts_with(['.', '/', '[']).then_some(()))?;
+        Some(format!("{theirs}{rest}"))
+    });
+    found.unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ggml::GgmlType;
+    use crate::model::KvCacheType;
+    use crate::plan::testing::{Workspace, rule};
+    use crate::plan::{Plan, key};
+    use crate::state::Ingredient;
+    use crate::steps::{BenchPairSpec, ImatrixFile, StepSpec};
+
+    /// What each field of a description is, as if a file's name were its digest.
+    fn ingredients(plan: &Plan, kind: &str, draft: &Value) -> Vec<Ingredient> {
+        let (workspace, files) = (&plan.job.workspace, &plan.inputs);
+        let mut list = List { workspace, files, inputs: Vec::new() };
+        list.add_fields(kind, draft);
+        let value = |input| match input {
+            Input::Parameter { name, value } => Some((name, value)),
+            Input::File { name, path } | Input::Named { name, path } => {
+                Some((name, path.into_string()))
             }
-        }
+            Input::Output { name, step } | Input::Ended { name, step } => Some((name, step)),
+            Input::Published { name, format } => Some((name, format.to_string())),
+            Input::After(_) => None,
+        };
+        list.inputs.into_iter().filter_map(value).collect()
     }
 
-    fn quantize(&mut self, target: Target) {
-        let converted = self.job.convert.gguf.is_some();
-        if converted {
-            self.output(Task::Convert);
-        }
-        let provenance = self.job.quantize.provenance;
-        // The file then names the checkpoint's files, whether or not it is made of them directly.
-        if !converted || provenance {
-            self.checkpoint();
-        }
-        if provenance {
-            self.parameter("quantize.provenance", provenance);
-            self.parameter("convert.version", Task::Convert.kind().version());
-        }
-        self.parameter("quantize.native_mxfp4", json_word(&self.job.quantize.native_mxfp4));
-        // What is left out is no ingredient: records of a manifest without it stay good.
-        if self.job.quantize.fallback == OnFallback::Refuse {
-            self.parameter("quantize.fallback", json_word(&OnFallback::Refuse));
-        }
-        if let Some(split) = self.job.quantize.split {
-            self.parameter("quantize.split", split);
-        }
-        let Some((prefix, format)) = format_of(self.job, target) else { return };
-        self.parameter(format!("{prefix}.base"), &format.base);
-        for (i, rule) in format.tensors.iter().enumerate() {
-            self.parameter(format!("{prefix}.tensors[{i}].match"), &rule.pattern);
-            self.parameter(format!("{prefix}.tensors[{i}].type"), rule.ggml_type);
-        }
-        for (name, asked) in
-            [("pure", format.pure), ("leave_output_tensor", format.leave_output_tensor)]
-        {
-            if asked {
-                self.parameter(format!("{prefix}.{name}"), asked);
-            }
-        }
-        for (name, ty) in [
-            ("output_tensor_type", format.output_tensor_type),
-            ("token_embedding_type", format.token_embedding_type),
-        ] {
-            if let Some(ty) = ty {
-                self.parameter(format!("{prefix}.{name}"), ty);
-            }
-        }
-        if let Some(imatrix) = &format.imatrix {
-            // The file's metadata holds the name.
-            self.parameter(format!("{prefix}.imatrix.name"), &imatrix.name);
-            self.file(format!("{prefix}.imatrix"), imatrix.path.clone());
-        }
-    }
-
-    fn bench(&mut self, target: Target) {
-        match target {
-            Target::Format(format) => self.candidate(format),
-            Target::Reference(reference) => self.reference(reference),
-        }
-        let bench = &self.job.bench;
-        self.parameter("bench.warmups", bench.warmups);
-        self.parameter("bench.runs", bench.runs);
-        self.parameter("bench.prompt_tokens", bench.prompt_tokens);
-        self.parameter("bench.generate_tokens", bench.generate_tokens);
-    }
-
-    /// A format's file, once it has passed its load check.
-    fn candidate(&mut self, format: usize) {
-        self.output(Task::Quantize(Target::Format(format)));
-        self.inputs.push(Input::After(Task::LoadCheck(format)));
-    }
-
-    fn reference(&mut self, reference: usize) {
-        let job = self.job;
-        let reference_file = &job.references[reference];
-        match reference_file.origin {
-            ReferenceOrigin::Given { .. } => {
-                for (name, path) in self.files.reference(&reference_file.name) {
-                    self.file(name, path);
+    /// `value` with one of its fields changed, for each field that is no label; arrays also turned
+    /// round, and shorter by one.
+    fn changes(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Object(fields) => {
+                if ["$label", "$out"].iter().any(|key| fields.contains_key(*key)) {
+                    return Vec::new();
                 }
+                // A file that is made has no path yet.
+                let made = fields.contains_key("$made_by");
+                let counts =
+                    |key: &str| !["kind", "bytes"].contains(&key) && (!made || key != "$file");
+                let fields_of = |key: &String, change: Value| {
+                    let mut fields = fields.clone();
+                    fields.insert(key.clone(), change);
+                    Value::Object(fields)
+                };
+                let each = fields.iter().filter(|(key, _)| counts(key));
+                each.flat_map(|(k, v)| changes(v).into_iter().map(move |c| fields_of(k, c)))
+                    .collect()
             }
-            ReferenceOrigin::Made(_) => {
-                self.output(Task::Quantize(Target::Reference(reference)));
+            Value::Array(items) => {
+                let mut all = Vec::new();
+                for (i, item) in items.iter().enumerate() {
+                    all.extend(changes(item).into_iter().map(|change| {
+                        let mut items = items.clone();
+                        items[i] = change;
+                        Value::Array(items)
+                    }));
+                }
+                if let Some((_, rest)) = items.split_last() {
+                    all.push(Value::Array(rest.to_vec()));
+                }
+                if items.len() > 1 {
+                    all.push(Value::Array(items.iter().rev().cloned().collect()));
+                }
+                all
             }
+            Value::String(text) => vec![json!(format!("{text}, changed"))],
+            Value::Number(number) => vec![json!(number.as_u64().unwrap() + 1)],
+            Value::Bool(is) => vec![json!(!is)],
+            Value::Null => vec![json!("something")],
         }
     }
 
-    /// The references that are there, by their place in the job.
-    fn references(&self) -> Vec<usize> {
-        let missing = &self.files.missing_references;
-        (0..self.job.references.len())
-            .filter(|r| !missing.iter().any(|m| m.name == self.job.references[*r].name))
-            .collect()
+    /// Descriptions of every kind, with all that they may hold.
+    fn every_draft(workspace: &Workspace) -> (Plan, Vec<StepSpec>) {
+        let mut job = workspace.job();
+        let matrix = workspace.path.join("imatrix.gguf");
+        std::fs::write(&matrix, "importance").unwrap();
+        let spec = &mut job.formats[1].spec;
+        spec.imatrix = Some(ImatrixFile { path: matrix.into(), name: "importance".into() });
+        spec.tensors = vec![rule("^output", GgmlType::Q8_0), rule("attn", GgmlType::Q4_0)];
+        spec.output_tensor_type = Some(GgmlType::Q6_K);
+        spec.token_embedding_type = Some(GgmlType::Q6_K);
+        job.quantize.split = Some(1 << 20);
+        job.quantize.provenance = true;
+        let plan = workspace.plan(job);
+        let mut drafts: Vec<StepSpec> = plan.graph().nodes().map(|n| n.draft.clone()).collect();
+        let bench = drafts.iter_mut().find_map(|draft| match draft {
+            StepSpec::Bench(spec) => Some(spec),
+            _ => None,
+        });
+        let bench = bench.unwrap();
+        bench.kv_cache = Some(KvCacheType::Q8_0);
+        let pair = BenchPairSpec { first: bench.clone(), second: "b.gguf".into(), seed: 1 };
+        drafts.push(pair.into());
+        (plan, drafts)
     }
 
-    fn evaluate(&mut self, format: usize) {
-        let job = self.job;
-        self.candidate(format);
-        let Some(evaluate) = &job.evaluate else { return };
-        if job.convert.gguf.is_some() {
-            self.output(Task::Convert);
-        }
-        for reference in self.references() {
-            self.reference(reference);
-        }
-        for (i, corpus) in evaluate.corpus.iter().enumerate() {
-            self.file(format!("evaluate.corpus[{i}]"), corpus.clone());
-        }
-        self.parameter("evaluate.context", evaluate.context);
-        let windows = evaluate.max_windows.map_or("all".to_owned(), |n| n.to_string());
-        self.parameter("evaluate.max_windows", windows);
-        // As what is left out of a format.
-        if evaluate.special_tokens != SpecialTokens::default() {
-            self.parameter("evaluate.special_tokens", json_word(&evaluate.special_tokens));
-        }
-    }
-
-    fn report(&mut self) {
-        let job = self.job;
-        // For what it warned of.
-        self.inputs
-            .extend(job.convert.gguf.as_ref().map(|_| Input::ResultOrFailure(Task::Convert)));
-        for (f, format) in job.formats.iter().enumerate() {
-            if format.baseline {
-                self.parameter("format.baseline", &format.spec.name);
-            }
-            self.parameter(format!("format.{}.base", format.spec.name), &format.spec.base);
-            let mut tasks = vec![
-                Task::Quantize(Target::Format(f)),
-                Task::LoadCheck(f),
-                Task::Bench(Target::Format(f)),
-            ];
-            if job.evaluate.is_some() {
-                tasks.push(Task::Evaluate(f));
-            }
-            let references = self.references().into_iter();
-            tasks.extend(references.map(|reference| Task::Compare { format: f, reference }));
-            self.inputs.extend(tasks.into_iter().map(Input::ResultOrFailure));
-        }
-        for reference in self.references() {
-            let target = Target::Reference(reference);
-            if format_of(job, target).is_some() {
-                self.inputs.push(Input::ResultOrFailure(Task::Quantize(target)));
-            }
-            self.inputs.push(Input::ResultOrFailure(Task::Bench(target)));
-        }
-        for missing in &self.files.missing_references {
-            self.parameter(format!("reference.{}", missing.name), "missing");
-        }
-        // The report names them, whether they are there or not.
-        for reference in &job.references {
-            self.place(format!("reference.{}.gguf", reference.name), &reference.gguf);
-        }
-        self.place("bench.out", &job.bench.out);
-        self.place("report.dir", &job.report.dir);
-        self.provenance();
-        if let Some(publish) = &job.publish {
-            self.place("publish.to", &publish.to);
-            self.parameter("publish.failed", json_word(&publish.failed));
-            let name = |f: &usize| job.formats[*f].spec.name.as_str();
-            let named: Vec<&str> =
-                job.publishable().iter().filter(|f| publish.names(**f)).map(name).collect();
-            self.parameter("publish.only", named.join(" "));
-        }
-    }
-
-    /// What the report says of where its numbers come from. When it is written is not in here: it
-    /// is not written again because time has passed.
-    fn provenance(&mut self) {
-        self.parameter("qrun.version", env!("CARGO_PKG_VERSION"));
-        self.parameter("manifest.sha256", &self.job.manifest_sha256);
-        self.place("input.checkpoint", &self.job.input.checkpoint);
-        let named = self.files.named(self.job).into_iter();
-        self.inputs.extend(named.map(|(name, path)| Input::Named { name, path }));
-    }
-
-    fn publish(&mut self) {
-        let job = self.job;
-        if let Some(publish) = &job.publish {
-            self.inputs.push(Input::After(Task::Report));
-            self.inputs.extend(job.publishable().into_iter().map(Input::Published));
-            self.place("publish.to", &publish.to);
-            if let Some(list) = &publish.sha256_list {
-                self.place("publish.sha256_list", Utf8Path::new(list));
+    #[test]
+    fn every_field_of_every_step_is_in_its_key_and_a_change_of_it_is_told() {
+        let workspace = Workspace::new();
+        let (plan, drafts) = every_draft(&workspace);
+        let kinds: std::collections::BTreeSet<_> = drafts.iter().map(StepSpec::kind).collect();
+        assert_eq!(kinds.len(), 10, "{kinds:?}");
+        let mut changed = 0;
+        for draft in &drafts {
+            let (kind, json) = (draft.kind(), serde_json::to_value(draft).unwrap());
+            let old = ingredients(&plan, kind, &json);
+            let names: std::collections::BTreeSet<_> = old.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), old.len(), "a name twice: {old:?}");
+            for change in changes(&json) {
+                let new = ingredients(&plan, kind, &change);
+                assert_ne!(key::key(&old), key::key(&new), "{kind}: {change}");
+                let known: Vec<_> = new.into_iter().map(|(n, v)| (n, Some(v))).collect();
+                let reasons = key::differences(&old, &known);
+                assert!(!reasons.is_empty(), "{kind}: {change}");
+                changed += 1;
             }
         }
+        assert!(changed > 200, "{changed}");
     }
-}
 
-/// The format that a target is quantized to, and what the manifest calls its table.
-fn format_of(job: &Job, target: Target) -> Option<(&'static str, &FormatSpec)> {
-    match target {
-        Target::Format(format) => Some(("format", &job.formats[format].spec)),
-        Target::Reference(reference) => match &job.references[reference].origin {
-            ReferenceOrigin::Made(format) => Some(("reference", format)),
-            ReferenceOrigin::Given { .. } => None,
-        },
-    }
-}
-
-/// Tokens to generate for the agreement with a reference, also where the job has no `[evaluate]`.
-pub fn greedy_tokens(job: &Job) -> u32 {
-    job.evaluate.as_ref().map_or(48, |e| e.greedy_tokens)
-}
-
-/// A unit variant as the manifest spells it.
-fn json_word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(other) => other.to_string(),
-        Err(e) => e.to_string(),
+    #[test]
+    fn labels_and_outputs_are_in_no_key() {
+        let workspace = Workspace::new();
+        let (plan, drafts) = every_draft(&workspace);
+        let quantize = drafts.iter().find(|draft| draft.kind() == "quantize").unwrap();
+        let json = serde_json::to_value(quantize).unwrap();
+        let mut other = json.clone();
+        other["format"]["name"]["$label"] = json!("another name");
+        other["out"]["$out"] = json!("/another/place");
+        other["out"]["replace"] = json!(true);
+        let [a, b] = [&json, &other].map(|json| ingredients(&plan, "quantize", json));
+        assert!(json != other && a == b);
     }
 }

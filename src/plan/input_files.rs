@@ -10,7 +10,7 @@ use crate::files::open_regular;
 use crate::gguf;
 use crate::manifest::{Job, Reference, ReferenceOrigin};
 use crate::published::{StandIn, model_files};
-use crate::steps::{ErrorClass, ReferenceFile, StepError, TokenizerSource};
+use crate::steps::{ErrorClass, StepError, TokenizerSource};
 
 /// Bytes that a pointer or a server's answer has at most.
 const LARGEST_STAND_IN: u64 = 1 << 16;
@@ -24,8 +24,8 @@ pub struct Inputs {
     pub tokenizer: Vec<String>,
     /// The files that given references are in, by the reference's name: one, or all parts.
     pub reference_files: BTreeMap<String, Vec<Utf8PathBuf>>,
-    /// References that are not required and not there.
-    pub missing_references: Vec<ReferenceFile>,
+    /// References that are not required and not there: name to path.
+    pub missing_references: BTreeMap<String, Utf8PathBuf>,
     /// What is wrong, in words; the job cannot run.
     pub problems: Vec<String>,
     /// Outputs of earlier steps that have to be hashed to be known again.
@@ -55,10 +55,11 @@ impl Inputs {
                      `required = false`",
                     reference.name, reference.gguf
                 )),
-                (false, false) => inputs.missing_references.push(ReferenceFile {
-                    name: reference.name.clone(),
-                    gguf: reference.gguf.clone(),
-                }),
+                (false, false) => {
+                    inputs
+                        .missing_references
+                        .insert(reference.name.clone(), reference.gguf.clone());
+                }
             }
         }
         for imatrix in imatrices(job) {
@@ -171,6 +172,13 @@ impl Inputs {
         named
     }
 
+    /// The files that the given model at `path` is in; none where it is not a reference that is
+    /// there.
+    pub fn parts(&self, path: &Utf8Path) -> &[Utf8PathBuf] {
+        let mut all = self.reference_files.values();
+        all.find(|files| files.iter().any(|file| file == path)).map_or(&[], Vec::as_slice)
+    }
+
     /// The files that a given reference is in, each under the manifest's key for it; none where it is
     /// not there.
     pub fn reference(&self, name: &str) -> Vec<(String, Utf8PathBuf)> {
@@ -194,7 +202,7 @@ pub(super) fn imatrices(job: &Job) -> BTreeSet<&Utf8PathBuf> {
         ReferenceOrigin::Made(format) => Some(format),
         ReferenceOrigin::Given { .. } => None,
     });
-    formats.chain(references).filter_map(|f| Some(&f.imatrix.as_ref()?.path)).collect()
+    formats.chain(references).filter_map(|f| Some(&f.imatrix.as_ref()?.path.path)).collect()
 }
 
 /// The files of a model in `directory`, sorted by name: weights, configuration, vocabulary. `None`

@@ -1,8 +1,8 @@
 //! From what is known now to a verdict per step: while planning, once from top to bottom; while
 //! running, again for each step as soon as all that it waits for has ended.
 
-use super::graph::Task;
-use super::ingredients::{Input, inputs};
+use super::ingredients::{self, Input};
+use super::layout::{Node, PUBLISH, REPORT, VERIFY};
 use super::published::Published;
 use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
 use crate::state::{Action, Ingredient, Owner};
@@ -38,10 +38,10 @@ impl Plan {
     pub fn judge(&self, step: usize) -> Result<Judgement, StepError> {
         let node = self.graph.node(step);
         let forced = self.selection.forced.contains(&step);
-        if node.task == Task::Verify {
+        if node.id == VERIFY {
             return self.judge_verify(forced);
         }
-        let list = self.ingredients(node.task)?;
+        let list = self.ingredients(step)?;
         let waits = unique(list.iter().flat_map(|i| i.waits_for.clone()));
         let known: Vec<(String, Option<String>)> =
             list.into_iter().map(|i| (i.name, i.value)).collect();
@@ -61,6 +61,13 @@ impl Plan {
             Some(last) => key::differences(&last.ingredients, &known),
             None => vec![Reason::NeverRun],
         };
+        let or_never = |mut reasons: Vec<Reason>| {
+            // The same was done, for another manifest.
+            if reasons.is_empty() {
+                reasons.push(Reason::NeverRun);
+            }
+            reasons
+        };
         let Some(all) = &ingredients else {
             let reasons = changed();
             return Ok(if reasons.is_empty() {
@@ -70,8 +77,8 @@ impl Plan {
             });
         };
         let (mut reasons, mut unknown) = (None, false);
-        for action in self.successes(node.task, &key::key(all))? {
-            match self.judge_outputs(node.task, &action)? {
+        for action in self.successes(node, &key::key(all))? {
+            match self.judge_outputs(node, &action)? {
                 Outputs::Intact => return Ok(verdict(Verdict::Fresh, Some(action))),
                 Outputs::Broken(why) => reasons = reasons.or(Some(why)),
                 Outputs::Unknown => unknown = true,
@@ -81,19 +88,24 @@ impl Plan {
             let verify = self.graph.node(0).id.clone();
             return Ok(verdict(Verdict::WaitsFor { steps: vec![verify] }, None));
         }
-        Ok(stale(reasons.unwrap_or_else(changed)))
+        Ok(stale(or_never(reasons.unwrap_or_else(changed))))
     }
 
-    /// What counts as a success of `task` under `key`, this manifest's own first: whoever did the
+    /// What counts as a success of `node` under `key`, this manifest's own first: whoever did the
     /// same work has done it for all. A report and what is published bear the name of their job,
     /// and so are its own.
-    fn successes(&self, task: Task, key: &str) -> Result<Vec<Action>, StepError> {
+    fn successes(&self, node: &Node, key: &str) -> Result<Vec<Action>, StepError> {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
         let Owner { job, manifest } = self.owner();
-        let is_own =
-            |a: &Action| a.job == job && (a.manifest == manifest || a.manifest.as_str().is_empty());
+        // A manifest that is gone has become this one: it was renamed.
+        let is_own = |a: &Action| {
+            a.job == job
+                && (a.manifest == manifest
+                    || a.manifest.as_str().is_empty()
+                    || !a.manifest.exists())
+        };
         let mut all = state.successes(key)?;
-        all.retain(|a| is_own(a) || !matches!(task, Task::Report | Task::Publish));
+        all.retain(|a| is_own(a) || ![REPORT, PUBLISH].contains(&node.id.as_str()));
         all.sort_by_key(|a| !is_own(a));
         Ok(all)
     }
@@ -160,7 +172,7 @@ impl Plan {
     }
 
     /// What a success wrote: is it there, as it was, and where the manifest wants it now?
-    fn judge_outputs(&self, task: Task, action: &Action) -> Result<Outputs, StepError> {
+    fn judge_outputs(&self, node: &Node, action: &Action) -> Result<Outputs, StepError> {
         let mut reasons = Vec::new();
         let mut unknown = false;
         for output in &action.outputs {
@@ -173,9 +185,9 @@ impl Plan {
                 Some(false) => reasons.push(Reason::Gone { path: output.path.clone() }),
             }
         }
-        if let Some((field, template)) = self.destination(task)
+        if let Some((field, template)) = self.destination(node)
             && let Some(output) = action.outputs.first()
-            && !names::matches(&template, &names::named_after(&output.path, self.is_split(task)))
+            && !names::matches(&template, &names::named_after(&output.path, node.draft.is_split()))
         {
             reasons.push(Reason::Changed {
                 field: field.to_owned(),
@@ -191,50 +203,50 @@ impl Plan {
     }
 
     /// Whether nothing speaks against what a success wrote.
-    pub(super) fn may_be_intact(&self, task: Task, action: &Action) -> Result<bool, StepError> {
-        Ok(!matches!(self.judge_outputs(task, action)?, Outputs::Broken(_)))
+    pub(super) fn may_be_intact(&self, node: &Node, action: &Action) -> Result<bool, StepError> {
+        Ok(!matches!(self.judge_outputs(node, action)?, Outputs::Broken(_)))
     }
 
-    /// The manifest's key for a model file's place, and the place with `{timestamp}` in it.
-    pub(super) fn destination(&self, task: Task) -> Option<(&'static str, String)> {
-        match task {
-            Task::Convert => Some(("convert.gguf", self.job.convert.gguf.as_ref()?.to_string())),
-            Task::Quantize(target) => {
-                Some((names::model_key(target), names::model_template(&self.job, target)))
-            }
-            _ => None,
-        }
+    /// The manifest's key for the place of the model file that a step writes, and the place with
+    /// `{timestamp}` in it.
+    pub(super) fn destination(&self, node: &Node) -> Option<(&'static str, String)> {
+        let out = node.draft.clone().out()?.path.to_string();
+        Some((node.destination?, out))
     }
 
-    /// Everything that goes into `task`, with values as far as they are known.
-    pub(super) fn ingredients(&self, task: Task) -> Result<Vec<Known>, StepError> {
-        inputs(&self.job, &self.inputs, &self.machine, task)
-            .into_iter()
-            .filter_map(|input| self.value(input).transpose())
-            .collect()
+    /// Everything that goes into `step`.
+    pub(super) fn inputs_of(&self, step: usize) -> Vec<Input> {
+        let node = self.graph.node(step);
+        ingredients::inputs(node, &self.job.workspace, &self.inputs, &self.machine)
+    }
+
+    /// Everything that goes into the key of `step`, with values as far as they are known.
+    pub(super) fn ingredients(&self, step: usize) -> Result<Vec<Known>, StepError> {
+        self.inputs_of(step).into_iter().filter_map(|input| self.value(input).transpose()).collect()
     }
 
     fn value(&self, input: Input) -> Result<Option<Known>, StepError> {
-        let (name, value, task) = match input {
-            Input::Parameter { name, value } => (name, Some(value), None),
+        let (name, value, step) = match input {
+            Input::Parameter { name, value } => (name, Some(value), String::new()),
             Input::File { name, path } => match self.file(&path)? {
-                FileFact::Known { sha256, .. } => (name, Some(sha256), None),
-                _ => (name, None, Some(Task::Verify)),
+                FileFact::Known { sha256, .. } => (name, Some(sha256), String::new()),
+                _ => (name, None, VERIFY.to_owned()),
             },
-            Input::Named { name, path } => match self.digest_to_name(&path)? {
-                Some(sha256) => (name, Some(sha256.unwrap_or_else(|| "not known".into())), None),
-                None => (name, None, Some(Task::Verify)),
-            },
-            Input::Output(task) => {
+            Input::Named { name, path } => {
+                let sha256 = self.digest_to_name(&path)?;
+                let value = sha256.map(|sha256| sha256.unwrap_or_else(|| "not known".into()));
+                (name, value, VERIFY.to_owned())
+            }
+            Input::Output { name, step } => {
                 let digests = |done: &Done| {
                     let parts = done.outputs.iter().map(|file| file.sha256.as_str());
                     parts.collect::<Vec<_>>().join(" ")
                 };
-                (self.id(task), self.done(task).map(digests).filter(|d| !d.is_empty()), Some(task))
+                (name, self.done(&step).map(digests).filter(|d| !d.is_empty()), step)
             }
-            Input::ResultOrFailure(task) => {
-                let Some(step) = self.graph.find(task) else { return Ok(None) };
-                let value = match &self.states[step] {
+            Input::Ended { name, step } => {
+                let Some(number) = self.graph.find(&step) else { return Ok(None) };
+                let value = match &self.states[number] {
                     StepState::Fresh(done) | StepState::Done(done) => {
                         Some(done.result_sha256.clone())
                     }
@@ -242,28 +254,20 @@ impl Plan {
                     StepState::Skipped(reason) => Some(format!("skipped: {reason}")),
                     StepState::Undecided | StepState::Ahead | StepState::Running => None,
                 };
-                (self.id(task), value, Some(task))
+                (name, value, step)
             }
-            Input::Published(format) => {
+            Input::Published { name, format } => {
                 let published = self.published(format);
                 let waits_for = match &published {
-                    Published::WaitsFor(tasks) => tasks.iter().map(|t| self.id(*t)).collect(),
+                    Published::WaitsFor(steps) => steps.clone(),
                     _ => Vec::new(),
                 };
-                let name = format!("publish:{}", self.job.formats[format].spec.name);
                 return Ok(Some(Known { name, value: published.ingredient(), waits_for }));
             }
             Input::After(_) => return Ok(None),
         };
-        let waits_for = match (&value, task) {
-            (None, Some(task)) => vec![self.id(task)],
-            _ => Vec::new(),
-        };
+        let waits_for = if value.is_none() { vec![step] } else { Vec::new() };
         Ok(Some(Known { name, value, waits_for }))
-    }
-
-    fn id(&self, task: Task) -> String {
-        self.graph.find(task).map_or(String::new(), |step| self.graph.node(step).id.clone())
     }
 }
 

@@ -5,11 +5,14 @@ use sha2::{Digest, Sha256};
 use super::verdict::Reason;
 use crate::state::Ingredient;
 
-/// SHA-256 over a canonical encoding of `ingredients`: each name and value with its length.
+/// SHA-256 over a canonical encoding of `ingredients`: each name and value with its length, sorted, so
+/// that where two keys differ a name or a value does, and [`differences`] tells it.
 pub fn key(ingredients: &[Ingredient]) -> String {
+    let mut sorted: Vec<_> = ingredients.iter().collect();
+    sorted.sort();
     let mut hasher = Sha256::new();
-    hasher.update(b"qrun step key 1\n");
-    for text in ingredients.iter().flat_map(|(name, value)| [name, value]) {
+    hasher.update(b"qrun step key 2\n");
+    for text in sorted.into_iter().flat_map(|(name, value)| [name, value]) {
         hasher.update((text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }
@@ -71,7 +74,7 @@ mod tests {
         // Records of earlier versions are found again only as long as this holds.
         assert_eq!(
             key(&list(&[("bench.runs", "10")])),
-            "57bb6fc75577765260711b04ad823744d5b49d787bdaf0f325edfd86314122c5"
+            "bddb2dec3d4714a79e3b4840a7d45422298df735368bddd4b97b2fcd7b807e30"
         );
     }
 

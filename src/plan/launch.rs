@@ -2,8 +2,8 @@
 
 use camino::Utf8PathBuf;
 
-use super::graph::{Target, Task};
-use super::ingredients::{Input, inputs};
+use super::ingredients::Input;
+use super::layout::{Target, VERIFY, maker};
 use super::{Plan, key, names};
 use crate::files::{FileDigest, Stamp};
 use crate::state::Ingredient;
@@ -29,7 +29,7 @@ impl Plan {
     pub fn launch(&self, step: usize, now: jiff::Timestamp) -> Result<Launch, StepError> {
         let node = self.graph.node(step);
         // Before the judgement: a change right after it must show.
-        let reads = self.reads(node.task);
+        let reads = self.reads(step);
         let judgement = self.judge(step)?;
         let ingredients = judgement.ingredients.ok_or_else(|| {
             StepError::new(
@@ -42,67 +42,61 @@ impl Plan {
             return Err(StepError::new(ErrorClass::Usage, conflict));
         }
         let key = key::key(&ingredients);
-        let out = match self.destination(node.task) {
-            Some((_, template)) => Some(self.output_name(node.task, &key, &template, now)?),
-            None => None,
-        };
+        let mut spec = self.describe(step, now)?;
+        let split = spec.is_split();
+        if let Some(out) = spec.out() {
+            out.path = self.output_name(&key, out.path.as_str(), split, now)?;
+        }
         Ok(Launch {
-            spec: self.spec(node.task, out, now)?,
+            spec,
             key,
             ingredients,
             reads,
             // What verify finds is remembered per file; its record says nothing of files of now.
-            redo: node.task == Task::Verify || self.selection.forced.contains(&step),
+            redo: node.id == VERIFY || self.selection.forced.contains(&step),
         })
     }
 
-    fn reads(&self, task: Task) -> Vec<(Utf8PathBuf, Stamp)> {
+    fn reads(&self, step: usize) -> Vec<(Utf8PathBuf, Stamp)> {
         let paths = |input| match input {
             Input::File { path, .. } => vec![path],
-            Input::Output(task) => {
-                let outputs = self.done(task).map_or(&[][..], |done| &done.outputs);
+            Input::Output { step, .. } => {
+                let outputs = self.done(&step).map_or(&[][..], |done| &done.outputs);
                 outputs.iter().map(|output| output.path.clone()).collect()
             }
-            Input::Published(format) => self.published_paths(format),
+            Input::Published { format, .. } => self.published_paths(format),
             Input::Parameter { .. }
             | Input::Named { .. }
-            | Input::ResultOrFailure(_)
+            | Input::Ended { .. }
             | Input::After(_) => Vec::new(),
         };
-        let all = inputs(&self.job, &self.inputs, &self.machine, task);
         // A file that cannot be looked at is the step's own error.
         let stamped = |path: Utf8PathBuf| {
             let stamp = Stamp::of(&path).ok()??;
             Some((path, stamp))
         };
-        all.into_iter().flat_map(paths).filter_map(stamped).collect()
+        self.inputs_of(step).into_iter().flat_map(paths).filter_map(stamped).collect()
     }
 
     /// The name under which a step writes: the one that it, or the same step of another manifest,
     /// had begun with when it was interrupted.
     fn output_name(
         &self,
-        task: Task,
         key: &str,
         template: &str,
+        split: bool,
         now: jiff::Timestamp,
     ) -> Result<Utf8PathBuf, StepError> {
         let pending = self.state.as_ref().map_or(Ok(Vec::new()), |state| state.all_pending())?;
         let begun = pending.into_iter().filter(|pending| pending.key == key);
-        let split = self.is_split(task);
         let begun = begun.flat_map(|pending| pending.outputs);
         let mut begun = begun.map(|path| names::named_after(&path, split));
         let found = begun.find(|path| names::matches(template, path));
         Ok(found.unwrap_or_else(|| names::expand(template, now)))
     }
 
-    /// Whether `task` writes parts.
-    pub(super) fn is_split(&self, task: Task) -> bool {
-        matches!(task, Task::Quantize(_)) && self.job.quantize.split.is_some()
-    }
-
     /// The file of a target, or the first of its parts, once it is there.
     pub(super) fn model(&self, target: Target) -> Option<&FileDigest> {
-        self.done(Task::Quantize(target))?.outputs.first()
+        self.done(&maker(&self.job, target))?.outputs.first()
     }
 }

@@ -4,6 +4,7 @@
 mod conflicts;
 mod demand;
 mod estimate;
+mod fill;
 mod foresight;
 mod graph;
 mod ingredients;
@@ -11,15 +12,14 @@ mod input_files;
 mod judge;
 mod key;
 mod launch;
+mod layout;
 mod matrices;
 mod names;
 mod pins;
-mod provenance;
 mod published;
 pub mod render;
 mod select;
 mod sizes;
-mod spec;
 mod step_state;
 mod verdict;
 
@@ -33,9 +33,10 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use demand::{Demand, DiskDemand, StepDemand, admit};
-pub use graph::{Edge, Graph, Node, Target, Task};
+pub use graph::{Edge, Graph};
 pub use judge::Judgement;
 pub use launch::Launch;
+pub use layout::{Node, PUBLISH, REPORT, Target};
 pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict};
@@ -44,7 +45,7 @@ use crate::files::{FileDigest, Stamp};
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
-use crate::steps::{ErrorClass, ReferenceFile, StepError};
+use crate::steps::{ErrorClass, StepError};
 
 /// A job's steps, and what is known of each so far.
 pub struct Plan {
@@ -136,17 +137,14 @@ impl Plan {
     }
 
     /// References that are not required and not there.
-    pub fn missing_references(&self) -> &[ReferenceFile] {
+    pub fn missing_references(&self) -> &BTreeMap<String, Utf8PathBuf> {
         &self.inputs.missing_references
     }
 
-    /// Whether a success of `task` shows that the checkpoint is one.
-    pub fn reads_checkpoint(&self, task: Task) -> bool {
-        match task {
-            Task::Convert => true,
-            Task::Quantize(_) => self.job.convert.gguf.is_none(),
-            _ => false,
-        }
+    /// Whether a success of `node` shows that the checkpoint is one: it makes a model of it.
+    pub fn reads_checkpoint(&self, node: &Node) -> bool {
+        let after_verify = node.after.iter().any(|step| step == layout::VERIFY);
+        node.destination.is_some() && (after_verify || self.job.convert.gguf.is_none())
     }
 
     /// What is known of a file: what verify found in this run, or what the state remembers.

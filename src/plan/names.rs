@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::graph::Target;
+use super::layout::Target;
 use crate::gguf::whole_path;
 use crate::manifest::Job;
 
@@ -50,14 +50,6 @@ pub fn matches(template: &str, path: &Utf8Path) -> bool {
 pub fn named_after(path: &Utf8Path, split: bool) -> Utf8PathBuf {
     let whole = if split { whole_path(path) } else { None };
     whole.map_or_else(|| path.to_owned(), |(whole, ..)| whole)
-}
-
-/// The manifest's key that decides where a target's file goes.
-pub fn model_key(target: Target) -> &'static str {
-    match target {
-        Target::Format(_) => "quantize.gguf",
-        Target::Reference(_) => "reference.gguf",
-    }
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl Plan {
 
     /// What was accepted, once it is in the lock: a step has read the checkpoint and found it good.
     pub fn accepted_and_pinned(&self) -> Result<Vec<String>, StepError> {
-        let mut readers = self.graph.nodes().filter(|node| self.reads_checkpoint(node.task));
-        if readers.any(|node| self.done(node.task).is_some()) {
+        let mut readers = self.graph.nodes().filter(|node| self.reads_checkpoint(node));
+        if readers.any(|node| self.done(&node.id).is_some()) {
             return self.accepted();
         }
         Ok(Vec::new())

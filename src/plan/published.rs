@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::graph::{Target, Task};
-use super::{Plan, StepState, names};
+use super::layout::{PUBLISH, REPORT, Target, maker};
+use super::{Plan, StepState};
 use crate::files::FileDigest;
 use crate::manifest::FailedFormats;
-use crate::steps::publish::place;
+use crate::steps::publish::{How, Passed, passed, place};
 use crate::steps::report::NOT_RECOMMENDED;
-use crate::steps::{ErrorClass, PublishFile, PublishSpec, StepError, StepKind};
+use crate::steps::{ErrorClass, PublishFile, PublishSpec, StepError};
 
 /// What becomes of a format when its job publishes.
 pub(super) enum Published<'a> {
@@ -21,7 +21,7 @@ pub(super) enum Published<'a> {
     /// Nothing of it is, and why.
     LeftOut(String),
     /// It is not known before these have ended.
-    WaitsFor(Vec<Task>),
+    WaitsFor(Vec<String>),
 }
 
 impl Published<'_> {
@@ -44,11 +44,11 @@ impl Plan {
     /// manifest names it or the report recommends it.
     pub(super) fn published(&self, format: usize) -> Published<'_> {
         if !self.job.publish.as_ref().is_some_and(|publish| publish.names(format)) {
-            let Some(report) = self.done(Task::Report) else {
-                return Published::WaitsFor(vec![Task::Report]);
+            let Some(report) = self.done(REPORT) else {
+                return Published::WaitsFor(vec![REPORT.to_owned()]);
             };
             let recommended = report.result["recommendation"]["format"].as_str();
-            if recommended != Some(&self.job.formats[format].spec.name) {
+            if recommended != Some(self.job.formats[format].spec.name.as_str()) {
                 return Published::LeftOut(NOT_RECOMMENDED.to_owned());
             }
         }
@@ -56,36 +56,37 @@ impl Plan {
     }
 
     /// What becomes of `format` if it is one to be published, by how its steps have ended.
-    pub(super) fn passed(&self, format: usize) -> Published<'_> {
+    fn passed(&self, format: usize) -> Published<'_> {
         let failed_too =
             self.job.publish.as_ref().is_some_and(|p| p.failed == FailedFormats::Publish);
-        let steps: Vec<_> = (self.graph.nodes().zip(&self.states))
-            .filter(|(node, _)| node.task.format() == Some(format))
-            .collect();
-        let ahead: Vec<Task> = steps
-            .iter()
+        let its = || {
+            let all = self.graph.nodes().zip(&self.states);
+            all.filter(|(node, _)| node.format == Some(format))
+        };
+        let ahead: Vec<String> = its()
             .filter(|(_, state)| !state.has_ended())
-            .map(|(node, _)| node.task)
+            .map(|(node, _)| node.id.clone())
             .collect();
         if !ahead.is_empty() {
             return Published::WaitsFor(ahead);
         }
-        let failed = steps.iter().find(|(_, state)| matches!(state, StepState::Failed(_)));
-        let skipped = steps.iter().find(|(_, state)| matches!(state, StepState::Skipped(_)));
-        let trouble = match (failed, skipped) {
-            (Some((node, _)), _) => Some(format!("{} failed", node.id)),
-            (None, Some((node, _))) => Some(format!("{} did not run", node.id)),
-            (None, None) => None,
-        };
-        let files = self.done(Task::Quantize(Target::Format(format))).map(|done| &*done.outputs);
-        match (files, trouble) {
-            (Some(files), None) => Published::Files { files, although: None },
-            (Some(files), Some(trouble)) if failed_too => {
-                Published::Files { files, although: Some(trouble) }
+        let steps: Vec<(&str, How)> = its()
+            .map(|(node, state)| {
+                let how = match state {
+                    StepState::Failed(_) => How::Failed,
+                    StepState::Skipped(_) => How::Skipped,
+                    _ => How::Succeeded,
+                };
+                (node.id.as_str(), how)
+            })
+            .collect();
+        let made = self.done(&maker(&self.job, Target::Format(format)));
+        match (passed(steps.into_iter(), made.is_some(), failed_too), made) {
+            (Passed::Yes { although }, Some(done)) => {
+                Published::Files { files: &done.outputs, although }
             }
-            (_, trouble) => {
-                Published::LeftOut(trouble.unwrap_or_else(|| "it was not made".to_owned()))
-            }
+            (Passed::No(why), _) => Published::LeftOut(why),
+            (Passed::Yes { .. }, None) => Published::LeftOut("it was not made".to_owned()),
         }
     }
 
@@ -95,7 +96,7 @@ impl Plan {
         for format in self.job.publishable() {
             match self.published(format) {
                 Published::LeftOut(why) => {
-                    left_out.push(format!("{} ({why})", self.job.formats[format].spec.name));
+                    left_out.push(format!("{} ({why})", *self.job.formats[format].spec.name));
                 }
                 _ => return None,
             }
@@ -115,24 +116,21 @@ impl Plan {
         paths.flatten().collect()
     }
 
-    /// The specification of publish.
-    pub(super) fn publish_spec(&self, now: jiff::Timestamp) -> Result<PublishSpec, StepError> {
-        let publish = self.job.publish.as_ref().ok_or_else(|| {
-            StepError::new(ErrorClass::Step, "a job without [publish] publishes: a bug in qrun")
-        })?;
+    /// Fills in what is published, now that all that decides on it has ended.
+    pub(super) fn fill_publication(&self, spec: &mut PublishSpec) -> Result<(), StepError> {
         let (mut all, mut left_out) = (Vec::new(), BTreeMap::new());
         let mut others = self.published_before()?;
-        for format in self.job.publishable() {
-            let name = self.job.formats[format].spec.name.clone();
+        for format in spec.formats.iter().map(|published| published.format) {
+            let name = self.job.formats[format].spec.name.is.clone();
             match self.published(format) {
                 Published::Files { files, although } => {
                     for file in files {
-                        all.push(self.publish_file(&name, file, &publish.to, &although)?);
+                        all.push(self.publish_file(&name, file, &spec.to, &although)?);
                     }
                 }
                 Published::LeftOut(why) => {
                     left_out.insert(name, why);
-                    let made = self.done(Task::Quantize(Target::Format(format)));
+                    let made = self.done(&maker(&self.job, Target::Format(format)));
                     others.extend(made.iter().flat_map(|d| &d.outputs).map(|f| f.path.clone()));
                 }
                 Published::WaitsFor(_) => {
@@ -141,17 +139,13 @@ impl Plan {
                 }
             }
         }
-        for path in all.iter().filter_map(|file| place(&publish.to, &file.file.path)) {
+        for path in all.iter().filter_map(|file| place(&spec.to, &file.file.path)) {
             others.remove(&path);
         }
-        others.retain(|path| path.parent() == Some(&publish.to));
-        Ok(PublishSpec {
-            files: all,
-            left_out,
-            to: publish.to.clone(),
-            others: others.into_iter().collect(),
-            sha256_list: names::list_template(&self.job).map(|list| names::expand(&list, now)),
-        })
+        others.retain(|path| path.parent() == Some(&spec.to));
+        (spec.files, spec.left_out) = (all.into(), left_out.into());
+        spec.others = others.into_iter().collect::<Vec<_>>().into();
+        Ok(())
     }
 
     /// `file` with what is known of it, and of what stands in its place in `to`, without reading.
@@ -170,7 +164,7 @@ impl Plan {
 
     /// Whether the files of `format`, as far as it is made, are in their places already.
     pub(super) fn is_published(&self, format: usize) -> Result<bool, StepError> {
-        let made = self.done(Task::Quantize(Target::Format(format)));
+        let made = self.done(&maker(&self.job, Target::Format(format)));
         let (Some(publish), Some(done)) = (&self.job.publish, made) else { return Ok(false) };
         for file in &done.outputs {
             if !self.is_there(file, &publish.to)? {
@@ -189,12 +183,11 @@ impl Plan {
     /// What earlier publications of this job left, their lists of digests excepted.
     fn published_before(&self) -> Result<BTreeSet<Utf8PathBuf>, StepError> {
         let Some(state) = &self.state else { return Ok(BTreeSet::new()) };
-        let publish = StepKind::Publish.name();
         let actions = state.actions()?.into_iter();
         let ours = actions.filter(|action| {
             let manifest = &action.manifest;
             let same = *manifest == self.job.manifest || manifest.as_str().is_empty();
-            same && action.job == self.job.name && action.step == publish
+            same && action.job == self.job.name && action.step == PUBLISH
         });
         Ok(ours.flat_map(|action| published_files(&action.result)).collect())
     }

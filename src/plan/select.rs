@@ -54,7 +54,7 @@ impl Plan {
     }
 
     fn named(&self, name: &str) -> Result<Vec<usize>, UnknownStep> {
-        let exact = self.graph.find_id(name).into_iter().collect::<Vec<_>>();
+        let exact = self.graph.find(name).into_iter().collect::<Vec<_>>();
         if !exact.is_empty() {
             return Ok(exact);
         }

@@ -63,13 +63,12 @@ fn a_plan_makes_no_vocabulary_and_knows_the_size_of_its_files() {
     // Converted, two formats and the reference that is made.
     assert_eq!(measured.files.len(), 4, "{measured:?}");
 
-    let whole = open_source(&plan.checkpoint_source()).unwrap();
+    let whole = open_source(&checkpoint_source(&plan.job)).unwrap();
     assert_eq!(MADE.get(), before + 1);
     for (&step, file) in &measured.files {
-        let task = plan.graph.node(step).task;
-        let expected = plan.file_to_write(&*whole, task).unwrap().unwrap();
+        let expected = plan.graph.node(step).draft.measure(&*whole).unwrap().unwrap();
         assert_eq!((file.bytes, &file.warnings), (expected.bytes, &expected.warnings));
         assert!(file.bytes > 10_000_000, "{file:?}");
-        assert!(file.load.is_some() && file.load == expected.load, "{file:?}");
+        assert!(file.work.is_some() && file.work == expected.work, "{file:?}");
     }
 }

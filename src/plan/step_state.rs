@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::graph::Task;
+use super::layout::{PUBLISH, VERIFY};
 use super::{Edge, Plan};
 use crate::files::{FileDigest, Stamp};
 use crate::state::Action;
-use crate::steps::{StepKind, hashed_inputs};
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,10 +78,10 @@ impl Plan {
 
     /// Changes how far `step` is: the one place through which every change goes.
     pub fn set_state(&mut self, step: usize, state: StepState) {
-        if self.graph.node(step).task == Task::Verify {
+        if self.graph.node(step).id == VERIFY {
             match &state {
                 StepState::Running => self.note_stamps(),
-                StepState::Done(done) => self.note_digests(done),
+                StepState::Done(done) => self.note_digests(step, done),
                 _ => {}
             }
         }
@@ -101,8 +100,8 @@ impl Plan {
             .collect();
     }
 
-    fn note_digests(&mut self, verify: &Done) {
-        let Ok(files) = hashed_inputs(StepKind::Verify, &verify.result) else { return };
+    fn note_digests(&mut self, step: usize, verify: &Done) {
+        let Ok(files) = self.graph.node(step).draft.hashed(&verify.result) else { return };
         for file in files {
             if let Some(stamp) = self.to_verify.remove(&file.path) {
                 self.verified.insert(file.path, (stamp, file.sha256));
@@ -110,9 +109,9 @@ impl Plan {
         }
     }
 
-    /// What the success of `task` left, if it has one.
-    pub fn done(&self, task: Task) -> Option<&Done> {
-        match &self.states[self.graph.find(task)?] {
+    /// What the success of the step `id` left, if it has one.
+    pub fn done(&self, id: &str) -> Option<&Done> {
+        match &self.states[self.graph.find(id)?] {
             StepState::Fresh(done) | StepState::Done(done) => Some(done),
             _ => None,
         }
@@ -147,7 +146,7 @@ impl Plan {
         if missing.is_some() {
             return missing;
         }
-        if self.graph.node(step).task == Task::Publish {
+        if self.graph.node(step).id == PUBLISH {
             return self.why_nothing_is_published();
         }
         let succeeded =

@@ -67,11 +67,11 @@ fn each_step_stands_after_what_it_needs() {
     job.convert.gguf = None;
     job.formats.push(format("q6_K", false));
     let plan = cold(job);
-    assert!(plan.graph().find_id("convert").is_none());
+    assert!(plan.graph().find("convert").is_none());
     for (from, to, _) in plan.graph().edges() {
         assert!(from < to);
     }
-    let quantize = plan.graph().find_id("quantize:q6_K").unwrap();
+    let quantize = plan.graph().find("quantize:q6_K").unwrap();
     assert_eq!(plan.graph().needs(quantize).len(), 1, "only verify");
 }
 
@@ -145,10 +145,7 @@ fn another_machine_has_to_measure_for_itself() {
     let keys = |host: HostFacts, program: &str| {
         let machine = Machine { host, program: program.into() };
         let plan = Plan::new(workspace.job(), None, machine).unwrap();
-        let parameters = |id: &str| {
-            let task = plan.graph().node(plan.graph().find_id(id).unwrap()).task;
-            super::ingredients::inputs(&plan.job, &plan.inputs, &plan.machine, task)
-        };
+        let parameters = |id: &str| plan.inputs_of(plan.graph().find(id).unwrap());
         ["bench:q4_K_M", "load_check:q4_K_M", "quantize:q4_K_M", "evaluate:q4_K_M"].map(parameters)
     };
     let here = keys(host(), "one");
@@ -172,7 +169,7 @@ fn what_is_mapped_at_once_is_added_up() {
     let mut plan = cold(job);
     let judgements = plan.judge_all().unwrap();
     let demand = plan.demand(&judgements).unwrap();
-    let step = |id: &str| &demand.steps[plan.graph().find_id(id).unwrap()];
+    let step = |id: &str| &demand.steps[plan.graph().find(id).unwrap()];
     let bytes = |id: &str| step(id).write_bytes.unwrap();
     let (candidate, made) = (bytes("quantize:q4_K_M"), bytes("quantize:ref:quality"));
     let given = "a reference".len() as u64;
@@ -215,7 +212,7 @@ fn a_plan_says_which_importance_matrix_it_weighs_with() {
     let mut job = workspace.job();
     for format in &mut job.formats {
         let name = "nano.gguf".into();
-        format.spec.imatrix = Some(crate::steps::ImatrixFile { path: path.clone(), name });
+        format.spec.imatrix = Some(crate::steps::ImatrixFile { path: (&path).into(), name });
     }
     let said = text(&view(&mut cold(job.clone())));
     let unknown = "importance matrix nano.gguf: SHA-256 not known yet, measured over 20 chunks of ";

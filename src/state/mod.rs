@@ -42,7 +42,7 @@ impl State {
     /// If it is damaged, of a newer layout, or cannot be written.
     pub fn open(workspace: &Utf8Path) -> Result<Self, StateError> {
         let directory = directory(workspace);
-        for sub in ["", "journals", "logs", "locks"] {
+        for sub in ["", "journals", "logs", "locks", "outbox"] {
             let path = directory.join(sub);
             std::fs::create_dir_all(&path).map_err(|source| StateError::Io {
                 what: "make the directory",

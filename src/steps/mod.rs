@@ -5,35 +5,50 @@ pub mod bench;
 pub mod compare;
 mod context;
 pub mod convert;
-mod dispatch;
 mod error;
 pub mod evaluate;
-mod kind;
 pub mod load_check;
 mod loaded;
 mod model_source;
+mod model_work;
 mod prompt;
 pub mod publish;
 pub mod quantize;
+mod refs;
 pub mod report;
-mod spec;
+mod source;
+mod step;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
 mod warnings;
 mod write_model;
+mod written;
 
-pub use bench::pair::{BenchPairResult, PairComparison};
-pub use bench::{BenchResult, BenchSettings, Measurements, Noise, RunSample};
-pub use compare::{CompareResult, GreedyAgreement, TensorError, TensorErrors, TypeDifference};
-pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
-pub use dispatch::run;
-pub use error::{ErrorClass, StepError};
-pub use kind::{
-    StepKind, hashed_inputs, made_of_inputs, model_outputs, outputs, remark, written_bytes,
+pub use bench::pair::{BenchPairResult, BenchPairSpec, PairComparison};
+pub use bench::{BenchResult, BenchSettings, BenchSpec, Measurements, Noise, RunSample};
+pub use compare::{
+    CompareResult, CompareSpec, GreedyAgreement, TensorError, TensorErrors, TypeDifference,
 };
+pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
+pub use convert::ConvertSpec;
+pub use error::{ErrorClass, StepError};
+pub use evaluate::{EvaluateSpec, SpecialTokens};
+pub use load_check::{LoadCheckResult, LoadCheckSpec};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};
-pub use report::{BenchDocument, ReportResult};
-pub use spec::*;
+pub use model_work::{ModelWork, Quantizer, Work};
+pub use publish::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFile};
+pub use quantize::{
+    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
+};
+pub use refs::*;
+pub use report::{
+    BenchDocument, InputFile, MadeAt, MadeFrom, ReportCandidate, ReportPublish, ReportReference,
+    ReportResult, ReportSpec,
+};
+pub use source::{ConvertDtype, QuantizeSource, TokenizerSource};
+pub use step::{DependsOn, Load, Measure, Step, StepSpec, TimeLimit, run};
+pub use verify::{VerifyResult, VerifySpec};
 pub use warnings::warnings;
+pub use written::{UsedImatrix, WriteResult, WrittenTensor, measured_over};

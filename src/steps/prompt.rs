@@ -5,6 +5,9 @@ use camino::Utf8Path;
 use super::{ErrorClass, StepError};
 use crate::tokenizer::{Special, Tokenizer};
 
+/// Tokens of it that load check and comparison read, about.
+pub const PROMPT: u64 = 64;
+
 /// Prose, a list, code and numbers, so that a prompt is neither all rare nor all common tokens.
 const TEXT: &str = "\
 In the beginning of every measurement there is a question. How long does the answer take, and how \

@@ -46,9 +46,8 @@ static NANO: LazyLock<(tempfile::TempDir, Utf8PathBuf)> = LazyLock::new(|| {
         checkpoint: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gpt-oss-nano").into(),
         tokenizer: TokenizerSource::Checkpoint,
         dtype: ConvertDtype::F32,
-        out: out.clone(),
+        out: (&out).into(),
         split: None,
-        force: false,
     };
     convert::run(&spec, &Warnings::default().context()).unwrap();
     (guard, out)

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use qrun::steps::{
-    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, OnFallback,
+    Context, ConvertDtype, ConvertSpec, Event, EventSink, FormatSpec, NativeMxfp4, OnFallback, Out,
     QuantizeSource, QuantizeSpec, TokenizerSource, convert, quantize,
 };
 
@@ -35,12 +35,11 @@ impl Nano {
         let out = self.path("f32.gguf");
         if !out.exists() {
             let spec = ConvertSpec {
-                checkpoint: checkpoint(),
+                checkpoint: checkpoint().into(),
                 tokenizer: TokenizerSource::Checkpoint,
                 dtype: ConvertDtype::F32,
-                out: out.clone(),
+                out: (&out).into(),
                 split: None,
-                force: false,
             };
             convert::run(&spec, &context()).unwrap();
         }
@@ -50,21 +49,17 @@ impl Nano {
     /// The checkpoint in a format.
     pub fn quantized(&self, format: &str, native_mxfp4: NativeMxfp4) -> Utf8PathBuf {
         let out = self.path(&format!("{format}-{native_mxfp4:?}.gguf"));
-        let format = FormatSpec {
-            name: format.to_owned(),
-            base: format.to_owned(),
-            ..FormatSpec::default()
-        };
-        let source = QuantizeSource::Gguf(self.f32());
+        let format =
+            FormatSpec { name: format.into(), base: format.to_owned(), ..FormatSpec::default() };
+        let source = QuantizeSource::Gguf(self.f32().into());
         let spec = QuantizeSpec {
             source,
             format,
             native_mxfp4,
             fallback: OnFallback::Warn,
             provenance: None,
-            out: out.clone(),
+            out: Out { path: out.clone(), replace: true },
             split: None,
-            force: true,
         };
         quantize::run(&spec, &context()).unwrap();
         out

@@ -16,7 +16,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     };
     let spec = BenchPairSpec {
         first: args.spec(first),
-        second: second.clone(),
+        second: second.into(),
         // A number that JSON readers without 64-bit integers keep, too.
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
     };

@@ -12,15 +12,16 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::child::{Success, TimeLimit};
+use super::child::Success;
+use super::commit;
 use super::executor::{Executor, Work};
 use super::observer::{RunObserver, StepReport, Summary};
 use super::slots::Slots;
 use super::step_log::{StepLog, Tee};
-use super::{Record, WorkOrder, block_on};
-use crate::plan::{Done, Launch, Plan, StepState, Task, Verdict};
+use super::{Claim, Record, WorkOrder, block_on};
+use crate::plan::{Done, Launch, Plan, REPORT, StepState, Verdict};
 use crate::state::{Action, RunOutcome, State, Status};
-use crate::steps::{ErrorClass, Event, StepError};
+use crate::steps::{ErrorClass, Event, EventSink, StepError};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -205,7 +206,7 @@ impl Scheduler<'_> {
     /// Why `step` does not start any more.
     fn why_stopped(&self, step: usize) -> Option<String> {
         match &self.stop {
-            Some(Stop::Failed(_)) if self.plan.graph().node(step).task == Task::Report => None,
+            Some(Stop::Failed(_)) if self.plan.graph().node(step).id == REPORT => None,
             stop => stop.as_ref().map(Stop::reason),
         }
     }
@@ -248,8 +249,8 @@ impl Scheduler<'_> {
             self.advance()?;
         }
         let steps: Vec<usize> = self.waiting.keys().copied().collect();
-        let tasks_of = |step: &usize| self.plan.graph().node(*step).task;
-        let fitting = self.slots.choose(steps.iter().map(|s| (*s, tasks_of(s))));
+        let load = |step: &usize| self.plan.graph().node(*step).draft.load();
+        let fitting = self.slots.choose(steps.iter().map(|step| (*step, load(step))));
         for step in fitting {
             if let Some(launch) = self.waiting.remove(&step) {
                 self.start(step, launch, tasks)?;
@@ -273,29 +274,22 @@ impl Scheduler<'_> {
             ..self.report_of(step, Status::Running, None)
         };
         let events = Arc::new(Tee { step, log: Mutex::new(log), to: self.tell.clone() });
+        let record = match self.announce(&node.id, &launch, &*events) {
+            Ok(record) => record,
+            Err(error) => return self.fail(step, error, None),
+        };
         let work = Work {
             order: WorkOrder {
                 spec: launch.spec.clone(),
                 threads: self.options.threads,
-                parent: std::process::id(),
-                record: Some(Record {
-                    workspace: self.plan.job.workspace.clone(),
-                    job: self.plan.job.name.clone(),
-                    manifest: self.plan.job.manifest.clone(),
-                    step: node.id.clone(),
-                    key: launch.key.clone(),
-                    ingredients: launch.ingredients.clone(),
-                    reads: launch.reads.clone(),
-                    redo: launch.redo,
-                }),
+                record: Some(record),
             },
             log: stderr,
-            limit: self.limit(node.task),
             cancelled: Arc::clone(&self.cancelled),
             events: events.clone(),
         };
         self.plan.set_state(step, StepState::Running);
-        self.slots.take(step, node.task);
+        self.slots.take(step, node.draft.load());
         self.running.insert(step, Running { started: Instant::now(), launch, events });
         self.record(step, &report)?;
         self.observer.started(&node.id);
@@ -304,11 +298,28 @@ impl Scheduler<'_> {
         Ok(())
     }
 
-    fn limit(&self, task: Task) -> Option<TimeLimit> {
-        matches!(task, Task::LoadCheck(_)).then(|| TimeLimit {
-            after: self.plan.job.load_check.timeout,
-            setting: "load_check.timeout".into(),
-        })
+    /// Notes that a step is going to be done, and says what its worker has to know.
+    fn announce(
+        &self,
+        id: &str,
+        launch: &Launch,
+        events: &dyn EventSink,
+    ) -> Result<Record, StepError> {
+        let (job, state) = (&self.plan.job, self.state()?);
+        let outs = launch.spec.model_files()?;
+        let record = Record {
+            workspace: job.workspace.clone(),
+            job: job.name.clone(),
+            manifest: job.manifest.clone(),
+            step: id.to_owned(),
+            key: launch.key.clone(),
+            ingredients: launch.ingredients.clone(),
+            reads: launch.reads.iter().map(Claim::from).collect(),
+            replaces: commit::own_files(state, &outs)?,
+            redo: launch.redo,
+        };
+        commit::announce(state, &record, &outs, events)?;
+        Ok(if self.executor.is_local() { record } else { record.for_elsewhere() })
     }
 
     /// Takes in how a running step ended.
@@ -316,6 +327,8 @@ impl Scheduler<'_> {
         self.slots.free(step);
         let Some(running) = self.running.remove(&step) else { return Ok(()) };
         let id = self.plan.graph().node(step).id.clone();
+        let workspace = &self.plan.job.workspace;
+        commit::take_in(self.state()?, workspace, &running.launch.key)?;
         let success = match result {
             Ok(success) => success,
             Err(error) => return self.fail(step, error, Some(&running)),

@@ -6,7 +6,7 @@ use crate::exec::StepReport;
 use crate::manifest::lock;
 use crate::plan::StepState;
 use crate::state::{Outcome, Status};
-use crate::steps::{ErrorClass, StepError, remark, written_bytes};
+use crate::steps::{ErrorClass, StepError};
 
 impl Scheduler<'_> {
     /// Takes in that a step failed, or could not be started.
@@ -57,7 +57,7 @@ impl Scheduler<'_> {
     ) -> Result<(), StepError> {
         self.plan.set_state(step, state);
         // Only now: a broken download must not become what a good one is held against.
-        if self.plan.reads_checkpoint(self.plan.graph().node(step).task) {
+        if self.plan.reads_checkpoint(self.plan.graph().node(step)) {
             self.pin()?;
         }
         let status = if running.is_some() { Status::Done } else { Status::Fresh };
@@ -66,9 +66,9 @@ impl Scheduler<'_> {
         if let StepState::Fresh(done) | StepState::Done(done) = self.plan.step_state(step) {
             report.outputs = done.outputs.iter().map(|o| o.path.clone()).collect();
             if running.is_some() {
-                let kind = self.plan.graph().node(step).task.kind();
-                report.written_bytes = written_bytes(kind, &done.result)?;
-                report.remark = remark(kind, &done.result)?;
+                let draft = &self.plan.graph().node(step).draft;
+                report.written_bytes = draft.written_bytes(&done.result)?;
+                report.remark = draft.remark(&done.result)?;
             }
         }
         self.publish(step, report)

@@ -14,8 +14,8 @@ fn a_failure_stops_new_steps_but_the_report() {
     assert_eq!(summary.count(Status::Skipped), ALL.len() - 6);
     let report = std::fs::read(workspace.path.join("reports/report")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
-    let failures = &report["candidates"][0]["failures"];
-    assert_eq!(failures["load_check:q4_K_M"], "load_check:q4_K_M broke");
+    let failed = &report["candidates"][0]["load_check"];
+    assert_eq!(failed["failure"], "load_check:q4_K_M broke");
 }
 
 #[test]
@@ -30,8 +30,9 @@ fn keep_going_finishes_what_does_not_depend_on_the_failure() {
     let report = std::fs::read(workspace.path.join("reports/report")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     let failed = &report["candidates"][1];
-    assert_eq!(failed["failures"]["load_check:q4_K_S"], "load_check:q4_K_S broke");
-    assert!(failed["bench"].is_null() && failed["quantize"].is_object());
+    assert_eq!(failed["load_check"]["failure"], "load_check:q4_K_S broke");
+    assert_eq!(failed["bench"]["skipped"], true);
+    assert!(failed["bench"]["result"].is_null() && failed["quantize"]["result"].is_object());
     // Once it works, only what was missing runs.
     let ran = run_job(&workspace, workspace.job());
     assert!(ran.contains(&"load_check:q4_K_S".to_owned()) && ran.contains(&"publish".to_owned()));
@@ -187,4 +188,42 @@ fn the_report_is_written_anew_when_what_it_names_is_named_otherwise() {
     job.references[0].gguf = moved;
     assert_eq!(run_job(&workspace, job.clone()), ["verify", "report"]);
     assert!(run_job(&workspace, job).is_empty());
+}
+
+#[test]
+fn what_was_delivered_to_a_runner_that_is_gone_is_taken_in_by_the_next() {
+    let workspace = Workspace::new();
+    let orders = Rc::default();
+    let mock =
+        Mock { interrupt: named(&["convert"]), orders: Rc::clone(&orders), ..Mock::default() };
+    run_with(mock, &workspace, workspace.job(), false, |_| {});
+    let order = orders.borrow().iter().find(|o| o.spec.kind() == "convert").cloned().unwrap();
+    // Its worker lives on and finishes, and nobody hears of it.
+    let recorder = crate::steps::testing::Recorder::new();
+    let work = |spec: &StepSpec, _: &Context<'_>| fake(spec, 0, "");
+    perform(&order, &AtomicBool::new(false), &recorder, work).unwrap();
+    // Neither does a second worker do it again.
+    let none = |_: &StepSpec, _: &Context<'_>| panic!("done already");
+    perform(&order, &AtomicBool::new(false), &recorder, none).unwrap();
+    let ran = run_job(&workspace, workspace.job());
+    assert!(!ran.contains(&"convert".to_owned()), "{ran:?}");
+    let outbox = workspace.path.join(".qrun/outbox");
+    assert_eq!(outbox.read_dir_utf8().unwrap().count(), 0, "all is taken in");
+}
+
+#[test]
+fn an_order_for_another_machine_has_no_numbers_of_this_one() {
+    let workspace = Workspace::new();
+    let orders = Rc::default();
+    let mock = Mock { elsewhere: true, orders: Rc::clone(&orders), ..Mock::default() };
+    let (ran, summary) = run_with(mock, &workspace, workspace.job(), false, |_| {});
+    assert_eq!((ran.len(), summary.failure()), (ALL.len(), None));
+    for order in orders.borrow().iter() {
+        let json = serde_json::to_string(order).unwrap();
+        for number in ["inode", "device", "ctime", "pid", "parent"] {
+            assert!(!json.contains(&format!("\"{number}")), "{number} in {json}");
+        }
+    }
+    let reads = |o: &WorkOrder| o.record.iter().map(|r| r.reads.len()).sum::<usize>();
+    assert!(orders.borrow().iter().map(reads).sum::<usize>() > 20);
 }

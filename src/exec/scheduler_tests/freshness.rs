@@ -96,7 +96,7 @@ fn an_edited_importance_matrix_redoes_what_it_weighs_and_is_named() {
     let path = workspace.path.join("imatrix.gguf");
     std::fs::write(&path, "importance").unwrap();
     let mut job = workspace.job();
-    job.formats[1].spec.imatrix = Some(ImatrixFile { path: path.clone(), name: "one".into() });
+    job.formats[1].spec.imatrix = Some(ImatrixFile { path: (&path).into(), name: "one".into() });
     run_job(&workspace, job.clone());
     assert!(run_job(&workspace, job.clone()).is_empty());
 
@@ -118,7 +118,7 @@ fn an_edited_importance_matrix_redoes_what_it_weighs_and_is_named() {
     // The quantized file names the matrix.
     let renamed = workspace.path.join("renamed.gguf");
     std::fs::copy(&path, &renamed).unwrap();
-    job.formats[1].spec.imatrix = Some(ImatrixFile { path: renamed, name: "two".into() });
+    job.formats[1].spec.imatrix = Some(ImatrixFile { path: renamed.into(), name: "two".into() });
     let plan = planned(&workspace, job);
     let step = plan.iter().find(|(id, _)| id == "quantize:q4_K_S").unwrap();
     assert_eq!(step.1, "format.imatrix.name: one -> two");
@@ -132,8 +132,8 @@ fn provenance_enters_the_key_with_the_checkpoint_that_it_names() {
     job.quantize.provenance = true;
     let plan = planned(&workspace, job.clone());
     let (_, why) = plan.iter().find(|(id, _)| id == "quantize:q4_K_S").unwrap();
-    assert!(why.contains("quantize.provenance: none -> true"), "{why}");
-    assert!(why.contains("input.checkpoint/config.json: none -> "), "{why}");
+    let named = "quantize.provenance.made_from.checkpoint.directory/config.json: none -> ";
+    assert!(why.contains(named), "{why}");
     assert!(run_job(&workspace, job.clone()).contains(&"quantize:q4_K_S".to_owned()));
     assert!(run_job(&workspace, job).is_empty());
 }
@@ -209,9 +209,8 @@ fn the_report_names_what_went_in_and_is_written_anew_when_that_changes_but_not_w
     ];
     assert_eq!(named, names);
     let corpus = digest(&workspace.path.join("corpus.txt")).sha256;
-    assert_eq!(first["made_from"][3]["sha256"], corpus);
-    let made = &first["candidates"][0]["made"];
-    assert!(made["finished"].as_str().unwrap() >= made["started"].as_str().unwrap());
+    assert_eq!(first["made_from"][3]["file"]["sha256"], corpus);
+    assert!(first["candidates"][0]["quantize"]["took"][0].as_i64().unwrap() > 0);
     // Another time of writing is no reason to write it.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert!(run_job(&workspace, workspace.job()).is_empty());
@@ -219,10 +218,10 @@ fn the_report_names_what_went_in_and_is_written_anew_when_that_changes_but_not_w
     let mut job = workspace.job();
     job.manifest_sha256 = "n".repeat(64);
     let plan = planned(&workspace, job.clone());
-    let why = format!("manifest.sha256: {} -> {}", "m".repeat(64), "n".repeat(64));
+    let why = format!("report.made_from[manifest].file: {} -> {}", "m".repeat(64), "n".repeat(64));
     assert_eq!(plan, [("report".to_owned(), why)]);
     assert_eq!(run_job(&workspace, job), ["report"]);
-    assert_ne!(report()["created"], first["created"]);
+    assert_ne!(report()["made_from"], first["made_from"]);
 }
 
 #[test]
@@ -234,7 +233,10 @@ fn a_corpus_edited_behind_its_reader_does_not_keep_the_report_from_being_written
     let text = std::fs::read(workspace.path.join("reports/report")).unwrap();
     let report: Value = serde_json::from_slice(&text).unwrap();
     let corpus = &report["made_from"][3];
-    assert!(corpus["name"] == "evaluate.corpus[0]" && corpus["sha256"].is_null(), "{corpus}");
+    assert!(
+        corpus["name"] == "evaluate.corpus[0]" && corpus["file"]["sha256"].is_null(),
+        "{corpus}"
+    );
 }
 
 #[test]
@@ -363,4 +365,35 @@ fn a_renamed_job_measures_nothing_again() {
     // Its formats have other names, so they are written; what they are is known by their bytes.
     let ran = run_job(&workspace, job);
     assert_eq!(ran, ["quantize:q4_K_M", "quantize:q4_K_S", "report", "publish"]);
+}
+
+#[test]
+fn a_renamed_manifest_is_told_in_the_report_and_changes_nothing_else() {
+    let workspace = Workspace::new();
+    std::fs::create_dir(workspace.path.join("jobs")).unwrap();
+    std::fs::write(workspace.path.join("jobs/tiny.toml"), "a manifest").unwrap();
+    run_job(&workspace, workspace.job());
+    let renamed = workspace.path.join("jobs/renamed.toml");
+    std::fs::rename(workspace.path.join("jobs/tiny.toml"), &renamed).unwrap();
+    let job = Job { manifest: renamed, ..workspace.job() };
+    let why = "report.command: qrun jobs/tiny.toml -> qrun jobs/renamed.toml; \
+               report.made_from[manifest].file.path: jobs/tiny.toml -> jobs/renamed.toml";
+    assert_eq!(planned(&workspace, job.clone()), [("report".to_owned(), why.to_owned())]);
+    assert_eq!(run_job(&workspace, job.clone()), ["report"]);
+    assert!(planned(&workspace, job).is_empty());
+}
+
+#[test]
+fn formats_in_another_order_are_told() {
+    let workspace = Workspace::new();
+    run_job(&workspace, workspace.job());
+    let mut job = workspace.job();
+    job.formats.swap(0, 1);
+    let plan = planned(&workspace, job.clone());
+    let report = plan.iter().find(|(id, _)| id == "report").unwrap();
+    assert!(report.1.contains("report.candidates: q4_K_M, q4_K_S -> q4_K_S, q4_K_M"), "{report:?}");
+    assert!(plan.iter().all(|(_, why)| !why.is_empty()), "{plan:?}");
+    let ran = run_job(&workspace, job.clone());
+    assert!(ran.iter().all(|id| id == "report" || id == "publish"), "{ran:?}");
+    assert!(run_job(&workspace, job).is_empty());
 }

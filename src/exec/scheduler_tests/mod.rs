@@ -15,13 +15,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::worker::perform;
-use super::{Executor, Options, Pending, RunObserver, StepReport, Success, Summary, Work, run};
+use super::{
+    Executor, Options, Pending, RunObserver, StepReport, Success, Summary, Work, WorkOrder, run,
+};
 use crate::files::{FileDigest, write_atomic};
 use crate::ggml::GgmlType;
 use crate::manifest::Job;
 use crate::plan::testing::{Workspace, format, rule};
 use crate::plan::{Plan, Verdict};
-use crate::state::{RunOutcome, Status};
+use crate::state::{RunOutcome, State, Status};
 use crate::steps::{
     Context, ErrorClass, Event, PublishResult, PublishSpec, PublishedBy, PublishedFile, StepError,
     StepSpec, VerifyResult, WriteResult,
@@ -45,14 +47,23 @@ struct Mock {
     recommended: Option<&'static str>,
     /// What publish was told.
     published: Rc<RefCell<Option<PublishSpec>>>,
+    /// Its workers are on another machine.
+    elsewhere: bool,
+    /// All that was asked of it.
+    orders: Rc<RefCell<Vec<WorkOrder>>>,
     /// Measurements differ from run to run.
     tick: Rc<RefCell<u64>>,
 }
 
 impl Executor for Mock {
+    fn is_local(&self) -> bool {
+        !self.elsewhere
+    }
+
     fn execute(&self, work: Work) -> Pending {
         let record = work.order.record.clone().unwrap();
         self.ran.borrow_mut().push(record.step.clone());
+        self.orders.borrow_mut().push(work.order.clone());
         *self.tick.borrow_mut() += 1;
         let tick = *self.tick.borrow();
         let step = record.step;
@@ -75,7 +86,7 @@ impl Executor for Mock {
                         return Err(StepError::interrupted());
                     }
                     let edited = match spec {
-                        StepSpec::Evaluate(spec) => Some(spec.corpus[0].clone()),
+                        StepSpec::Evaluate(spec) => Some(spec.corpus[0].path.clone()),
                         StepSpec::Convert(spec) => Some(spec.checkpoint.join("config.json")),
                         _ => None,
                     };
@@ -131,16 +142,16 @@ fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepErro
         // Only the length of the weights counts, so that some changes of them change nothing.
         StepSpec::Convert(spec) => {
             let weights = std::fs::read(spec.checkpoint.join("model.safetensors")).unwrap();
-            return write(&spec.out, format!("{} weights", weights.len()), spec.force);
+            return write(&spec.out, format!("{} weights", weights.len()), spec.out.replace);
         }
         StepSpec::Quantize(spec) => {
             let crate::steps::QuantizeSource::Gguf(source) = &spec.source else { panic!() };
-            let source = std::fs::read_to_string(source).unwrap();
+            let source = std::fs::read_to_string(&**source).unwrap();
             let mut content = format!("{source} as {} {:?}", spec.format.base, spec.format.tensors);
             if let Some(imatrix) = &spec.format.imatrix {
-                content.push_str(&std::fs::read_to_string(&imatrix.path).unwrap());
+                content.push_str(&std::fs::read_to_string(&*imatrix.path).unwrap());
             }
-            return write(&spec.out, content, spec.force);
+            return write(&spec.out, content, spec.out.replace);
         }
         // In place.
         StepSpec::Publish(spec) => {
@@ -152,8 +163,8 @@ fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepErro
             });
             let result = PublishResult {
                 files: files.collect(),
-                left_out: spec.left_out.clone(),
-                others: spec.others.clone(),
+                left_out: spec.left_out.is.clone(),
+                others: spec.others.is.clone(),
                 written_bytes: 0,
                 sha256_list: None,
             };
@@ -192,6 +203,7 @@ fn run_with(
     keep_going: bool,
     prepare: impl FnOnce(&mut Plan),
 ) -> (Vec<String>, Summary) {
+    super::take_in_all(&State::open(&workspace.path).unwrap(), &workspace.path).unwrap();
     let mut plan = workspace.plan(job);
     prepare(&mut plan);
     let ran = Rc::clone(&mock.ran);

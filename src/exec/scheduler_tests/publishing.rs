@@ -37,7 +37,7 @@ fn publishing_waits_for_every_step_of_its_formats_and_for_the_verdict() {
     let workspace = Workspace::new();
     let plan = workspace.plan(workspace.job());
     let graph = plan.graph();
-    let needs = graph.needs(graph.find_id("publish").unwrap());
+    let needs = graph.needs(graph.find("publish").unwrap());
     let needs: BTreeSet<&str> =
         needs.iter().map(|(from, _)| graph.node(*from).id.as_str()).collect();
     let expected = ALL.into_iter().filter(|id| id.contains("q4_K") || *id == "report");
@@ -46,7 +46,7 @@ fn publishing_waits_for_every_step_of_its_formats_and_for_the_verdict() {
     let only = PublishOnly { formats: [1].into(), recommended: false };
     let plan = workspace.plan(publishing(&workspace, FailedFormats::LeaveOut, Some(only)));
     let graph = plan.graph();
-    let needs = graph.needs(graph.find_id("publish").unwrap());
+    let needs = graph.needs(graph.find("publish").unwrap());
     assert!(needs.iter().all(|(from, _)| !graph.node(*from).id.contains("q4_K_M")));
     assert_eq!(run_job(&workspace, workspace.job()).last().unwrap(), "publish");
 }

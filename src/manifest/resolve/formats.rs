@@ -76,7 +76,7 @@ impl Resolver<'_> {
         FormatSpec {
             output_tensor_type: asked(&format.output_tensor_type),
             token_embedding_type: asked(&format.token_embedding_type),
-            name: name.clone(),
+            name: name.clone().into(),
             base: self.mix(base, help),
             tensors: format.tensors.iter().filter_map(|rule| self.rule(rule)).collect(),
             pure: format.pure,
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         let named = path?;
         let path = self.path(named);
         self.files.input(&path, key, named.span());
-        Some(ImatrixFile { path, name: named.get_ref().clone() })
+        Some(ImatrixFile { path: path.into(), name: named.get_ref().clone() })
     }
 
     /// The canonical spelling of a mix.
@@ -179,7 +179,7 @@ impl Resolver<'_> {
                     }
                     let base = self.mix(format, None);
                     let spec = FormatSpec {
-                        name: name.clone(),
+                        name: name.clone().into(),
                         base,
                         imatrix: imatrix.cloned(),
                         ..FormatSpec::default()

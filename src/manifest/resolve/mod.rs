@@ -161,7 +161,7 @@ impl Resolver<'_> {
                     let label = "neither built in nor a directory";
                     self.problems.add(directory.span(), message, label, near);
                 }
-                TokenizerSource::Directory(self.path(directory))
+                TokenizerSource::Directory(self.path(directory).into())
             }
         };
         job::Input { checkpoint, sha256, pinned: BTreeMap::new(), tokenizer }

@@ -1,18 +1,13 @@
 //! How long a step that has never run will take: from what it reads, writes and computes, as headers
 //! tell, and from how fast this machine does that. A guess to plan by, no measurement.
 
-mod load;
 mod probe;
 mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ggml::GgmlType;
-pub use load::Load;
-
-/// A type to quantize to, and whether an importance matrix weighs the columns.
-pub type Quantizer = (GgmlType, bool);
+use crate::steps::{Quantizer, Work};
 
 /// How fast a machine is, in things per second. What was not measured is `None` or missing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,47 +29,24 @@ pub struct Rates {
     pub float_products: f64,
 }
 
-/// What a step makes a machine do.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Work {
-    /// Bytes that one thread hashes while others do something else.
-    pub hash: u64,
-    /// Bytes written to the disk.
-    pub write: u64,
-    /// Bytes read from memory by all threads.
-    pub read: u64,
-    /// Weights dequantized.
-    pub dequantize: u64,
-    /// Weights quantized.
-    pub quantize: BTreeMap<Quantizer, u64>,
-    /// Products of quantized weights.
-    pub products: u64,
-    /// Products of floats.
-    pub float_products: u64,
-    /// What takes its time whatever the machine.
-    pub fixed: Duration,
-}
-
-impl Work {
-    /// How long a machine with these rates takes; `None` where a rate is not known that it takes.
-    ///
-    /// What is written goes through threads side by side, so the slowest counts: the disk, the hash, or
-    /// the processor, which does all but the disk's part.
-    pub fn time(&self, rates: &Rates) -> Option<Duration> {
-        let threads = rates.threads.max(1) as f64;
-        let hash = seconds(self.hash, Some(rates.hash))?;
-        // A disk that could not be tried is taken for one that keeps up.
-        let write = rates.write.map_or(Some(0.0), |rate| seconds(self.write, Some(rate)))?;
-        let mut computed = seconds(self.dequantize, Some(rates.dequantize))?;
-        for (quantizer, weights) in &self.quantize {
-            computed += seconds(*weights, rates.quantize.get(quantizer).copied())?;
-        }
-        let pass = write.max(hash).max((computed + hash) / threads);
-        let read = seconds(self.read, rates.memory)?;
-        let products = seconds(self.products, Some(rates.products))?
-            + seconds(self.float_products, Some(rates.float_products))?;
-        Duration::try_from_secs_f64(self.fixed.as_secs_f64() + pass + read + products).ok()
+/// How long a machine with these rates takes for `work`; `None` where a rate is not known that it takes.
+///
+/// What is written goes through threads side by side, so the slowest counts: the disk, the hash, or
+/// the processor, which does all but the disk's part.
+fn time(work: &Work, rates: &Rates) -> Option<Duration> {
+    let threads = rates.threads.max(1) as f64;
+    let hash = seconds(work.hash, Some(rates.hash))?;
+    // A disk that could not be tried is taken for one that keeps up.
+    let write = rates.write.map_or(Some(0.0), |rate| seconds(work.write, Some(rate)))?;
+    let mut computed = seconds(work.dequantize, Some(rates.dequantize))?;
+    for (quantizer, weights) in &work.quantize {
+        computed += seconds(*weights, rates.quantize.get(quantizer).copied())?;
     }
+    let pass = write.max(hash).max((computed + hash) / threads);
+    let read = seconds(work.read, rates.memory)?;
+    let products = seconds(work.products, Some(rates.products))?
+        + seconds(work.float_products, Some(rates.float_products))?;
+    Duration::try_from_secs_f64(work.fixed.as_secs_f64() + pass + read + products).ok()
 }
 
 /// Nothing takes no time, whatever the rate.
@@ -88,6 +60,7 @@ fn seconds(amount: u64, rate: Option<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ggml::GgmlType;
 
     fn rates() -> Rates {
         Rates {
@@ -102,18 +75,18 @@ mod tests {
         }
     }
 
-    fn time(work: Work) -> Option<f64> {
-        work.time(&rates()).map(|time| time.as_secs_f64())
+    fn seconds_of(work: Work) -> Option<f64> {
+        time(&work, &rates()).map(|time| time.as_secs_f64())
     }
 
     #[test]
     fn the_slowest_part_of_a_pass_counts() {
         let written = Work { hash: 2_000_000_000, write: 2_000_000_000, ..Work::default() };
-        assert_eq!(time(written.clone()), Some(4.0), "the disk");
-        assert_eq!(time(Work { write: 0, ..written.clone() }), Some(2.0), "the hash");
+        assert_eq!(seconds_of(written.clone()), Some(4.0), "the disk");
+        assert_eq!(seconds_of(Work { write: 0, ..written.clone() }), Some(2.0), "the hash");
         let quantize = [((GgmlType::Q4_K, false), 1_000_000_000)].into();
         let work = Work { quantize, dequantize: 1_000_000_000, ..written };
-        assert_eq!(time(work), Some(6.5), "the processor: 10 + 1 + 2 s on two threads");
+        assert_eq!(seconds_of(work), Some(6.5), "the processor: 10 + 1 + 2 s on two threads");
     }
 
     #[test]
@@ -125,19 +98,19 @@ mod tests {
             fixed: Duration::from_secs(4),
             ..Work::default()
         };
-        assert_eq!(time(work), Some(7.5));
-        assert_eq!(time(Work::default()), Some(0.0));
+        assert_eq!(seconds_of(work), Some(7.5));
+        assert_eq!(seconds_of(Work::default()), Some(0.0));
     }
 
     #[test]
     fn a_rate_that_is_not_known_gives_no_time() {
         let quantize = [((GgmlType::Q4_K, true), 1)].into();
-        assert_eq!(time(Work { quantize, ..Work::default() }), None, "never measured");
+        assert_eq!(seconds_of(Work { quantize, ..Work::default() }), None, "never measured");
         let read = Work { read: 1, ..Work::default() };
-        assert_eq!(read.time(&Rates { memory: None, ..rates() }), None);
+        assert_eq!(time(&read, &Rates { memory: None, ..rates() }), None);
         // A disk that cannot be tried is the exception: it is not what most steps wait for.
         let written = Work { hash: 1_000_000_000, write: 1_000_000_000, ..Work::default() };
         let rates = Rates { write: None, ..rates() };
-        assert_eq!(written.time(&rates), Some(Duration::from_secs(1)));
+        assert_eq!(time(&written, &rates), Some(Duration::from_secs(1)));
     }
 }

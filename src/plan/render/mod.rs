@@ -92,7 +92,7 @@ impl View {
                     why: why(&judgements[step].verdict),
                     needs: needs.iter().map(|(from, _)| id(*from)).collect(),
                     after: needs.iter().filter(|(f, _)| runs(*f)).map(|(f, _)| id(*f)).collect(),
-                    writes: plan.destination(graph.node(step).task).map(|(_, path)| path),
+                    writes: plan.destination(graph.node(step)).map(|(_, path)| path),
                     write_bytes: own.write_bytes,
                     ram_bytes: own.ram_bytes,
                     last_duration_ms: own.last_duration_ms,
@@ -112,7 +112,7 @@ impl View {
             missing_references: plan
                 .missing_references()
                 .iter()
-                .map(|r| format!("{} ({})", r.name, r.gguf))
+                .map(|(name, gguf)| format!("{name} ({gguf})"))
                 .collect(),
             accepted: plan.accepted()?,
             demand,

@@ -5,10 +5,11 @@ mod journal;
 mod noise;
 pub mod pair;
 mod result;
+mod spec;
 mod subject;
 mod summary;
 
-use super::{BenchSpec, Context, ErrorClass, Event, Level, StepError, Unit};
+use super::{Context, ErrorClass, Event, Level, StepError, Unit};
 use crate::metrics::bandwidth::read_bandwidth;
 use crate::metrics::host::HostFacts;
 use crate::metrics::rss::Memory;
@@ -17,6 +18,7 @@ use subject::{Opened, Subject};
 use summary::Facts;
 
 pub use result::*;
+pub use spec::BenchSpec;
 
 /// Measures the file.
 ///

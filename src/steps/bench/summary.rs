@@ -99,7 +99,7 @@ impl Facts<'_> {
         };
         let (bytes, bits_per_weight) =
             (opened.file().file_bytes(), opened.file().bits_per_weight());
-        Ok(BenchResult { gguf: spec.gguf.clone(), bytes, bits_per_weight, measured })
+        Ok(BenchResult { gguf: spec.gguf.path.clone(), bytes, bits_per_weight, measured })
     }
 }
 

@@ -3,17 +3,19 @@
 
 mod greedy;
 mod result;
+mod spec;
 mod weights;
 
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
-use super::{CompareSpec, Context, ErrorClass, Level, StepError};
+use super::{Context, ErrorClass, Level, StepError};
 use crate::compute::ThreadPool;
 use crate::gguf::{File, TensorSource};
 
 pub use result::*;
+pub use spec::CompareSpec;
 pub use weights::{ComparedTensor, Comparison};
 
 /// Compares the files.

@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod finite;
+mod spec;
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -11,11 +12,13 @@ use std::time::Instant;
 use camino::Utf8Path;
 
 use super::loaded::{Loaded, model_error};
-use super::{Context, ErrorClass, Level, LoadCheckResult, LoadCheckSpec, StepError, prompt};
+use super::{Context, ErrorClass, Level, StepError, prompt};
 use crate::compute::ThreadPool;
 use crate::gguf::TensorSource;
 use crate::model::sampler::Sampling;
 use crate::model::{Generation, LogitsFor, ModelOptions, generate};
+
+pub use spec::{LoadCheckResult, LoadCheckSpec};
 
 /// Tokens of the fixed prompt that are read.
 const PROMPT_TOKENS: usize = 32;

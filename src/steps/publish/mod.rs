@@ -2,6 +2,8 @@
 //! Knows nothing of how it was decided which.
 
 mod list;
+mod passed;
+mod spec;
 mod transfer;
 
 #[cfg(test)]
@@ -12,12 +14,12 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{
-    Context, ErrorClass, Level, PublishFile, PublishResult, PublishSpec, PublishedBy,
-    PublishedFile, StepError,
-};
+use super::{Context, ErrorClass, Level, StepError};
 use crate::files::{FileDigest, share_blocks, write_atomic};
 use transfer::{Reflink, Transfer};
+
+pub use passed::{How, Passed, passed};
+pub use spec::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFile};
 
 /// Puts into the directory what is not there yet, and writes the list.
 ///
@@ -57,7 +59,7 @@ fn run_with(
         None => None,
     };
     let others = spec.others.iter().filter(|path| path.is_file()).cloned().collect();
-    let left_out = spec.left_out.clone();
+    let left_out = spec.left_out.is.clone();
     let result = PublishResult { files, left_out, others, written_bytes, sha256_list };
     warn(&result, &spec.to, ctx);
     Ok(result)
@@ -72,7 +74,7 @@ pub fn place(to: &Utf8Path, file: &Utf8Path) -> Option<Utf8PathBuf> {
 fn places(spec: &PublishSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     let mut taken: BTreeMap<Utf8PathBuf, &Utf8Path> = BTreeMap::new();
     let mut places = Vec::with_capacity(spec.files.len());
-    for PublishFile { file, .. } in &spec.files {
+    for PublishFile { file, .. } in spec.files.iter() {
         let place = place(&spec.to, &file.path).ok_or_else(|| {
             StepError::new(ErrorClass::Usage, format!("cannot publish {}: not a file", file.path))
         })?;

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io;
 
 use super::*;
-use crate::files::FileDigest;
+use crate::steps::Label;
 use crate::steps::testing::{Recorder, context};
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -28,11 +28,12 @@ fn abc(dir: &Utf8Path) -> PublishFile {
 
 fn spec(dir: &Utf8Path, files: Vec<PublishFile>) -> PublishSpec {
     PublishSpec {
-        files,
-        left_out: BTreeMap::new(),
-        to: dir.join("out"),
-        others: Vec::new(),
-        sha256_list: Some(dir.join("list.txt")),
+        formats: Vec::new(),
+        files: files.into(),
+        left_out: Label::default(),
+        to: dir.join("out").into(),
+        others: Label::default(),
+        sha256_list: Some(dir.join("list.txt").into()),
     }
 }
 
@@ -230,8 +231,8 @@ fn what_was_left_out_and_what_stands_beside_it_is_said() {
     let left_out = BTreeMap::from([("q4_0".to_owned(), "bench:q4_0 failed".to_owned())]);
     let others = ["old.gguf", "gone.gguf"].map(|name| dir.join("out").join(name));
     let spec = PublishSpec {
-        left_out: left_out.clone(),
-        others: others.to_vec(),
+        left_out: left_out.clone().into(),
+        others: others.to_vec().into(),
         ..spec(&dir, vec![PublishFile { although: although.clone(), ..abc(&dir) }])
     };
     let recorder = Recorder::new();

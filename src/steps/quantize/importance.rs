@@ -183,7 +183,7 @@ pub(super) fn used(
     let digest = || hex::encode(Sha256::digest(matrix.bytes()));
     UsedImatrix {
         path: file.name.clone().into(),
-        sha256: digests.entry(file.path.clone()).or_insert_with(digest).clone(),
+        sha256: digests.entry(file.path.path.clone()).or_insert_with(digest).clone(),
         datasets: matrix.datasets().to_vec(),
         chunks: matrix.chunks(),
         zero_shares: survey.zero_shares(),

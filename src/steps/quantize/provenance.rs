@@ -9,11 +9,10 @@ use serde::Serialize;
 
 use crate::gguf::{Array, Metadata, Value};
 use crate::published::model_files;
-use crate::steps::kind::StepKind;
 use crate::steps::model_source::weight_files;
 use crate::steps::{
-    Context, ErrorClass, Level, Provenance, QuantizeSource, QuantizeSpec, StepError,
-    TokenizerSource, UsedImatrix, VerifySpec, verify,
+    Context, ConvertSpec, ErrorClass, Label, Level, Provenance, QuantizeSource, QuantizeSpec, Step,
+    StepError, TokenizerSource, UsedImatrix, VerifySpec, verify,
 };
 
 /// What all keys begin with.
@@ -44,12 +43,12 @@ pub fn input_files(source: &QuantizeSource) -> Result<BTreeMap<String, Utf8PathB
     };
     let mut files = BTreeMap::new();
     for path in weight_files(source)?.into_iter().chain(model_files_in(directory)?) {
-        let name = path.strip_prefix(directory).unwrap_or(&path);
+        let name = path.strip_prefix(&**directory).unwrap_or(&path);
         files.insert(format!("checkpoint/{name}"), path);
     }
     if let TokenizerSource::Directory(directory) = tokenizer {
         for path in model_files_in(directory)? {
-            let name = path.strip_prefix(directory).unwrap_or(&path);
+            let name = path.strip_prefix(&**directory).unwrap_or(&path);
             files.insert(format!("tokenizer/{name}"), path);
         }
     }
@@ -67,14 +66,15 @@ fn model_files_in(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
 /// # Errors
 /// [`ErrorClass::Input`] if a file cannot be read.
 pub(super) fn inputs(provenance: &Provenance, ctx: &Context<'_>) -> Result<Inputs, StepError> {
-    if let Some(inputs) = &provenance.inputs {
+    if let Some(inputs) = &*provenance.inputs {
         return Ok(inputs.clone());
     }
     let files = input_files(&provenance.made_from)?;
     let message = format!("hashing {} files of the input, which the file is to name", files.len());
     ctx.log(Level::Info, message);
-    let names = files.values().map(|path| (path.to_string(), None)).collect();
-    let verified = verify::run(&VerifySpec { directory: "".into(), files: names }, ctx)?;
+    let names: BTreeMap<_, _> = files.values().map(|path| (path.to_string(), None)).collect();
+    let verified =
+        verify::run(&VerifySpec { directory: Label::default(), files: names.into() }, ctx)?;
     let digest = |path: &Utf8Path| {
         verified.files.iter().find(|file| file.path == path).map(|file| file.sha256.clone())
     };
@@ -113,12 +113,12 @@ pub(super) fn set(
     say("input.names", Value::Array(Array::String(names)));
     say("input.sha256", Value::Array(Array::String(digests)));
     if let QuantizeSource::Checkpoint { tokenizer, dtype, .. } = &provenance.made_from {
-        say("convert.version", Value::U32(StepKind::Convert.version()));
+        say("convert.version", Value::U32(ConvertSpec::VERSION));
         say("convert.dtype", text(&word(dtype)));
         say("convert.tokenizer", text(&word(tokenizer)));
     }
     let format = &spec.format;
-    say("quantize.version", Value::U32(StepKind::Quantize.version()));
+    say("quantize.version", Value::U32(QuantizeSpec::VERSION));
     say("quantize.format", text(&format.base));
     say("quantize.native_mxfp4", text(&word(&spec.native_mxfp4)));
     if !format.tensors.is_empty() {

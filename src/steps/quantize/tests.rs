@@ -105,13 +105,12 @@ fn spec(mix: Mix) -> QuantizeSpec {
     let name = mix.name().to_owned();
     QuantizeSpec {
         source: QuantizeSource::Gguf("no such file".into()),
-        format: FormatSpec { name: name.clone(), base: name, ..FormatSpec::default() },
+        format: FormatSpec { name: name.clone().into(), base: name, ..FormatSpec::default() },
         native_mxfp4: NativeMxfp4::Keep,
         fallback: OnFallback::Warn,
         provenance: None,
         out: "no such file either".into(),
         split: None,
-        force: false,
     }
 }
 

@@ -12,9 +12,10 @@ use crate::files::FileDigest;
 use crate::metrics::Ratio;
 use crate::metrics::host::HostFacts;
 use crate::steps::bench::BENCH_SCHEMA;
+use crate::steps::context::{from_here, rfc3339};
+use crate::steps::publish::{Passed, passed};
 use crate::steps::{
-    BenchResult, CompareResult, InputFile, MadeAt, Measurements, ReportPublish, SpecialTokens,
-    rfc3339,
+    BenchResult, CompareResult, InputFile, MadeAt, Measurements, SpecialTokens, StepError,
 };
 
 /// Of this program.
@@ -216,7 +217,8 @@ impl BenchDocument {
         input: &Input<'_>,
         host: &HostFacts,
         recommendation: &Recommendation,
-    ) -> Self {
+        now: jiff::Timestamp,
+    ) -> Result<Self, StepError> {
         let references = input.references.iter().map(|r| {
             let entry = FileResult {
                 name: Some(r.name.to_owned()),
@@ -231,36 +233,45 @@ impl BenchDocument {
                 None => entry,
             }
         });
-        Self {
+        Ok(Self {
             schema: BENCH_SCHEMA,
-            qrun_version: VERSION.to_owned(),
-            created: input.spec.created.clone(),
+            qrun_version: input.spec.qrun_version.clone(),
+            created: rfc3339(now),
             job: Some(input.spec.job.clone()),
             command: Some(input.spec.command.clone()),
             made_from: input.made_from.clone(),
-            publish: input.publish.as_ref().map(|p| Publishing::of(p, recommendation)),
+            publish: input.publishing(recommendation)?,
             host: Some(host.clone()),
             results: input.candidates.iter().map(FileResult::of_candidate).collect(),
             references: references.collect(),
             missing_references: input.missing_references.clone(),
-            warnings: input.spec.warnings.clone(),
+            warnings: input.warnings.clone(),
             comparisons: input.candidates.iter().flat_map(|c| comparisons(c, input)).collect(),
             recommendation: Some(recommendation.clone()),
-        }
+        })
     }
 }
 
-impl Publishing {
-    /// What is published, now that it is known what is recommended.
-    fn of(publish: &ReportPublish, recommendation: &Recommendation) -> Self {
-        let mut left_out = publish.left_out.clone();
-        for format in &publish.if_recommended {
-            if recommendation.format.as_ref() != Some(format) {
-                left_out.insert(format.clone(), NOT_RECOMMENDED.to_owned());
+impl Input<'_> {
+    /// What is published, now that it is known what is recommended, the directory named from the
+    /// workspace.
+    fn publishing(&self, recommendation: &Recommendation) -> Result<Option<Publishing>, StepError> {
+        let Some(publish) = &self.spec.publish else { return Ok(None) };
+        let (mut formats, mut left_out) = (Vec::new(), BTreeMap::new());
+        for candidate in self.spec.candidates.iter().filter(|c| publish.formats.contains(&c.name)) {
+            let name = &candidate.name;
+            let steps = candidate.steps().map(|ended| (ended.step.as_str(), ended.how()));
+            let made = candidate.quantize.result.is_some();
+            if publish.if_recommended.contains(name) && recommendation.format.as_ref() != Some(name)
+            {
+                left_out.insert(name.clone(), NOT_RECOMMENDED.to_owned());
+            } else if let Passed::No(why) = passed(steps, made, publish.failed_too) {
+                left_out.insert(name.clone(), why);
+            } else {
+                formats.push(name.clone());
             }
         }
-        let formats = publish.formats.iter().filter(|f| !left_out.contains_key(*f));
-        Self { to: publish.to.clone(), formats: formats.cloned().collect(), left_out }
+        Ok(Some(Publishing { to: from_here(&publish.to)?.to_owned(), formats, left_out }))
     }
 }
 
@@ -278,7 +289,7 @@ impl FileResult {
     fn of_candidate(candidate: &Candidate<'_>) -> Self {
         let role = if candidate.baseline { Role::Baseline } else { Role::Candidate };
         let mut entry = Self {
-            name: Some(candidate.format.name.clone()),
+            name: Some(candidate.name.to_owned()),
             base: Some(candidate.format.base.clone()),
             role: Some(role),
             evaluated_tokens: candidate.evaluation.as_ref().map(|e| e.tokens),
@@ -331,7 +342,7 @@ fn comparisons(candidate: &Candidate<'_>, input: &Input<'_>) -> Vec<Comparison> 
             let theirs = reference.and_then(|r| r.bench.as_ref()).map(|b| &b.measured);
             let both = mine.zip(theirs);
             Comparison {
-                name: candidate.format.name.clone(),
+                name: candidate.name.to_owned(),
                 reference: name.to_owned(),
                 kl_divergence: distance.map(|d| d.kl_divergence.mean),
                 top_token_agreement: distance.map(|d| d.top_token_agreement),

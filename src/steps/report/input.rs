@@ -7,11 +7,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::recommend::{Contender, Control, Quality};
-use crate::steps::context::from_here;
+use super::{InputFile, MadeAt, MadeFrom, ReportCandidate, ReportReference, ReportSpec};
+use crate::steps::context::{from_here, rfc3339};
 use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
-    BenchResult, CompareResult, ErrorClass, FormatSpec, InputFile, LoadCheckResult, MadeAt,
-    ReportCandidate, ReportPublish, ReportReference, ReportSpec, StepError, WriteResult,
+    BenchResult, CompareResult, Ended, ErrorClass, FormatSpec, LoadCheckResult, NamedFile,
+    StepError, WriteResult, warnings,
 };
 
 /// Name of the reference that is the model before quantizing.
@@ -24,8 +25,8 @@ pub struct Input<'a> {
     pub references: Vec<Reference<'a>>,
     /// The files that the job read and did not make, named from the workspace.
     pub made_from: Vec<InputFile>,
-    /// What is going to be published, the directory named from the workspace.
-    pub publish: Option<ReportPublish>,
+    /// Step to what it warned of.
+    pub warnings: BTreeMap<String, Vec<String>>,
     /// References that are not required and not there: name to path.
     pub missing_references: BTreeMap<String, Utf8PathBuf>,
     /// Name of the reference that quality is judged by: the unquantized model, or else the one with
@@ -35,6 +36,7 @@ pub struct Input<'a> {
 
 /// A candidate with the results of its steps.
 pub struct Candidate<'a> {
+    pub name: &'a str,
     pub format: &'a FormatSpec,
     pub baseline: bool,
     pub written: Option<WriteResult>,
@@ -43,16 +45,16 @@ pub struct Candidate<'a> {
     pub evaluation: Option<EvaluateResult>,
     pub comparisons: BTreeMap<&'a str, CompareResult>,
     /// Step name to message.
-    pub failures: &'a BTreeMap<String, String>,
-    pub made: &'a Option<MadeAt>,
+    pub failures: BTreeMap<String, String>,
+    pub made: Option<MadeAt>,
 }
 
 /// A reference with its benchmark.
 pub struct Reference<'a> {
     pub name: &'a str,
     pub gguf: Utf8PathBuf,
-    pub sha256: &'a Option<String>,
-    pub made: &'a Option<MadeAt>,
+    pub sha256: Option<String>,
+    pub made: Option<MadeAt>,
     pub bench: Option<BenchResult>,
 }
 
@@ -70,23 +72,26 @@ impl<'a> Input<'a> {
         let missing_references = spec
             .missing_references
             .iter()
-            .map(|r| Ok((r.name.clone(), from_here(&r.gguf)?.to_owned())))
+            .map(|(name, gguf)| Ok((name.clone(), from_here(gguf)?.to_owned())))
             .collect::<Result<_, StepError>>()?;
         let made_from = spec
             .made_from
             .iter()
-            .map(|file| Ok(InputFile { path: from_here(&file.path)?.to_owned(), ..file.clone() }))
+            .map(|MadeFrom { name, file: NamedFile { path, bytes, sha256 } }| {
+                Ok(InputFile {
+                    name: name.clone(),
+                    path: from_here(path)?.to_owned(),
+                    bytes: *bytes,
+                    sha256: sha256.clone(),
+                })
+            })
             .collect::<Result<_, StepError>>()?;
-        let mut publish = spec.publish.clone();
-        if let Some(publish) = &mut publish {
-            publish.to = from_here(&publish.to)?.to_owned();
-        }
         Ok(Self {
             spec,
+            warnings: warnings_of(spec),
             candidates,
             references,
             made_from,
-            publish,
             missing_references,
             quality_reference,
         })
@@ -105,7 +110,7 @@ impl<'a> Input<'a> {
         self.candidates
             .iter()
             .map(|c| Contender {
-                name: c.format.name.clone(),
+                name: c.name.to_owned(),
                 baseline: c.baseline,
                 // What does not pass its load check has no speed worth the name.
                 latency_ms: c
@@ -136,7 +141,7 @@ impl<'a> Input<'a> {
                     Some(1.0 - ratio.min(1.0 / ratio))
                 };
                 Some(Control {
-                    names: [c.format.name.clone(), r.name.to_owned()],
+                    names: [c.name.to_owned(), r.name.to_owned()],
                     difference: difference(0.50)?.max(difference(0.95)?),
                 })
             })
@@ -147,31 +152,30 @@ impl<'a> Input<'a> {
 
 impl<'a> Candidate<'a> {
     fn parse(raw: &'a ReportCandidate) -> Result<Self, StepError> {
-        let name = &raw.format.name;
-        let comparisons = raw
-            .compare
-            .iter()
-            .map(|(reference, value)| {
-                Ok((reference.as_str(), typed(value, &format!("compare:{name}:{reference}"))?))
-            })
-            .collect::<Result<_, StepError>>()?;
-        let mut written: Option<WriteResult> =
-            optional(raw.quantize.as_ref(), &format!("quantize:{name}"))?;
+        let mut comparisons = BTreeMap::new();
+        for (reference, ended) in &raw.compare {
+            if let Some(compared) = result(ended)? {
+                comparisons.insert(reference.as_str(), compared);
+            }
+        }
+        let mut written: Option<WriteResult> = result(&raw.quantize)?;
         if let Some(written) = &mut written {
             for file in [&mut written.output].into_iter().chain(&mut written.parts) {
                 file.path = from_here(&file.path)?.to_owned();
             }
         }
+        let failed = |ended: &Ended| Some((ended.step.clone(), ended.failure.clone()?));
         Ok(Self {
+            name: &raw.name,
             format: &raw.format,
             baseline: raw.baseline,
             written,
-            load_check: optional(raw.load_check.as_ref(), &format!("load_check:{name}"))?,
-            bench: bench(raw.bench.as_ref(), &format!("bench:{name}"))?,
-            evaluation: optional(raw.evaluate.as_ref(), &format!("evaluate:{name}"))?,
+            load_check: result(&raw.load_check)?,
+            bench: bench(&raw.bench)?,
+            evaluation: raw.evaluate.as_ref().map_or(Ok(None), result)?,
             comparisons,
-            failures: &raw.failures,
-            made: &raw.made,
+            failures: raw.steps().filter_map(failed).collect(),
+            made: made_at(&raw.quantize),
         })
     }
 }
@@ -188,10 +192,37 @@ impl Candidate<'_> {
 
 impl<'a> Reference<'a> {
     fn parse(raw: &'a ReportReference) -> Result<Self, StepError> {
-        let bench = bench(raw.bench.as_ref(), &format!("bench:ref:{}", raw.name))?;
-        let gguf = from_here(&raw.gguf)?.to_owned();
-        Ok(Self { name: &raw.name, gguf, sha256: &raw.sha256, made: &raw.made, bench })
+        let written: Option<WriteResult> = raw.quantize.as_ref().map_or(Ok(None), result)?;
+        let sha256 = match (&raw.given, written) {
+            (Some(given), _) => given.sha256.clone(),
+            (None, written) => written.map(|written| written.output.sha256),
+        };
+        Ok(Self {
+            name: &raw.name,
+            gguf: from_here(&raw.gguf)?.to_owned(),
+            sha256,
+            made: raw.quantize.as_ref().and_then(made_at),
+            bench: bench(&raw.bench)?,
+        })
     }
+}
+
+/// What the steps that have ended well warned of.
+fn warnings_of(spec: &ReportSpec) -> BTreeMap<String, Vec<String>> {
+    let candidates = spec.candidates.iter().flat_map(ReportCandidate::steps);
+    let references = spec.references.iter().flat_map(|r| r.quantize.iter().chain([&r.bench]));
+    let told = spec.convert.iter().chain(candidates).chain(references).filter_map(|ended| {
+        let warnings = warnings(ended.result.as_ref()?);
+        (!warnings.is_empty()).then(|| (ended.step.clone(), warnings))
+    });
+    told.collect()
+}
+
+/// When the step that has ended so made its file.
+fn made_at(ended: &Ended) -> Option<MadeAt> {
+    let at = |ms| jiff::Timestamp::from_millisecond(ms).ok().map(rfc3339);
+    let (started, took) = ended.took?;
+    Some(MadeAt { started: at(started)?, finished: at(started.saturating_add(took))? })
 }
 
 /// The reference that quality is judged by.
@@ -211,19 +242,16 @@ fn quality_reference(candidates: &[Candidate<'_>]) -> Option<String> {
 }
 
 /// A benchmark's result, its file named from the workspace.
-fn bench(value: Option<&Value>, step: &str) -> Result<Option<BenchResult>, StepError> {
-    let mut bench: Option<BenchResult> = optional(value, step)?;
+fn bench(ended: &Ended) -> Result<Option<BenchResult>, StepError> {
+    let mut bench: Option<BenchResult> = result(ended)?;
     if let Some(bench) = &mut bench {
         bench.gguf = from_here(&bench.gguf)?.to_owned();
     }
     Ok(bench)
 }
 
-fn optional<T: DeserializeOwned>(
-    value: Option<&Value>,
-    step: &str,
-) -> Result<Option<T>, StepError> {
-    value.map(|v| typed(v, step)).transpose()
+fn result<T: DeserializeOwned>(ended: &Ended) -> Result<Option<T>, StepError> {
+    ended.result.as_ref().map(|value| typed(value, &ended.step)).transpose()
 }
 
 fn typed<T: DeserializeOwned>(value: &Value, step: &str) -> Result<T, StepError> {

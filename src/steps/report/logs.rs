@@ -16,9 +16,13 @@ const LONGEST: usize = 16 << 20;
 /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a file cannot be written.
 pub fn write(spec: &ReportSpec, ctx: &Context<'_>) -> Result<Vec<FileDigest>, StepError> {
     let mut written = Vec::new();
-    for candidate in spec.candidates.iter().filter(|c| !c.logs.is_empty()) {
+    for candidate in &spec.candidates {
+        let mut logs = candidate.steps().filter_map(|ended| ended.log.as_ref()).peekable();
+        if logs.peek().is_none() {
+            continue;
+        }
         let mut text = Vec::new();
-        for log in &candidate.logs {
+        for log in logs {
             let name = log.file_name().unwrap_or(log.as_str());
             text.extend_from_slice(format!("==> {name} <==\n").as_bytes());
             match fs::read(log) {
@@ -40,7 +44,7 @@ pub fn write(spec: &ReportSpec, ctx: &Context<'_>) -> Result<Vec<FileDigest>, St
             }
             text.push(b'\n');
         }
-        let name = format!("{}-{}.log", spec.job, candidate.format.name.replace('/', "_"));
+        let name = format!("{}-{}.log", spec.job, candidate.name.replace('/', "_"));
         written.push(write_atomic(&spec.dir.join(name), &text, true)?);
     }
     Ok(written)

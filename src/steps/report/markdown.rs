@@ -232,7 +232,7 @@ fn load_checks(input: &Input<'_>) -> String {
         any = true;
         let passed = candidate.load_check.as_ref().filter(|_| loads);
         table.row(vec![
-            candidate.format.name.clone(),
+            candidate.name.to_owned(),
             if loads { "passed" } else { "failed, see above" }.to_owned(),
             or_none(passed, |check| check.checks.len().to_string()),
             or_none(passed, |check| format!("{:.1}", check.load_ms)),

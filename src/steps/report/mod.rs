@@ -6,6 +6,7 @@ mod input;
 mod logs;
 mod markdown;
 mod recommend;
+mod spec;
 mod table;
 
 #[cfg(test)]
@@ -14,13 +15,16 @@ mod tests;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, ErrorClass, Level, ReportSpec, StepError};
+use super::{Context, ErrorClass, Level, StepError};
 use crate::files::{FileDigest, write_atomic};
 use crate::metrics::host::HostFacts;
 use input::Input;
 
 pub use document::{BenchDocument, Comparison, FileResult, NOT_RECOMMENDED, Publishing, Role};
 pub use recommend::{Judgement, Outcome, Recommendation, Verdict};
+pub use spec::{
+    InputFile, MadeAt, MadeFrom, ReportCandidate, ReportPublish, ReportReference, ReportSpec,
+};
 
 /// Result of [`ReportSpec`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +44,15 @@ pub struct ReportResult {
 /// [`ErrorClass::Step`] if a result is not of its step's type; [`ErrorClass::Host`] if a file
 /// cannot be written.
 pub fn run(spec: &ReportSpec, ctx: &Context<'_>) -> Result<ReportResult, StepError> {
+    run_at(spec, ctx, jiff::Timestamp::now())
+}
+
+/// [`run`] at another time.
+fn run_at(
+    spec: &ReportSpec,
+    ctx: &Context<'_>,
+    now: jiff::Timestamp,
+) -> Result<ReportResult, StepError> {
     let input = Input::parse(spec)?;
     let recommendation = recommend::recommend(
         &input.contenders(),
@@ -47,7 +60,7 @@ pub fn run(spec: &ReportSpec, ctx: &Context<'_>) -> Result<ReportResult, StepErr
         input.control().as_ref(),
     );
     let host = measured_host(&input).unwrap_or_else(HostFacts::gather);
-    let document = BenchDocument::of_job(&input, &host, &recommendation);
+    let document = BenchDocument::of_job(&input, &host, &recommendation, now)?;
     let text = markdown::render(&input, &document, &host);
 
     let json = write_json(spec, &document)?;
@@ -72,7 +85,7 @@ fn write_json(spec: &ReportSpec, document: &BenchDocument) -> Result<Vec<FileDig
     text.push('\n');
     let copy = spec.dir.join(document::file_name(&spec.bench_json));
     let mut places: Vec<&Utf8Path> = vec![&spec.bench_json];
-    if copy != spec.bench_json {
+    if copy != *spec.bench_json {
         places.push(&copy);
     }
     places.into_iter().map(|place| Ok(write_atomic(place, text.as_bytes(), true)?)).collect()

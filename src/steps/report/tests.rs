@@ -114,64 +114,73 @@ fn compared() -> Value {
 fn candidate(name: &str, ms: f64, kl: f64) -> ReportCandidate {
     let gguf = format!("out/nano-{name}.gguf");
     ReportCandidate {
+        name: name.to_owned(),
         format: FormatSpec {
-            name: name.to_owned(),
+            name: name.into(),
             base: "q4_K_S".to_owned(),
             ..FormatSpec::default()
         },
         baseline: name == "q4_K_M",
-        quantize: Some(
-            json!({"output": {"path": gguf, "bytes": 1_200_000, "sha256": "ab".repeat(32)},
+        quantize: Ended {
+            took: Some((1_795_802_400_000, 7_000)),
+            ..ended(
+                &format!("quantize:{name}"),
+                json!({"output": {"path": gguf, "bytes": 1_200_000, "sha256": "ab".repeat(32)},
             "tensors": [{"name": "output.weight", "type": "q4_K", "bytes": 9, "sha256": ""}],
             "resumed_tensors": 0, "bits_per_weight": 4.5}),
+            )
+        },
+        load_check: ended(
+            &format!("load_check:{name}"),
+            json!({"architecture": "gpt-oss", "tensors": 5, "load_ms": 1.0,
+                "sample": "and", "checks": ["loads"]}),
         ),
-        load_check: Some(json!({"architecture": "gpt-oss", "tensors": 5, "load_ms": 1.0,
-            "sample": "and", "checks": ["loads"]})),
-        bench: Some(bench(&gguf, ms)),
-        evaluate: Some(evaluation(kl, 0.95)),
-        compare: BTreeMap::from([("stability".to_owned(), compared())]),
-        failures: BTreeMap::new(),
-        logs: Vec::new(),
-        made: Some(MadeAt {
-            started: "2026-11-27T18:00:00Z".to_owned(),
-            finished: "2026-11-27T18:00:07Z".to_owned(),
-        }),
+        bench: ended(&format!("bench:{name}"), bench(&gguf, ms)),
+        evaluate: Some(ended(&format!("evaluate:{name}"), evaluation(kl, 0.95))),
+        compare: BTreeMap::from([("stability".to_owned(), compare(name, compared()))]),
     }
 }
 
+fn ended(step: &str, result: Value) -> Ended {
+    Ended { result: Some(result), ..Ended::of(step) }
+}
+
+fn compare(name: &str, result: Value) -> Ended {
+    ended(&format!("compare:{name}:stability"), result)
+}
+
+fn failed(step: &str, why: &str) -> Ended {
+    Ended { failure: Some(why.to_owned()), ..Ended::of(step) }
+}
+
 fn spec(dir: &Utf8Path) -> ReportSpec {
-    let mut failed = candidate("q4_K-broken", 1.0, 0.0);
-    (failed.load_check, failed.bench, failed.evaluate) = (None, None, None);
-    failed.compare.clear();
-    failed.failures = BTreeMap::from([(
-        "load_check:q4_K-broken".to_owned(),
-        "tensor output.weight,\nrow 7: NaN".to_owned(),
-    )]);
+    let mut broken = candidate("q4_K-broken", 1.0, 0.0);
+    broken.load_check = failed("load_check:q4_K-broken", "tensor output.weight,\nrow 7: NaN");
+    (broken.bench, broken.evaluate) = (Ended::of("bench:q4_K-broken"), None);
+    broken.bench.skipped = true;
+    broken.compare.clear();
+    let mut fast = candidate("q4_K-fast", 80.0, 0.021);
+    fast.quantize.result.as_mut().unwrap()["warnings"] = json!(["no chat template"]);
     ReportSpec {
         job: "nano".to_owned(),
         command: "qrun jobs/nano.toml".to_owned(),
-        candidates: vec![
-            candidate("q4_K_M", 100.0, 0.02),
-            candidate("q4_K-fast", 80.0, 0.021),
-            failed,
-        ],
+        qrun_version: env!("CARGO_PKG_VERSION").to_owned(),
+        convert: Some(ended("convert", json!({"warnings": ["no chat template"]}))),
+        candidates: vec![candidate("q4_K_M", 100.0, 0.02), fast, broken],
         references: vec![ReportReference {
             name: "stability".to_owned(),
             gguf: "models/stability.gguf".into(),
-            sha256: Some("cd".repeat(32)),
-            made: None,
-            bench: Some(bench("models/stability.gguf", 101.0)),
+            given: Some(NamedFile {
+                sha256: Some("cd".repeat(32)),
+                ..NamedFile::from("models/stability.gguf")
+            }),
+            quantize: None,
+            bench: ended("bench:ref:stability", bench("models/stability.gguf", 101.0)),
         }],
-        bench_json: dir.join("bench/bench_results_full.json"),
-        dir: dir.join("reports"),
-        missing_references: vec![ReferenceFile {
-            name: "quality".to_owned(),
-            gguf: "models/absent.gguf".into(),
-        }],
-        warnings: BTreeMap::from([
-            ("convert".to_owned(), vec!["no chat template".to_owned()]),
-            ("quantize:q4_K-fast".to_owned(), vec!["no chat template".to_owned()]),
-        ]),
+        bench_json: dir.join("bench/bench_results_full.json").into(),
+        dir: dir.join("reports").into(),
+        missing_references: BTreeMap::from([("quality".to_owned(), "models/absent.gguf".into())]),
+        checkpoint: "models/nano".into(),
         made_from: vec![
             input_file("manifest", "jobs/nano.toml", Some(1200)),
             input_file("input.checkpoint/config.json", "models/nano/config.json", Some(800)),
@@ -179,23 +188,19 @@ fn spec(dir: &Utf8Path) -> ReportSpec {
             input_file("evaluate.corpus[0]", "data/kjv.txt", None),
             input_file("reference.stability", "models/stability.gguf", Some(1_200_000)),
         ],
-        created: "2026-11-27T19:00:00Z".to_owned(),
         publish: Some(ReportPublish {
             to: "models/published".into(),
             formats: ["q4_K_M", "q4_K-fast", "q4_K-broken"].map(String::from).to_vec(),
-            left_out: BTreeMap::from([(
-                "q4_K-broken".to_owned(),
-                "load_check:q4_K-broken failed".to_owned(),
-            )]),
+            failed_too: false,
             if_recommended: vec!["q4_K_M".to_owned(), "q4_K-fast".to_owned()],
         }),
     }
 }
 
 /// A file that went in; without `bytes` one that was changed meanwhile.
-fn input_file(name: &str, path: &str, bytes: Option<u64>) -> InputFile {
+fn input_file(name: &str, path: &str, bytes: Option<u64>) -> MadeFrom {
     let sha256 = bytes.map(|_| "ef".repeat(32));
-    InputFile { name: name.to_owned(), path: path.into(), bytes, sha256 }
+    MadeFrom { name: name.to_owned(), file: NamedFile { path: path.into(), bytes, sha256 } }
 }
 
 fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -205,7 +210,7 @@ fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
 }
 
 fn report(spec: &ReportSpec) -> ReportResult {
-    super::run(spec, &context(&Recorder::new())).unwrap()
+    run_at(spec, &context(&Recorder::new()), "2026-11-27T19:00:00Z".parse().unwrap()).unwrap()
 }
 
 #[test]
@@ -261,9 +266,10 @@ fn a_job_without_benchmarks_or_evaluation_still_has_a_report() {
     let (_guard, dir) = directory();
     let mut spec = spec(&dir);
     for candidate in &mut spec.candidates {
-        (candidate.bench, candidate.evaluate, candidate.quantize) = (None, None, None);
+        (candidate.bench.result, candidate.evaluate) = (None, None);
+        candidate.quantize.result = None;
     }
-    (spec.references[0].bench, spec.candidates[0].compare) = (None, BTreeMap::new());
+    (spec.references[0].bench.result, spec.candidates[0].compare) = (None, BTreeMap::new());
     let result = report(&spec);
     assert_eq!(result.recommendation.verdict, Verdict::Undecided);
     let text = fs::read_to_string(result.markdown.path).unwrap();
@@ -274,8 +280,7 @@ fn a_job_without_benchmarks_or_evaluation_still_has_a_report() {
 fn a_format_that_does_not_load_is_never_recommended_however_fast() {
     let (_guard, dir) = directory();
     let mut spec = spec(&dir);
-    let message = "tensor output.weight: NaN".to_owned();
-    spec.candidates[1].failures = BTreeMap::from([("load_check:q4_K-fast".to_owned(), message)]);
+    spec.candidates[1].load_check = failed("load_check:q4_K-fast", "tensor output.weight: NaN");
     let recommendation = report(&spec).recommendation;
     assert_eq!(recommendation.format.as_deref(), Some("q4_K_M"));
     assert!(recommendation.reason.contains("output.weight"), "{}", recommendation.reason);
@@ -286,11 +291,11 @@ fn a_reference_with_the_same_weights_says_how_large_the_noise_is() {
     let (_guard, dir) = directory();
     let mut spec = spec(&dir);
     // The baseline's twin, measured 30% faster.
-    spec.references[0].bench = Some(bench("models/stability.gguf", 70.0));
+    spec.references[0].bench.result = Some(bench("models/stability.gguf", 70.0));
     assert_eq!(report(&spec).recommendation.verdict, Verdict::Take);
     let mut same = compared();
     same["tensor_error"]["identical"] = json!(5);
-    spec.candidates[0].compare.insert("stability".to_owned(), same);
+    spec.candidates[0].compare.insert("stability".to_owned(), compare("q4_K_M", same));
     let recommendation = report(&spec).recommendation;
     assert_eq!(recommendation.verdict, Verdict::Keep);
     let reason = recommendation.reason;
@@ -302,7 +307,8 @@ fn logs_of_a_format_are_joined_and_a_lost_one_is_named() {
     let (_guard, dir) = directory();
     fs::write(dir.join("quantize.log"), "one").unwrap();
     let mut spec = spec(&dir);
-    spec.candidates[1].logs = vec![dir.join("quantize.log"), dir.join("bench.log")];
+    spec.candidates[1].quantize.log = Some(dir.join("quantize.log"));
+    spec.candidates[1].bench.log = Some(dir.join("bench.log"));
     let result = report(&spec);
     let text = fs::read_to_string(dir.join("reports/nano-q4_K-fast.log")).unwrap();
     assert!(text.starts_with("==> quantize.log <==\none\n\n==> bench.log <==\n(cannot"), "{text}");
@@ -313,7 +319,7 @@ fn logs_of_a_format_are_joined_and_a_lost_one_is_named() {
 fn a_result_of_another_kind_is_refused_by_the_name_of_its_step() {
     let (_guard, dir) = directory();
     let mut spec = spec(&dir);
-    spec.candidates[1].bench = Some(json!({"gguf": 7}));
+    spec.candidates[1].bench.result = Some(json!({"gguf": 7}));
     let error = super::run(&spec, &context(&Recorder::new())).unwrap_err();
     assert!(error.message.contains("--force bench:q4_K-fast"), "{error}");
     assert!(!dir.join("bench").exists());

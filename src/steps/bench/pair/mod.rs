@@ -4,6 +4,7 @@
 
 mod order;
 mod result;
+mod spec;
 
 use bytesize::ByteSize;
 
@@ -14,10 +15,11 @@ use super::{bandwidth, check};
 use crate::metrics::PairedRatio;
 use crate::metrics::host::HostFacts;
 use crate::metrics::paired::MOST_PAIRS;
-use crate::steps::{BenchPairSpec, BenchSpec, Context, ErrorClass, Level, StepError, Unit};
+use crate::steps::{BenchSpec, Context, ErrorClass, Level, StepError, Unit};
 
 pub use order::PairOrder;
 pub use result::{BenchPairResult, PairComparison};
+pub use spec::BenchPairSpec;
 
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
@@ -158,7 +160,7 @@ mod tests {
             let gguf = dir.join(name);
             fs::write(&gguf, vec![0; bytes]).unwrap();
             BenchSpec {
-                gguf,
+                gguf: gguf.into(),
                 warmups: 0,
                 runs: 1,
                 prompt_tokens: 1,
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(error.class, ErrorClass::Host);
         assert!(error.message.contains("(2.0 kB) have to be in memory together"), "{error}");
         both_fit(&[files[1].clone(), files[1].clone()], 2000).unwrap();
-        let missing = BenchSpec { gguf: dir.join("none"), ..files[0].clone() };
+        let missing = BenchSpec { gguf: dir.join("none").into(), ..files[0].clone() };
         assert_eq!(both_fit(&[missing, files[0].clone()], 1).unwrap_err().class, ErrorClass::Input);
     }
 }

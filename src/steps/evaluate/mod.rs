@@ -7,6 +7,8 @@
 //! One model at a time reads, so that the files need not fit into memory together: first the
 //! candidate as much text as its logits may be held of, then each reference the same.
 
+mod spec;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -15,9 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Context, ErrorClass, EvaluateSpec, Level, Loaded, SpecialTokens, StepError, Unit, model_error,
-};
+use super::{Context, ErrorClass, Level, Loaded, StepError, Unit, model_error};
 use crate::compute::ThreadPool;
 use crate::files::open_regular;
 use crate::metrics::divergence::{Divergence, KlSummary, TokenDivergence};
@@ -25,6 +25,8 @@ use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, ModelOptions, Session};
 use crate::published::StandIn;
 use crate::tokenizer::Special;
+
+pub use spec::{EvaluateSpec, SpecialTokens};
 
 /// Logits of one model held at a time, in numbers: 268 MB. Those of a window of 512 tokens of
 /// gpt-oss (255 scored, a vocabulary of 201,088) are 205 MB; a window with more is read in pieces,

@@ -1,46 +1,44 @@
-//! What a worker does around its step so that a success is recorded once, an unfinished output is
-//! found again, and nothing that somebody else put under its output's name is lost.
+//! What a worker does around its step so that a success is delivered once, an unfinished output is
+//! found again, and nothing that somebody else put under its output's name is lost. It never opens the
+//! database: what the runner knows stands in the order.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::order::Record;
-use crate::files::{FileDigest, Stamp, now_ms, partial_path};
-use crate::state::{Action, Attempt, Lock, Pending, State, is_being_written};
-use crate::steps::{
-    self, ErrorClass, Event, EventSink, Level, StepError, StepSpec, hashed_inputs, made_of_inputs,
-    outputs,
-};
+use super::outbox::{self, Delivery, Stamped};
+use crate::files::{Stamp, now_ms};
+use crate::metrics::rss::Memory;
+use crate::state::{self, Attempt, Lock};
+use crate::steps::{ErrorClass, Event, EventSink, Level, StepError, StepSpec};
 
 /// How long a worker waits for another that does the same step, such as one that outlived its
 /// runner for a moment.
 const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// A step whose lock is held and whose success will be recorded.
-pub struct Publication<'a> {
-    state: State,
+/// A step whose lock is held and whose success will be delivered.
+pub struct Guard<'a> {
     record: &'a Record,
     spec: StepSpec,
     events: &'a dyn EventSink,
     _lock: Lock,
-    /// Stamps of the files that the step reads, taken before it does and before its key was made.
+    /// Stamps of the files that the step reads, taken before it does.
     before: Vec<(Utf8PathBuf, Stamp)>,
     /// Files of unknown origin that stood under the outputs' names, and where they are meanwhile.
     aside: Vec<(Utf8PathBuf, Utf8PathBuf)>,
     started_ms: i64,
 }
 
-impl<'a> Publication<'a> {
-    /// Opens the state and takes the step's lock.
+impl<'a> Guard<'a> {
+    /// Takes the step's lock.
     pub fn open(
         record: &'a Record,
         spec: &StepSpec,
         events: &'a dyn EventSink,
     ) -> Result<Self, StepError> {
-        let state = State::open(&record.workspace)?;
         let name = hex::encode(Sha256::digest(format!("{}\n{}", record.job, record.step)));
-        let path = state.directory().join("locks").join(&name[..16]);
+        let path = state::directory(&record.workspace).join("locks").join(&name[..16]);
         let started = std::time::Instant::now();
         let lock = loop {
             match Lock::attempt(&path, &record.step)? {
@@ -58,7 +56,6 @@ impl<'a> Publication<'a> {
             }
         };
         Ok(Self {
-            state,
             record,
             spec: spec.clone(),
             events,
@@ -69,30 +66,23 @@ impl<'a> Publication<'a> {
         })
     }
 
-    /// The result of a success that is on record and whose files are as it left them.
-    pub fn recorded(&self) -> Result<Option<Value>, StepError> {
-        if self.record.redo {
+    /// The result of a success that is delivered and whose files are as it left them.
+    pub fn delivered(&self) -> Result<Option<Value>, StepError> {
+        let Record { workspace, key, redo, .. } = self.record;
+        let delivery = Delivery::read(&outbox::path(workspace, key)).filter(|_| !redo);
+        let Some(delivery) = delivery else { return Ok(None) };
+        let outs = self.spec.model_files()?;
+        let wrote = |out: &Utf8PathBuf| delivery.outputs.iter().any(|o| o.file.path == *out);
+        if !outs.iter().all(wrote) || !delivery.outputs.iter().all(Stamped::is_unchanged) {
             return Ok(None);
-        }
-        let Record { step, key, .. } = self.record;
-        let action = self.state.action(self.record.owner(), step, key)?;
-        let Some(action) = action else { return Ok(None) };
-        let outs = steps::model_outputs(&self.spec)?;
-        if outs.iter().any(|out| action.outputs.iter().all(|o| o.path != *out)) {
-            return Ok(None);
-        }
-        for output in &action.outputs {
-            if !self.is_known(output)? {
-                return Ok(None);
-            }
         }
         self.log(Level::Info, "done already, by a worker that outlived its runner");
-        Ok(Some(action.result))
+        Ok(Some(delivery.result))
     }
 
     /// Directory for journals.
     pub fn journals(&self) -> Utf8PathBuf {
-        self.state.journals()
+        state::directory(&self.record.workspace).join("journals")
     }
 
     /// The specification, as it is to be run.
@@ -100,20 +90,11 @@ impl<'a> Publication<'a> {
         &self.spec
     }
 
-    /// Notes what is going to be written, makes room for it, and looks at what is going to be read.
+    /// Makes room for what is going to be written, and looks at what is going to be read.
     pub fn prepare(mut self) -> Result<Self, StepError> {
         self.look_at_inputs()?;
-        let outs = steps::model_outputs(&self.spec)?;
-        if !outs.is_empty() {
-            self.drop_abandoned(&outs)?;
-            self.state.set_pending(&Pending {
-                job: self.record.job.clone(),
-                manifest: self.record.manifest.clone(),
-                step: self.record.step.clone(),
-                key: self.record.key.clone(),
-                outputs: outs.clone(),
-            })?;
-            outs.iter().try_for_each(|out| self.make_room(out))?;
+        for out in self.spec.model_files()? {
+            self.make_room(&out)?;
         }
         Ok(self)
     }
@@ -121,13 +102,18 @@ impl<'a> Publication<'a> {
     /// Takes the stamps of what is going to be read; a wait for a free machine may have been long
     /// since the key was made.
     fn look_at_inputs(&mut self) -> Result<(), StepError> {
-        self.before = self.record.reads.clone();
-        if let StepSpec::Verify(spec) = &self.spec {
-            for path in spec.files.keys().map(|name| spec.directory.join(name)) {
-                // A file that cannot be looked at is the step's own error.
-                if let Ok(Some(stamp)) = Stamp::of(&path) {
-                    self.before.push((path, stamp));
+        for claim in &self.record.reads {
+            match Stamp::of(&claim.path) {
+                Ok(Some(stamp)) if claim.holds(&stamp) => {
+                    self.before.push((claim.path.clone(), stamp));
                 }
+                _ => return Err(changed(&claim.path)),
+            }
+        }
+        for path in self.spec.hashes() {
+            // A file that cannot be looked at is the step's own error.
+            if let Ok(Some(stamp)) = Stamp::of(&path) {
+                self.before.push((path, stamp));
             }
         }
         for (_, stamp) in &self.before {
@@ -137,110 +123,66 @@ impl<'a> Publication<'a> {
         self.check_unchanged()
     }
 
-    /// Removes what an interrupted attempt left under another name, which nobody will continue.
-    fn drop_abandoned(&self, outs: &[Utf8PathBuf]) -> Result<(), StepError> {
-        let pending = self.state.pending(self.record.owner(), &self.record.step)?;
-        let old = pending.into_iter().flat_map(|pending| pending.outputs);
-        for old in old.filter(|old| !outs.contains(old)) {
-            let partial = partial_path(&old);
-            if is_being_written(&partial) {
-                continue;
-            }
-            match std::fs::remove_file(&partial) {
-                Ok(()) => self.log(Level::Info, format!("removed the unfinished {partial}")),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => self.log(Level::Warn, format!("cannot remove {partial}: {e}")),
-            }
-        }
-        Ok(())
-    }
-
     /// Lets the step replace a file that this workspace's records know, and moves any other out of
     /// the way: nothing is lost because it had the wrong name.
-    fn make_room(&mut self, out: &Utf8Path) -> Result<(), StepError> {
-        let there = Stamp::of(out).map_err(|e| {
-            StepError::new(ErrorClass::Host, format!("cannot look at {out}, to be written: {e}"))
+    fn make_room(&mut self, path: &Utf8Path) -> Result<(), StepError> {
+        let there = Stamp::of(path).map_err(|e| {
+            StepError::new(ErrorClass::Host, format!("cannot look at {path}, to be written: {e}"))
         })?;
         let Some(stamp) = there else { return Ok(()) };
-        let ours = match self.state.digest(out, &stamp)? {
-            Some(sha256) => self.state.wrote(&FileDigest {
-                path: out.to_owned(),
-                bytes: stamp.bytes,
-                sha256,
-            })?,
-            None => false,
-        };
-        if ours {
-            match &mut self.spec {
-                StepSpec::Convert(spec) => spec.force = true,
-                StepSpec::Quantize(spec) => spec.force = true,
-                _ => {}
+        let ours = self.record.replaces.iter().find(|claim| claim.path == *path);
+        if ours.is_some_and(|claim| claim.holds(&stamp)) {
+            if let Some(out) = self.spec.out() {
+                out.replace = true;
             }
             return Ok(());
         }
-        let aside = free_name(out);
-        rename(out, &aside)?;
+        let aside = free_name(path);
+        rename(path, &aside)?;
         self.log(
             Level::Warn,
-            format!("{out} is not on record here; kept as {aside} until the new one is there"),
+            format!("{path} is not on record here; kept as {aside} until the new one is there"),
         );
-        self.aside.push((out.to_owned(), aside));
+        self.aside.push((path.to_owned(), aside));
         Ok(())
     }
 
-    /// Records a success.
+    /// Delivers a success.
     ///
     /// # Errors
     /// [`ErrorClass::Input`] if something that the step read changed meanwhile: what it wrote is
-    /// removed then; or if the state cannot be written.
-    pub fn commit(self, result: Value) -> Result<Value, StepError> {
-        let kind = self.spec.kind();
+    /// removed then; or if the delivery cannot be written.
+    pub fn deliver(self, result: Value) -> Result<Value, StepError> {
         if let Err(error) = self.check_unchanged() {
-            return Err(self.withdraw(error, &made_of_inputs(kind, &result)?));
+            let made = self.spec.made_of_inputs(&result)?;
+            return Err(self.withdraw(error, &made));
         }
-        let outputs = outputs(kind, &result)?;
-        for output in &outputs {
-            if let Ok(Some(stamp)) = Stamp::of(&output.path)
-                && stamp.bytes == output.bytes
-            {
-                self.state.record_digest(&output.path, &stamp, &output.sha256)?;
-            }
-        }
-        for input in hashed_inputs(kind, &result)? {
-            if let Some((path, stamp)) = self.before.iter().find(|(p, _)| *p == input.path) {
-                self.state.record_digest(path, stamp, &input.sha256)?;
-            }
-        }
-        self.state.record_action(&Action {
-            job: self.record.job.clone(),
-            manifest: self.record.manifest.clone(),
-            step: self.record.step.clone(),
-            key: self.record.key.clone(),
-            ingredients: self.record.ingredients.clone(),
-            outputs,
-            result: result.clone(),
-            result_sha256: String::new(),
+        let hashed = self.spec.hashed(&result)?.into_iter().map(|file| {
+            let found = self.before.iter().find(|(path, _)| *path == file.path);
+            Stamped { stamp: found.map(|(_, stamp)| *stamp), file }
+        });
+        let delivery = Delivery {
+            record: self.record.clone(),
+            outputs: self.spec.outputs(&result)?.into_iter().map(Stamped::now).collect(),
+            hashed: hashed.collect(),
+            result,
             started_ms: self.started_ms,
             duration_ms: now_ms() - self.started_ms,
-            peak_rss_bytes: crate::metrics::rss::Memory::now()
-                .and_then(|m| i64::try_from(m.peak_rss).ok()),
-        })?;
+            peak_rss_bytes: Memory::now().map(|memory| memory.peak_rss),
+        };
+        delivery.leave()?;
         for (out, aside) in &self.aside {
             self.settle_aside(out, aside);
         }
-        Ok(result)
+        Ok(delivery.result)
     }
 
     /// A result made from something else than its key says is worth nothing.
     fn check_unchanged(&self) -> Result<(), StepError> {
-        match self.before.iter().find(|(p, stamp)| Stamp::of(p).ok().flatten() != Some(*stamp)) {
+        let mut before = self.before.iter();
+        match before.find(|(path, stamp)| Stamp::of(path).ok().flatten() != Some(*stamp)) {
             None => Ok(()),
-            Some((path, _)) => Err(StepError::new(
-                ErrorClass::Input,
-                format!(
-                    "{path} was changed while this step read it, or waited for its turn; run again"
-                ),
-            )),
+            Some((path, _)) => Err(changed(path)),
         }
     }
 
@@ -284,14 +226,16 @@ impl<'a> Publication<'a> {
         error
     }
 
-    fn is_known(&self, file: &FileDigest) -> Result<bool, StepError> {
-        let Ok(Some(stamp)) = Stamp::of(&file.path) else { return Ok(false) };
-        Ok(self.state.digest(&file.path, &stamp)?.as_deref() == Some(&file.sha256))
-    }
-
     fn log(&self, level: Level, message: impl Into<String>) {
         self.events.emit(Event::Log { level, message: message.into() });
     }
+}
+
+fn changed(path: &Utf8Path) -> StepError {
+    StepError::new(
+        ErrorClass::Input,
+        format!("{path} was changed while this step read it, or waited for its turn; run again"),
+    )
 }
 
 /// A name beside `path` that nothing has.

@@ -1,5 +1,7 @@
 //! Verify: hashes a checkpoint's files and holds them against what is expected.
 
+mod spec;
+
 use std::fs;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +10,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Context, ErrorClass, StepError, Unit, VerifyResult, VerifySpec};
+use super::{Context, ErrorClass, StepError, Unit};
 use crate::files::{FileDigest, open_regular};
+
+pub use spec::{VerifyResult, VerifySpec};
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 << 20;
@@ -117,7 +121,7 @@ mod tests {
         fs::write(directory.join("empty"), "").unwrap();
         let owned = |(n, d): &(&str, Option<&str>)| (n.to_string(), d.map(str::to_owned));
         let files: BTreeMap<_, _> = files.iter().map(owned).collect();
-        (guard, VerifySpec { directory, files })
+        (guard, VerifySpec { directory: directory.into(), files: files.into() })
     }
 
     #[test]
@@ -133,7 +137,7 @@ mod tests {
         let (_guard, spec) = spec(&[("empty", Some(ABC)), ("abc", Some(ABC))]);
         let error = run(&spec, &context(&Recorder::new())).unwrap_err();
         assert_eq!(error.class, ErrorClass::Input);
-        let expected = format!("{}/empty: expected SHA-256 {ABC}, found {EMPTY}", spec.directory);
+        let expected = format!("{}/empty: expected SHA-256 {ABC}, found {EMPTY}", *spec.directory);
         assert!(error.message.starts_with(&expected), "{error}");
         assert!(!error.message.contains("/abc:"), "{error}");
     }

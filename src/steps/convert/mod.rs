@@ -1,13 +1,17 @@
 //! Convert: writes a checkpoint as a GGUF file, as llama.cpp's converter lays it out.
 
+mod spec;
+
 use camino::Utf8PathBuf;
 
 use super::model_source::{
     identity, open_checkpoint, outline_source, refuse_own_input, source_warnings, weight_files,
 };
 use super::write_model::{FLUSH_BYTES, ModelFile, Target, oversized, planned_files};
-use super::{Context, ConvertSpec, Level, QuantizeSource, StepError, WriteResult};
+use super::{Context, Level, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
+
+pub use spec::ConvertSpec;
 
 /// Does the step.
 ///
@@ -37,7 +41,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         targets: &targets,
         out: &spec.out,
         split: spec.split,
-        replace: spec.force,
+        replace: spec.out.replace,
         identity: &|| identity(&files),
         importance: None,
         flush_bytes: FLUSH_BYTES,
@@ -57,22 +61,12 @@ fn source_of(spec: &ConvertSpec) -> QuantizeSource {
 /// The names of the files that the step writes; reads headers only.
 ///
 /// # Errors
-/// As [`output_bytes`].
+/// [`super::ErrorClass::Input`] if the checkpoint is not what it should be.
 pub fn output_paths(spec: &ConvertSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     if spec.split.is_none() {
-        return Ok(vec![spec.out.clone()]);
+        return Ok(vec![spec.out.path.clone()]);
     }
     let source = outline_source(&source_of(spec))?;
     let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
     Ok(files.into_iter().map(|file| file.path).collect())
-}
-
-/// Length in bytes of the file, or of all its parts, that the step would write; reads headers only.
-///
-/// # Errors
-/// [`super::ErrorClass::Input`] if the checkpoint is not what it should be.
-pub fn output_bytes(spec: &ConvertSpec) -> Result<u64, StepError> {
-    let source = outline_source(&source_of(spec))?;
-    let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
-    Ok(files.iter().map(|file| file.layout.file_bytes()).sum())
 }

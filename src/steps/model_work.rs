@@ -1,15 +1,63 @@
-//! What a model makes a machine do, from its header alone.
+//! What a step and a model make a machine do, from headers alone: what a guess of a step's time is made
+//! of. Knows nothing of how fast a machine is.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
-use super::Work;
+use super::Measure;
 use crate::ggml::{GgmlType, StoredType};
 use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
 use crate::model::{KvCacheType, decode_traffic};
 
+/// A type to quantize to, and whether an importance matrix weighs the columns.
+pub type Quantizer = (GgmlType, bool);
+
+/// What a step makes a machine do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Bytes that one thread hashes while others do something else.
+    pub hash: u64,
+    /// Bytes written to the disk.
+    pub write: u64,
+    /// Bytes read from memory by all threads.
+    pub read: u64,
+    /// Weights dequantized.
+    pub dequantize: u64,
+    /// Weights quantized.
+    pub quantize: BTreeMap<Quantizer, u64>,
+    /// Products of quantized weights.
+    pub products: u64,
+    /// Products of floats.
+    pub float_products: u64,
+    /// What takes its time whatever the machine.
+    pub fixed: Duration,
+}
+
+impl Work {
+    /// A process to start, a file to map, a vocabulary to read.
+    const START: Duration = Duration::from_millis(100);
+
+    /// That of every step.
+    pub fn start() -> Self {
+        Self { fixed: Self::START, ..Self::default() }
+    }
+
+    /// That of writing a model.
+    pub fn write(model: &Measure) -> Self {
+        Self {
+            hash: model.bytes,
+            write: model.bytes,
+            dequantize: model.dequantize,
+            quantize: model.quantize.clone(),
+            ..Self::start()
+        }
+    }
+}
+
 /// What a model makes a machine do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct ModelWork {
     /// Bytes of all tensors.
     pub bytes: u64,
     /// Weights of all tensors.
@@ -23,7 +71,7 @@ pub struct Load {
     output_weights: [u64; 2],
 }
 
-impl Load {
+impl ModelWork {
     /// Of the model with this header; `None` of an architecture of which nothing is known.
     pub fn of(metadata: &Metadata, tensors: &[TensorInfo]) -> Option<Self> {
         let of_token = |tensors: Vec<TensorInfo>| {

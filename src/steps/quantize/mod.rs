@@ -9,6 +9,7 @@ mod fallback;
 mod importance;
 mod provenance;
 mod rules;
+mod spec;
 mod survey;
 
 use camino::Utf8PathBuf;
@@ -16,12 +17,15 @@ use serde::Serialize;
 
 use super::model_source::{identity, open_source, outline_source, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, PlannedFile, infos, write_all};
-use super::{Context, ErrorClass, Level, QuantizeSpec, StepError, UsedImatrix, WriteResult};
+use super::{Context, ErrorClass, Level, StepError, UsedImatrix, WriteResult};
 use crate::ggml::StoredType;
 use crate::gguf::{TensorSource, bits_per_weight};
 use chosen::Chosen;
 use importance::{Digests, Importance};
 pub use provenance::input_files;
+pub use spec::{
+    FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
+};
 
 /// What quantize would write.
 #[derive(Clone, Debug, Serialize)]
@@ -106,7 +110,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
     let (mut digests, mut hashed) = (Digests::new(), None);
     for spec in specs {
         let mut inputs = weight_files(from)?;
-        inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.clone()));
+        inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.path.clone()));
         let mut next = Chosen::new(spec, &*source)?;
         for file in next.files(spec, &*source)? {
             refuse_own_input(&inputs, &file.path)?;
@@ -145,7 +149,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         targets: &chosen.targets,
         out: &spec.out,
         split: spec.split,
-        replace: spec.force,
+        replace: spec.out.replace,
         identity,
         importance: matrix(number),
         flush_bytes: FLUSH_BYTES,
@@ -163,7 +167,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
 /// As [`plan`].
 pub fn output_paths(spec: &QuantizeSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     if spec.split.is_none() {
-        return Ok(vec![spec.out.clone()]);
+        return Ok(vec![spec.out.path.clone()]);
     }
     let source = outline_source(&spec.source)?;
     let files = Chosen::new(spec, &*source)?.files(spec, &*source)?;

@@ -1,0 +1,117 @@
+//! The description of a publication, and its result.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files::FileDigest;
+use crate::steps::{Context, Label, Load, Place, PublishedFormat, Step, StepError};
+
+/// Copy files to a directory and write their SHA-256 lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PublishSpec {
+    /// The formats that may be published: what becomes of them decides on the other fields.
+    #[serde(default)]
+    pub formats: Vec<PublishedFormat>,
+    pub files: Label<Vec<PublishFile>>,
+    /// Format to the reason why nothing of it is published.
+    pub left_out: Label<BTreeMap<String, String>>,
+    pub to: Place,
+    /// Files that may stand in `to` and are none of `files`: those that earlier publications of the
+    /// job put there, and those of the formats that are left out.
+    pub others: Label<Vec<Utf8PathBuf>>,
+    /// File of `sha256  path` lines, as `sha256sum -c` reads them.
+    pub sha256_list: Option<Place>,
+}
+
+/// A file to publish.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PublishFile {
+    /// The format's name.
+    pub format: String,
+    /// The file as it was made.
+    #[serde(flatten)]
+    pub file: FileDigest,
+    /// Whether it is known to be so still, because nothing has touched it since its digest was
+    /// taken. If not, it is read.
+    pub intact: bool,
+    /// Whether the same is known of the file that has its name in the directory already.
+    pub there: bool,
+    /// What failed, where it is published all the same.
+    pub although: Option<String>,
+}
+
+/// Result of [`PublishSpec`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishResult {
+    pub files: Vec<PublishedFile>,
+    /// Format to the reason why nothing of it is published.
+    pub left_out: BTreeMap<String, String>,
+    /// Files of earlier publications, and of formats that are left out, that stand in the directory.
+    pub others: Vec<Utf8PathBuf>,
+    /// Bytes that were written; what was there, or shares the blocks of its original, has none.
+    pub written_bytes: u64,
+    pub sha256_list: Option<FileDigest>,
+}
+
+/// A published file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishedFile {
+    /// The format's name.
+    pub format: String,
+    /// The published file.
+    #[serde(flatten)]
+    pub file: FileDigest,
+    pub made: PublishedBy,
+    /// What failed, where it was published all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub although: Option<String>,
+}
+
+/// How a published file came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishedBy {
+    /// It shares its blocks with the original until one of the two is changed.
+    Reflink,
+    /// It has blocks of its own.
+    Copy,
+    /// It was there.
+    AlreadyThere,
+    /// It is the original: the directory is where quantize writes.
+    InPlace,
+}
+
+impl Step for PublishSpec {
+    type Output = PublishResult;
+    const KIND: &'static str = "publish";
+    // 2: says how each file came to its place, and what was left out.
+    const VERSION: u32 = 2;
+    const LOAD: Load = Load::Light;
+
+    fn run(&self, ctx: &Context<'_>) -> Result<PublishResult, StepError> {
+        super::run(self, ctx)
+    }
+
+    fn outputs(result: &Value) -> Result<Vec<FileDigest>, StepError> {
+        let PublishResult { files, sha256_list, .. } = Self::output(result)?;
+        Ok(files.into_iter().map(|published| published.file).chain(sha256_list).collect())
+    }
+
+    /// A copy was held against its digest while it was made; a reflink was not read.
+    fn made_of_inputs(result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
+        let PublishResult { files, .. } = Self::output(result)?;
+        let unread = files.into_iter().filter(|file| file.made == PublishedBy::Reflink);
+        Ok(unread.map(|published| published.file.path).collect())
+    }
+
+    fn written_bytes(result: &Value) -> Result<u64, StepError> {
+        Ok(Self::output(result)?.written_bytes)
+    }
+
+    fn remark(result: &Value) -> Result<Option<String>, StepError> {
+        Ok(Some(Self::output(result)?.to_string()))
+    }
+}
