@@ -51,4 +51,4 @@ echo "the same bytes on $(uname -m) and on ARM64: $(digests $there | wc -l) file
 
 # The others spend their time in searches and networks of many weights.
 cargo test --profile checked --target $target --lib -- \
-    ggml::tests::oracle gguf:: checkpoint:: tokenizer:: files:: simd:: compute:: stats:: state:: manifest:: plan::
+    ggml::tests::properties gguf:: checkpoint:: tokenizer:: files:: simd:: compute:: stats:: state:: manifest:: plan::

@@ -7,6 +7,7 @@ mod context;
 pub mod convert;
 mod error;
 pub mod evaluate;
+mod kinds;
 pub mod load_check;
 mod loaded;
 mod model_source;
@@ -34,6 +35,7 @@ pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
 pub use convert::ConvertSpec;
 pub use error::{ErrorClass, StepError};
 pub use evaluate::{EvaluateSpec, SpecialTokens};
+pub use kinds::{StepSpec, run};
 pub use load_check::{LoadCheckResult, LoadCheckSpec};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};
@@ -48,7 +50,7 @@ pub use report::{
     ReportResult, ReportSpec,
 };
 pub use source::{ConvertDtype, QuantizeSource, TokenizerSource};
-pub use step::{DependsOn, Load, Measure, Step, StepSpec, TimeLimit, run};
+pub use step::{DependsOn, Load, Measure, Step, TimeLimit};
 pub use verify::{VerifyResult, VerifySpec};
 pub use warnings::warnings;
 pub use written::{UsedImatrix, WriteResult, WrittenTensor, measured_over};
