@@ -6,7 +6,7 @@ use super::layout::{Node, PUBLISH, REPORT, VERIFY};
 use super::published::Published;
 use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
 use crate::state::{Action, Ingredient, Owner};
-use crate::steps::StepError;
+use crate::steps::{Load, StepError};
 
 /// A verdict and what it was found from.
 #[derive(Clone, Debug)]
@@ -106,7 +106,10 @@ impl Plan {
         };
         let mut all = state.successes(key)?;
         all.retain(|a| is_own(a) || ![REPORT, PUBLISH].contains(&node.id.as_str()));
-        all.sort_by_key(|a| !is_own(a));
+        // Of two files that are the same each is measured for itself: how they differ tells how loud
+        // the machine is.
+        all.retain(|a| a.step == node.id || node.draft.load() != Load::Alone);
+        all.sort_by_key(|a| (!is_own(a), a.step != node.id));
         Ok(all)
     }
 

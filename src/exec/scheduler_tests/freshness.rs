@@ -397,3 +397,17 @@ fn formats_in_another_order_are_told() {
     assert!(ran.iter().all(|id| id == "report" || id == "publish"), "{ran:?}");
     assert!(run_job(&workspace, job).is_empty());
 }
+
+#[test]
+fn formats_with_the_same_bytes_are_measured_each_for_itself_and_stay_fresh() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    job.formats.push(format("twin", false));
+    job.formats[2].spec.base = job.formats[0].spec.base.clone();
+    let ran = run_job(&workspace, job.clone());
+    for step in ["quantize:twin", "bench:twin", "bench:q4_K_M"] {
+        assert!(ran.contains(&step.to_owned()), "{step}: {ran:?}");
+    }
+    assert!(planned(&workspace, job.clone()).is_empty());
+    assert!(run_job(&workspace, job).is_empty());
+}
