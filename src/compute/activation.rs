@@ -1,7 +1,7 @@
 //! The gated activation between the two products of a feed-forward network.
 
 use super::exp::exp;
-use crate::simd::{Fused, Kernel, Simd, run_best};
+use crate::simd::{Fused, Kernel, run_best};
 
 /// What a gate lets through.
 #[derive(Clone, Copy, Debug, PartialEq)]
