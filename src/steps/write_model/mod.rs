@@ -32,7 +32,7 @@ use prepared::{Finished, Prepared};
 /// Bytes after which finished tensors are flushed to the disk and noted in the journal.
 pub(super) const FLUSH_BYTES: u64 = 64 << 20;
 
-/// Most files that are written at once: each has a thread that hashes, one that flushes and two file
+/// Most files that are written at once: each has two threads that hash, one that flushes and two file
 /// descriptors, of which a process may have 1024 by default.
 const MOST_FILES: usize = 400;
 

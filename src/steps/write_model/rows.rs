@@ -22,6 +22,13 @@ pub struct Made {
     home: Sender<Buffers>,
 }
 
+impl Made {
+    /// What it is in file `number`, if it is part of that.
+    pub fn form_of(&self, number: usize) -> Option<&(Form, Vec<u8>)> {
+        self.forms.iter().find(|(form, _)| form.files.contains(&number))
+    }
+}
+
 impl Drop for Made {
     fn drop(&mut self) {
         let buffers = self.forms.drain(..).map(|(_, buffer)| buffer).collect();

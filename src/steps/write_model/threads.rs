@@ -1,5 +1,5 @@
 //! The threads of a pass: as many as asked for make parts, the calling one writes them in order,
-//! and each file has one that hashes it and one that flushes.
+//! and each file has one that hashes it, one that hashes its tensors and one that flushes.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use sha2::Sha256;
 
 use super::behind::Behind;
-use super::digests::{HashedFile, hash_file};
+use super::digests::{HashedFile, hash_file, hash_tensors};
 use super::keeper::Keeper;
 use super::parts::PartFile;
 use super::pass::Pass;
@@ -44,7 +44,8 @@ pub fn run(
     let queue = Mutex::new(Queue::new(&pass, free));
 
     let (accounts, result) = thread::scope(|scope| {
-        let (mut sinks, mut keepers, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sinks, mut keepers) = (Vec::new(), Vec::new());
+        let (mut hashes, mut tensor_hashes) = (Vec::new(), Vec::new());
         for (number, (file, prepared)) in files.iter().zip(prepared.iter_mut()).enumerate() {
             let Prepared { output, sizes, journal, done, .. } = prepared;
             let (layout, sizes): (&Layout, &[u64]) = (&file.planned.layout, sizes);
@@ -66,9 +67,10 @@ pub fn run(
             let (digest, parts) = mpsc::channel();
             let (hasher, hashed) = (output.take_hasher(), note.clone());
             let of = HashedFile { number, first, layout, sizes };
-            let hash = move || hash_file(hasher, &of, parts, &hashed);
-            hashes.push(spawn(scope, hash)?);
-            sinks.push(Sink { output, first, layout, sizes, keeper: note, digest });
+            hashes.push(spawn(scope, move || hash_file(hasher, &of, parts, &hashed))?);
+            let (tensors, parts) = mpsc::channel();
+            tensor_hashes.push(spawn(scope, move || hash_tensors(number, parts))?);
+            sinks.push(Sink { output, first, layout, sizes, keeper: note, digest, tensors });
         }
         let (made, parts) = mpsc::channel();
         for _ in 0..ctx.threads {
@@ -79,9 +81,9 @@ pub fn run(
         drop(made);
 
         let written = Writer { ctx, sinks, behind: Behind::new(&pass) }.run(parts);
-        let (hashers, tensors): (Vec<_>, Vec<_>) = hashes.into_iter().map(join).unzip();
+        let hashers: Vec<_> = hashes.into_iter().map(join).collect();
         let (mut keepers, kept): (Vec<_>, Vec<_>) = keepers.into_iter().map(join).unzip();
-        for hash in tensors.into_iter().flatten() {
+        for hash in tensor_hashes.into_iter().flat_map(join) {
             for &file in &hash.files {
                 let entry = hash.tensor - files[file].planned.tensors.start;
                 // One that was hashed for another file, and not yet for this one, is not done.
