@@ -2,71 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
+#[path = "common/place.rs"]
+mod place;
+
 use std::fs;
 
 use assert_cmd::Command;
-use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value as Json;
-
-fn nano() -> Utf8PathBuf {
-    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano")
-}
-
-struct Place {
-    _guard: tempfile::TempDir,
-    directory: Utf8PathBuf,
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
+use place::{Place, nano};
 
 impl Place {
-    fn new() -> Self {
-        let guard = tempfile::tempdir().unwrap();
-        let directory = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
-        Self { _guard: guard, directory }
-    }
-
-    fn qrun(&self, args: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
-            .current_dir(&self.directory)
-            .env("NO_COLOR", "1")
-            .args(args)
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
-        let ran = self.qrun(args);
-        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
-        ran.out
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Json {
-        serde_json::from_str(&self.done(&[args, &["--json"]].concat())).unwrap()
-    }
-
-    /// Runs what must fail with `code`, and say `parts`.
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: i32, parts: &[&str]) {
-        let ran = self.qrun(args);
-        assert_eq!(ran.code, code, "{args:?}: {}", ran.err);
-        for part in parts {
-            assert!(ran.err.contains(part), "{part:?} is not in: {}", ran.err);
-        }
-        assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    }
-
     fn names(&self) -> Vec<String> {
         let entries = self.directory.read_dir_utf8().unwrap();
         let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().to_owned()).collect();

@@ -4,62 +4,23 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
+#[path = "common/place.rs"]
+mod place;
+
 use std::fs;
 
-use assert_cmd::Command;
-use camino::{Utf8Path, Utf8PathBuf};
+use place::{Place, nano};
 use qrun::ggml::{GgmlType, OpaqueType, StoredType};
 use qrun::gguf::{Array, File, Layout, Metadata, Name, TensorInfo, TensorSource, Value};
-use serde_json::Value as Json;
 
-struct Place {
-    _guard: tempfile::TempDir,
-    directory: Utf8PathBuf,
+/// The nano model in a directory of its own.
+fn model() -> Place {
+    let place = Place::new();
+    place.done(&["convert", nano().as_str(), "f32.gguf", "--threads", "2"]);
+    place
 }
 
 impl Place {
-    fn new() -> Self {
-        let guard = tempfile::tempdir().unwrap();
-        let directory = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
-        let place = Self { _guard: guard, directory };
-        let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
-        place.done(&["convert", nano.as_str(), "f32.gguf", "--threads", "2"]);
-        place
-    }
-
-    fn qrun(&self, args: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
-            .current_dir(&self.directory)
-            .env("NO_COLOR", "1")
-            .args(args)
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
-        let (code, out, err) = self.qrun(args);
-        assert_eq!(code, 0, "{args:?}: {err}");
-        out
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Json {
-        serde_json::from_str(&self.done(&[args, &["--json"]].concat())).unwrap()
-    }
-
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: i32, parts: &[&str]) {
-        let (found, _, err) = self.qrun(args);
-        assert_eq!(found, code, "{args:?}: {err}");
-        for part in parts {
-            assert!(err.contains(part), "{part:?} is not in: {err}");
-        }
-        assert!(!err.contains("panicked"), "{err}");
-    }
-
     /// The model with more tensors, whose bytes count up, and more metadata.
     fn write(&self, name: &str, more: &[TensorInfo], pairs: &[(Name, Value)]) {
         let file = File::open(self.directory.join("f32.gguf")).unwrap();
@@ -95,7 +56,7 @@ fn odd_tensors() -> Vec<TensorInfo> {
 
 #[test]
 fn tensors_that_nothing_is_computed_with_are_listed_compared_and_copied() {
-    let place = Place::new();
+    let place = model();
     let odd = odd_tensors();
     place.write("odd.gguf", &odd, &[]);
     // What comes next: a type of a later ggml.
@@ -160,7 +121,7 @@ fn tensors_that_nothing_is_computed_with_are_listed_compared_and_copied() {
 
 #[test]
 fn what_would_have_to_be_computed_is_refused_by_name() {
-    let place = Place::new();
+    let place = model();
     let nvfp4 = StoredType::Opaque(OpaqueType::NVFP4);
     place.write("odd.gguf", &[TensorInfo::new("odd.weight", nvfp4, [64, 4])], &[]);
     let refused = ["tensor odd.weight would become q", "but it is nvfp4", "not quantized"];
@@ -191,7 +152,7 @@ fn what_would_have_to_be_computed_is_refused_by_name() {
 
 #[test]
 fn text_that_is_no_utf8_is_shown_and_written_back() {
-    let place = Place::new();
+    let place = model();
     // What llama-quantize keeps of a path: 127 bytes, whatever character that cuts.
     let cut = format!("/homes/{}", "модель/".repeat(20)).into_bytes()[..127].to_vec();
     assert!(std::str::from_utf8(&cut).is_err());
@@ -230,7 +191,7 @@ fn text_that_is_no_utf8_is_shown_and_written_back() {
 
 #[test]
 fn a_file_without_weights_has_no_bits_per_weight_and_no_nan() {
-    let place = Place::new();
+    let place = model();
     let empty = TensorInfo::new("empty", GgmlType::F32, [0, 4]);
     let bytes = Layout::new(&Metadata::default(), &[empty]).unwrap().header().to_vec();
     fs::write(place.directory.join("empty.gguf"), bytes).unwrap();

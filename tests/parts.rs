@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
+#[path = "common/place.rs"]
+mod place;
+
 use std::fs;
 
-use assert_cmd::Command;
-use camino::{Utf8Path, Utf8PathBuf};
+use place::{Place, Ran, nano};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
@@ -29,50 +31,9 @@ const Q4_K_M: [&str; 5] = [
     "090481b3369bb0f3b1b56916b34f37912d65a93509321628a695a9b3f4928487",
 ];
 
-struct Place {
-    _guard: tempfile::TempDir,
-    directory: Utf8PathBuf,
-}
-
 impl Place {
-    fn new() -> Self {
-        let guard = tempfile::tempdir().unwrap();
-        let directory = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
-        Self { _guard: guard, directory }
-    }
-
-    fn qrun(&self, args: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_qrun"))
-            .current_dir(&self.directory)
-            .env("NO_COLOR", "1")
-            .args(args)
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
-        let (code, out, err) = self.qrun(args);
-        assert_eq!(code, 0, "{args:?}: {err}");
-        out
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Json {
-        serde_json::from_str(&self.done(&[args, &["--json"]].concat())).unwrap()
-    }
-
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: i32, part: &str) {
-        let (found, _, err) = self.qrun(args);
-        assert_eq!(found, code, "{args:?}: {err}");
-        assert!(err.contains(part) && !err.contains("panicked"), "{part:?} is not in: {err}");
-    }
-
     fn convert(&self, out: &str, more: &[&str]) -> Json {
-        let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+        let nano = nano();
         self.json(&[&["convert", nano.as_str(), out], more].concat())
     }
 
@@ -163,18 +124,18 @@ fn parts_are_those_of_llama_gguf_split_and_read_through_any_of_them() {
     assert_eq!(same["identical"], 79);
 
     // Nothing is replaced unasked, and never what is read.
-    place.fails(&asked, 2, "exists already");
+    place.fails(&asked, 2, &["exists already"]);
     place.convert("one.gguf", &["--split", "1GB"]);
     let one = part("one", 1, 1);
     let own = ["quantize", &one, "one.gguf", "--format", "q8_0", "--split", "1GB", "--force"];
-    place.fails(&own, 2, "is the input");
+    place.fails(&own, 2, &["is the input"]);
     place.fails(
         &["quantize", "q.gguf", "x.gguf", "--format", "f32", "--split", "0"],
         2,
-        "expected a size such as",
+        &["expected a size such as"],
     );
     let few = ["quantize", &third, "few.gguf", "--format", "q8_0", "--split", "100 kB"];
-    let (_, _, err) = place.qrun(&few);
+    let err = place.qrun(&few).err;
     assert!(err.contains("tensor output.weight alone has"), "{err}");
     assert_eq!(
         place.json(&["inspect", &part("few", 1, 32)])["tensors"].as_array().map(Vec::len),
@@ -189,41 +150,45 @@ fn parts_that_are_missing_or_of_another_model_are_named() {
     let (second, fifth) = (part("a", 2, 6), part("a", 5, 6));
     let inspect = ["inspect", &second];
     place.move_file(&fifth, "kept");
-    place.fails(&inspect, 3, "it is part 2 of 6, and a-00005-of-00006.gguf is not there");
+    place.fails(&inspect, 3, &["it is part 2 of 6, and a-00005-of-00006.gguf is not there"]);
     place.fails(
         &["quantize", &second, "q.gguf", "--format", "q8_0"],
         3,
-        "put all parts into one directory",
+        &["put all parts into one directory"],
     );
 
     // The same part twice, a whole file, a part of a set of other size, of other types.
     fs::copy(place.directory.join(part("a", 4, 6)), place.directory.join(&fifth)).unwrap();
-    place.fails(&inspect, 3, "a-00005-of-00006.gguf: by its metadata it is part 4 of 6");
+    place.fails(&inspect, 3, &["a-00005-of-00006.gguf: by its metadata it is part 4 of 6"]);
     place.convert("whole.gguf", &[]);
     place.move_file("whole.gguf", &fifth);
     place.fails(
         &inspect,
         3,
-        "it is no part of any set; expected part 5 of 6 of a model with 79 tensors",
+        &["it is no part of any set; expected part 5 of 6 of a model with 79 tensors"],
     );
     place.convert("b.gguf", &["--split", "1300kB", "--dtype", "f16"]);
     place.move_file(&part("b", 5, 5), &fifth);
-    place.fails(&inspect, 3, "it is part 5 of 5 of a model with 79 tensors; expected part 5 of 6");
+    place.fails(
+        &inspect,
+        3,
+        &["it is part 5 of 5 of a model with 79 tensors; expected part 5 of 6"],
+    );
     place.convert("c.gguf", &["--split", "1.5MB"]);
     place.move_file(&part("c", 5, 6), &fifth);
-    place.fails(&inspect, 3, "is in part 4 too; these are not parts of one model");
+    place.fails(&inspect, 3, &["is in part 4 too; these are not parts of one model"]);
 
     place.move_file("kept", &fifth);
     place.done(&inspect);
     place.move_file(&second, "renamed.gguf");
-    place.fails(&["inspect", "renamed.gguf"], 3, "it has to be called NAME-00002-of-00006.gguf");
+    place.fails(&["inspect", "renamed.gguf"], 3, &["it has to be called NAME-00002-of-00006.gguf"]);
 }
 
 #[test]
 fn a_reference_in_parts_is_known_and_checked_when_a_job_is_planned() {
     let place = Place::new();
     place.convert("r.gguf", &["--split", "2MB"]);
-    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let nano = nano();
     let manifest = format!(
         r#"
 schema = 1
@@ -257,16 +222,16 @@ dir = "reports"
     let said = place.done(&["plan", "job.toml"]);
     assert!(said.contains("to hash") && !said.contains(missing), "{said}");
     place.move_file(&part("r", 5, 6), "elsewhere");
-    let (code, said, _) = place.qrun(&["plan", "job.toml"]);
+    let Ran { code, out: said, .. } = place.qrun(&["plan", "job.toml"]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("reference theirs: ") && said.contains(missing), "{said}");
-    place.fails(&["run", "job.toml"], 3, missing);
+    place.fails(&["run", "job.toml"], 3, &[missing]);
 }
 
 #[test]
 fn a_job_writes_measures_and_publishes_parts_and_makes_them_again_where_one_is_gone() {
     let place = Place::new();
-    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let nano = nano();
     let manifest = format!(
         r#"
 schema = 1
@@ -301,7 +266,7 @@ dir = "reports"
     );
     let write = |text: &str| fs::write(place.directory.join("job.toml"), text).unwrap();
     write(&manifest.replace("1 MB", "0 MB"));
-    place.fails(&["plan", "job.toml"], 2, "parts of no size hold nothing");
+    place.fails(&["plan", "job.toml"], 2, &["parts of no size hold nothing"]);
     write(&manifest);
     assert!(place.done(&["plan", "job.toml"]).contains("4.1 MB"), "the size of all parts together");
     place.done(&["run", "job.toml"]);
@@ -360,7 +325,7 @@ fn kill(mut runner: std::process::Child) {
 fn a_job_killed_while_it_writes_parts_goes_on_and_leaves_nothing_over() {
     use std::os::unix::process::CommandExt;
 
-    let nano = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gpt-oss-nano");
+    let nano = nano();
     let manifest = format!(
         "schema = 1\nname = \"nano\"\nworkspace = \".\"\n[input]\ncheckpoint = \"{nano}\"\n\
          [quantize]\ngguf = \"out/{{name}}-{{format}}.gguf\"\nsplit = \"1 MB\"\n\
