@@ -122,6 +122,26 @@ fn a_manifest_does_not_undo_what_another_of_its_name_did() {
 }
 
 #[test]
+fn nor_what_it_wrote_in_parts() {
+    let home = tempfile::tempdir().unwrap();
+    let workspace = home.path();
+    make(workspace);
+    let parts = MANIFEST.replace("[quantize]\n", "[quantize]\nsplit = \"1 MB\"\n");
+    fs::write(workspace.join("job.toml"), &parts).unwrap();
+    run(workspace, "job.toml");
+    assert!(workspace.join("out/t-q4_K_M-00001-of-00005.gguf").is_file());
+    let rule = "tensors = [{ match = '^output\\.weight$', type = \"q5_0\" }]\n";
+    fs::write(workspace.join("other.toml"), format!("{parts}{rule}")).unwrap();
+    let (code, said) = qrun(workspace, &["run", "other.toml", "-q"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("job.toml made otherwise") && said.contains("tensors[0]"), "{said}");
+    // In one file it has a name of its own.
+    fs::write(workspace.join("other.toml"), format!("{MANIFEST}{rule}")).unwrap();
+    assert!(run(workspace, "other.toml").contains("1 step ran, 2 fresh"));
+    assert!(run(workspace, "job.toml").contains("nothing to do, 3 steps fresh"));
+}
+
+#[test]
 fn files_dated_in_the_future_are_hashed_once() {
     let home = tempfile::tempdir().unwrap();
     make(home.path());

@@ -1,6 +1,6 @@
 //! Architectures as tables, one file each: hyperparameters, tensors, the layouts in which checkpoints
 //! are published. Conversion, load check, inspection, traffic and memory all read these rows. Knows
-//! nothing of how anything is computed.
+//! nothing of how anything is computed, but what an activation is called.
 
 mod config;
 mod decoder;

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::files::Stamp;
+use crate::plan::Read;
 use crate::state::{Ingredient, Owner};
 use crate::steps::StepSpec;
 
@@ -60,9 +61,10 @@ impl Claim {
     }
 }
 
-impl From<&(Utf8PathBuf, Stamp)> for Claim {
-    fn from((path, stamp): &(Utf8PathBuf, Stamp)) -> Self {
-        Self { path: path.clone(), bytes: stamp.bytes, sha256: None, stamp: Some(*stamp) }
+impl From<&Read> for Claim {
+    fn from(Read { path, stamp, sha256 }: &Read) -> Self {
+        let (path, sha256) = (path.clone(), sha256.clone());
+        Self { path, bytes: stamp.bytes, sha256, stamp: Some(*stamp) }
     }
 }
 

@@ -78,7 +78,7 @@ pub fn path(workspace: &Utf8Path, key: &str) -> Utf8PathBuf {
 pub fn waiting(workspace: &Utf8Path) -> Vec<Utf8PathBuf> {
     let files = state::directory(workspace).join("outbox").read_dir_utf8().into_iter().flatten();
     let mut all: Vec<_> = files.filter_map(|entry| Some(entry.ok()?.into_path())).collect();
-    all.retain(|path| path.extension() == Some("json"));
+    all.retain(|path| path.extension() == Some("json") && path.is_file());
     all.sort();
     all
 }

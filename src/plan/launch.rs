@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 
 use super::ingredients::Input;
 use super::layout::{Target, VERIFY, maker};
-use super::{Plan, key, names};
+use super::{FileFact, Plan, key, names};
 use crate::files::{FileDigest, Stamp};
 use crate::state::Ingredient;
 use crate::steps::{ErrorClass, StepError, StepSpec};
@@ -16,9 +16,18 @@ pub struct Launch {
     pub key: String,
     pub ingredients: Vec<Ingredient>,
     /// The files whose digests are among the ingredients, as they were when those were looked up.
-    pub reads: Vec<(Utf8PathBuf, Stamp)>,
+    pub reads: Vec<Read>,
     /// Do it even if a success is recorded under its key.
     pub redo: bool,
+}
+
+/// A file that a step is going to read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    pub path: Utf8PathBuf,
+    pub stamp: Stamp,
+    /// Lower-case hexadecimal, where it is known.
+    pub sha256: Option<String>,
 }
 
 impl Plan {
@@ -57,7 +66,7 @@ impl Plan {
         })
     }
 
-    fn reads(&self, step: usize) -> Vec<(Utf8PathBuf, Stamp)> {
+    fn reads(&self, step: usize) -> Vec<Read> {
         let paths = |input| match input {
             Input::File { path, .. } => vec![path],
             Input::Output { step, .. } => {
@@ -71,11 +80,15 @@ impl Plan {
             | Input::After(_) => Vec::new(),
         };
         // A file that cannot be looked at is the step's own error.
-        let stamped = |path: Utf8PathBuf| {
+        let read = |path: Utf8PathBuf| {
             let stamp = Stamp::of(&path).ok()??;
-            Some((path, stamp))
+            let sha256 = match self.file(&path) {
+                Ok(FileFact::Known { sha256, .. }) => Some(sha256),
+                _ => None,
+            };
+            Some(Read { path, stamp, sha256 })
         };
-        self.inputs_of(step).into_iter().flat_map(paths).filter_map(stamped).collect()
+        self.inputs_of(step).into_iter().flat_map(paths).filter_map(read).collect()
     }
 
     /// The name under which a step writes: the one that it, or the same step of another manifest,

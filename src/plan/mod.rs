@@ -35,7 +35,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use demand::{Demand, DiskDemand, StepDemand, admit};
 pub use graph::{Edge, Graph};
 pub use judge::Judgement;
-pub use launch::Launch;
+pub use launch::{Launch, Read};
 pub use layout::{Node, PUBLISH, REPORT, Target};
 pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
