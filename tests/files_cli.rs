@@ -29,6 +29,13 @@ fn from_checkpoint_to_quantized_file_and_back_to_numbers() {
     assert!(said.starts_with("q.gguf: ") && said.contains("bits per weight\nSHA-256 "), "{said}");
     let direct = place.json(&["quantize", nano.as_str(), "direct.gguf", "--format", "q4_K_M"]);
     assert!(said.contains(direct["output"]["sha256"].as_str().unwrap()));
+    for written in [&converted, &direct] {
+        let tensors = written["tensors"].as_array().unwrap();
+        assert!(
+            tensors.len() == 79 && tensors.iter().all(|t| t["sha256"].is_string()),
+            "{written}"
+        );
+    }
     assert_eq!(place.names(), ["direct.gguf", "f32.gguf", "q.gguf"]);
 
     let inspected = place.json(&["inspect", "q.gguf"]);

@@ -45,6 +45,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         dtype: ConvertDtype::F32,
         out: (&f32).into(),
         split: None,
+        hash_tensors: false,
     };
     convert::run(&spec, &context(2)).unwrap();
     let format =
@@ -57,6 +58,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
         provenance: None,
         out: (&q4).into(),
         split: None,
+        hash_tensors: false,
     };
     quantize::run(&spec, &context(2)).unwrap();
     Files { _guard: guard, f32, q4 }

@@ -55,6 +55,7 @@ impl Place {
             dtype,
             out: (&out).into(),
             split: None,
+            hash_tensors: false,
         };
         let result = convert::run(&spec, &context()).unwrap();
         let source = open_source(&QuantizeSource::Checkpoint {
@@ -85,6 +86,7 @@ impl Place {
             provenance: None,
             out: Out { path: self.directory.join("quantized.gguf"), replace: true },
             split: None,
+            hash_tensors: false,
         }
     }
 }

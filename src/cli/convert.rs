@@ -42,6 +42,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         dtype: args.how.dtype,
         out: Out { path: args.out.clone(), replace: args.force },
         split: args.split,
+        hash_tensors: args.json,
     };
     let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
         convert::run(&spec, &ctx.with_journals(beside(&spec.out)))

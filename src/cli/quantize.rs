@@ -131,6 +131,7 @@ impl Args {
                 }),
                 out: Out { path: out, replace: self.force },
                 split: self.split,
+                hash_tensors: self.json,
             });
         }
         Ok(specs)

@@ -17,7 +17,7 @@ pub struct WrittenTensor {
     pub ggml_type: StoredType,
     /// Bytes of its data, without padding.
     pub bytes: u64,
-    /// SHA-256 of them; of a file that an older qrun wrote it is not known.
+    /// SHA-256 of them, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

@@ -48,6 +48,7 @@ static NANO: LazyLock<(tempfile::TempDir, Utf8PathBuf)> = LazyLock::new(|| {
         dtype: ConvertDtype::F32,
         out: (&out).into(),
         split: None,
+        hash_tensors: false,
     };
     convert::run(&spec, &Warnings::default().context()).unwrap();
     (guard, out)

@@ -40,6 +40,7 @@ impl Nano {
                 dtype: ConvertDtype::F32,
                 out: (&out).into(),
                 split: None,
+                hash_tensors: false,
             };
             convert::run(&spec, &context()).unwrap();
         }
@@ -60,6 +61,7 @@ impl Nano {
             provenance: None,
             out: Out { path: out.clone(), replace: true },
             split: None,
+            hash_tensors: false,
         };
         quantize::run(&spec, &context()).unwrap();
         out

@@ -142,6 +142,7 @@ impl Layout<'_> {
             dtype: self.job.convert.dtype,
             out: out.into(),
             split: None,
+            hash_tensors: false,
         };
         Node::new(CONVERT, spec).after(VERIFY.into()).writes("convert.gguf")
     }
@@ -170,6 +171,7 @@ impl Layout<'_> {
             }),
             out: Out::from(Utf8PathBuf::from(names::model_template(job, target))),
             split: job.quantize.split,
+            hash_tensors: false,
         };
         let node = Node { format: of, ..Node::new(maker(job, target), spec) };
         Some(node.writes(destination))

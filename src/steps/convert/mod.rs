@@ -44,6 +44,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         replace: spec.out.replace,
         identity: &|| identity(&files),
         importance: None,
+        hash_tensors: spec.hash_tensors,
         flush_bytes: FLUSH_BYTES,
     };
     file.write(ctx)

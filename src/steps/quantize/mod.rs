@@ -152,6 +152,7 @@ pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteRes
         replace: spec.out.replace,
         identity,
         importance: matrix(number),
+        hash_tensors: spec.hash_tensors,
         flush_bytes: FLUSH_BYTES,
     });
     let mut results = write_all(&files.collect::<Vec<_>>(), ctx)?;

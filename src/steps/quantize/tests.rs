@@ -111,6 +111,7 @@ fn spec(mix: Mix) -> QuantizeSpec {
         provenance: None,
         out: "no such file either".into(),
         split: None,
+        hash_tensors: false,
     }
 }
 

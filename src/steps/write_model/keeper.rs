@@ -44,13 +44,7 @@ impl Keeper<'_> {
                 Note::Hashed(sha256) => {
                     let tensor = self.done.len();
                     let (offset, bytes) = (self.layout.offset(tensor), self.sizes[tensor]);
-                    self.done.push(Entry {
-                        tensor,
-                        offset,
-                        bytes,
-                        sha256,
-                        tensor_sha256: String::new(),
-                    });
+                    self.done.push(Entry { tensor, offset, bytes, sha256, tensor_sha256: None });
                 }
             }
             if self.in_file >= self.flushed + self.flush_bytes

@@ -62,6 +62,8 @@ pub(super) struct ModelFile<'a> {
     pub identity: &'a (dyn Fn() -> Result<String, StepError> + Sync),
     /// How much the columns weigh where a tensor is quantized, for those tensors that it holds.
     pub importance: Option<&'a Imatrix>,
+    /// Say the SHA-256 of each tensor.
+    pub hash_tensors: bool,
     /// See [`FLUSH_BYTES`].
     pub flush_bytes: u64,
 }

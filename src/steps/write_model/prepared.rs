@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use super::parts::PartFile;
 use super::program;
-use super::vouched::{Entry, Header, journal_path, vouched};
+use super::vouched::{Entry, Header, Whole, journal_path, vouched};
 use crate::files::{FileDigest, Journal, Output, Prefix};
 use crate::gguf::{TensorInfo, bits_per_weight};
 use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WrittenTensor};
@@ -68,8 +68,8 @@ impl<'a> Prepared<'a> {
                 ctx.progress(done, total, Unit::Bytes);
                 ctx.check_cancelled().is_ok()
             };
-            let whole = (layout, sizes.as_slice());
-            let (entries, prefix) = vouched(path, &header, partial, whole, &mut watch);
+            let whole = Whole { layout, sizes: &sizes, hash_tensors: model.hash_tensors };
+            let (entries, prefix) = vouched(path, &header, partial, &whole, &mut watch);
             // What was not looked at may be good.
             ctx.check_cancelled()?;
             if checking {
@@ -145,7 +145,7 @@ impl<'a> Prepared<'a> {
             name: info.name.to_string(),
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
-            sha256: Some(entry.tensor_sha256),
+            sha256: entry.tensor_sha256,
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
         Ok(Finished { output, tensors, infos: infos.clone(), resumed_tensors })

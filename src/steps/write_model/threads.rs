@@ -1,5 +1,6 @@
 //! The threads of a pass: as many as asked for make parts, the calling one writes them in order,
-//! and each file has one that hashes it, one that hashes its tensors and one that flushes.
+//! and each file has one that hashes it, one that flushes, and, where they are to be told, one that
+//! hashes its tensors.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,8 +69,12 @@ pub fn run(
             let (hasher, hashed) = (output.take_hasher(), note.clone());
             let of = HashedFile { number, first, layout, sizes };
             hashes.push(spawn(scope, move || hash_file(hasher, &of, parts, &hashed))?);
-            let (tensors, parts) = mpsc::channel();
-            tensor_hashes.push(spawn(scope, move || hash_tensors(number, parts))?);
+            let mut tensors = None;
+            if file.model.hash_tensors {
+                let (digest, parts) = mpsc::channel();
+                tensors = Some(digest);
+                tensor_hashes.push(spawn(scope, move || hash_tensors(number, parts))?);
+            }
             sinks.push(Sink { output, first, layout, sizes, keeper: note, digest, tensors });
         }
         let (made, parts) = mpsc::channel();
@@ -88,7 +93,7 @@ pub fn run(
                 let entry = hash.tensor - files[file].planned.tensors.start;
                 // One that was hashed for another file, and not yet for this one, is not done.
                 if let Some(entry) = keepers[file].done.get_mut(entry) {
-                    entry.tensor_sha256.clone_from(&hash.sha256);
+                    entry.tensor_sha256 = Some(hash.sha256.clone());
                 }
             }
         }

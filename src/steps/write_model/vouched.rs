@@ -38,9 +38,10 @@ pub struct Entry {
     pub bytes: u64,
     /// SHA-256 of the file from its start to the tensor's end, padding included.
     pub sha256: String,
-    /// SHA-256 of the tensor's data alone. Not in the journal: it is found again on the way.
+    /// SHA-256 of the tensor's data alone, where it is to be told. Not in the journal: it is found
+    /// again on the way.
     #[serde(skip)]
-    pub tensor_sha256: String,
+    pub tensor_sha256: Option<String>,
 }
 
 impl Entry {
@@ -55,6 +56,15 @@ impl Header {
     pub fn new(identity: String) -> Self {
         Self { journal: VERSION, identity }
     }
+}
+
+/// The file that is to become of an unfinished one.
+pub struct Whole<'a> {
+    pub layout: &'a Layout,
+    /// Bytes of each tensor, without padding.
+    pub sizes: &'a [u64],
+    /// Find the SHA-256 of each tensor's data, too.
+    pub hash_tensors: bool,
 }
 
 /// Where in `directory` the journal of the file at `out` is.
@@ -76,20 +86,19 @@ pub fn vouched(
     path: &Utf8Path,
     header: &Header,
     partial: &File,
-    (layout, sizes): (&Layout, &[u64]),
+    whole: &Whole<'_>,
     watch: &mut dyn FnMut(u64, u64) -> bool,
 ) -> (Vec<Entry>, Prefix) {
     let mut good = (Vec::new(), Prefix::default());
     // What was good before an error is good.
-    let _ = check(partial, layout, sizes, Journal::entries(path, header), watch, &mut good);
+    let _ = check(partial, whole, Journal::entries(path, header), watch, &mut good);
     good
 }
 
 /// Reads the unfinished file from its start and adds to `good` the entries that it bears out.
 fn check(
     partial: &File,
-    layout: &Layout,
-    sizes: &[u64],
+    &Whole { layout, sizes, hash_tensors }: &Whole<'_>,
     entries: Vec<Entry>,
     watch: &mut dyn FnMut(u64, u64) -> bool,
     (good, prefix): &mut (Vec<Entry>, Prefix),
@@ -111,13 +120,13 @@ fn check(
             break;
         }
         let (mut at, data_end) = (entry.offset, entry.offset + entry.bytes);
-        let mut tensor = Sha256::new();
+        let mut tensor = hash_tensors.then(Sha256::new);
         while at < data_end {
             if !watch(at, total) {
                 return Ok(());
             }
             let piece = (data_end - at).min(PIECE);
-            let mut both = Both { file: &mut hasher, tensor: &mut tensor };
+            let mut both = Both { file: &mut hasher, tensor: tensor.as_mut() };
             if io::copy(&mut (&mut reader).take(piece), &mut both)? != piece {
                 return Ok(());
             }
@@ -130,22 +139,24 @@ fn check(
             break;
         }
         *prefix = Prefix { bytes: entry.end(layout), hasher: hasher.clone() };
-        entry.tensor_sha256 = hex::encode(tensor.finalize());
+        entry.tensor_sha256 = tensor.map(|tensor| hex::encode(tensor.finalize()));
         good.push(entry);
     }
     Ok(())
 }
 
-/// Hashes what is written for the file and for the tensor.
+/// Hashes what is written for the file and, where it is to be told, for the tensor.
 struct Both<'a> {
     file: &'a mut Sha256,
-    tensor: &'a mut Sha256,
+    tensor: Option<&'a mut Sha256>,
 }
 
 impl Write for Both<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.update(bytes);
-        self.tensor.update(bytes);
+        if let Some(tensor) = &mut self.tensor {
+            tensor.update(bytes);
+        }
         Ok(bytes.len())
     }
 

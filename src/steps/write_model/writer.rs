@@ -27,8 +27,8 @@ pub struct Sink<'a> {
     pub keeper: Sender<Note>,
     /// The thread that hashes it.
     pub digest: Sender<Arc<Made>>,
-    /// The thread that hashes those of its tensors of which it is the first file.
-    pub tensors: Sender<Arc<Made>>,
+    /// The thread that hashes those of its tensors of which it is the first file, if one does.
+    pub tensors: Option<Sender<Arc<Made>>>,
 }
 
 /// Writes one or more files.
@@ -78,9 +78,10 @@ impl Writer<'_> {
         self.ctx.check_cancelled()?;
         let made = Arc::new(made);
         for (form, bytes) in &made.forms {
-            if let Some(&first) = form.files.first() {
+            if let Some(tensors) = form.files.first().and_then(|f| self.sinks[*f].tensors.as_ref())
+            {
                 // As below.
-                let _ = self.sinks[first].tensors.send(Arc::clone(&made));
+                let _ = tensors.send(Arc::clone(&made));
             }
             for &file in &form.files {
                 let sink = &mut self.sinks[file];

@@ -113,6 +113,7 @@ impl Place {
             replace: false,
             identity: &|| Ok(identity.to_owned()),
             importance: None,
+            hash_tensors: true,
             flush_bytes: 0,
         };
         file.write(ctx)
@@ -213,6 +214,7 @@ fn a_type_without_its_importance_is_refused_before_anything_is_written() {
         replace: false,
         identity: &|| Ok(String::new()),
         importance: None,
+        hash_tensors: true,
         flush_bytes: 0,
     };
     let error = file.write(&context(&Recorder::new())).unwrap_err();
@@ -250,6 +252,7 @@ fn an_input_that_changes_meanwhile_is_an_error() {
         replace: false,
         identity: &identity,
         importance: None,
+        hash_tensors: true,
         flush_bytes: 0,
     };
     let error = file.write(&ctx).unwrap_err();

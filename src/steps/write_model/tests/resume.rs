@@ -186,6 +186,7 @@ fn another_build_continues_nothing() {
         replace: false,
         identity: &|| Ok(String::new()),
         importance: None,
+        hash_tensors: true,
         flush_bytes: 0,
     };
     let layout = Layout::new(&model.metadata, &[]).unwrap();
@@ -209,6 +210,7 @@ fn an_interrupted_model_in_parts_is_continued() {
             replace: false,
             identity: &|| Ok("source".to_owned()),
             importance: None,
+            hash_tensors: true,
             flush_bytes: 0,
         };
         file.write(ctx)

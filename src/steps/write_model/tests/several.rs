@@ -33,6 +33,7 @@ fn several(
         replace: true,
         identity,
         importance: None,
+        hash_tensors: true,
         flush_bytes: 0,
     });
     write_all(&files.collect::<Vec<_>>(), ctx)
