@@ -8,7 +8,7 @@ mod edit;
 use camino::{Utf8Path, Utf8PathBuf};
 use edit::{Warnings, edited};
 use qrun::ggml::GgmlType;
-use qrun::gguf::{Array, Metadata, TensorInfo, Value};
+use qrun::gguf::{Array, File, Metadata, TensorInfo, TensorSource, Value};
 use qrun::steps::{ErrorClass, Label, LoadCheckSpec, load_check};
 
 fn check(gguf: &Utf8Path) -> (Result<(), String>, Vec<String>) {
@@ -141,6 +141,18 @@ fn what_llama_cpp_warns_of_is_told() {
     for (warning, expected) in warnings.iter().zip(expected) {
         assert!(warning.contains(expected), "{warning}");
     }
+    // The last tensor's padding is not there.
+    let gguf = with("unpadded", |m| m.set("general.alignment", Value::U32(4096)));
+    let file = File::open(&gguf).unwrap();
+    let end = (0..file.tensors().len()).map(|t| file.range(t).end as u64).max().unwrap();
+    let padding = std::fs::metadata(&gguf).unwrap().len() - end;
+    assert!(padding > 0);
+    std::fs::File::options().write(true).open(&gguf).unwrap().set_len(end).unwrap();
+    let (result, warnings) = check(&gguf);
+    assert_eq!(result, Ok(()));
+    let said =
+        format!("unpadded.gguf ends {padding} bytes before the padding of its last tensor does");
+    assert!(warnings[0].contains(&said), "{warnings:#?}");
     let (_, warnings) = check(&with("no_eos", |m| {
         m.set("tokenizer.chat_template", text("x"));
         m.remove("tokenizer.ggml.eos_token_id");

@@ -27,10 +27,21 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
         None | Some(Value::U32(_)) => {}
         Some(other) => return Err(wrong_type("general.file_type", "u32", other)),
     }
-    for (part, after) in trailing_bytes(file) {
-        let message = "after the last tensor's data, which belong to nothing; llama.cpp ignores \
-                       them: the file may have been written over a longer one, or joined wrongly";
-        ctx.log(Level::Warn, format!("{after} bytes of {part} {message}"));
+    for (part, behind) in ends(file) {
+        let bytes = behind.unsigned_abs();
+        let message = match behind {
+            1.. => format!(
+                "{bytes} bytes of {part} after the last tensor's data, which belong to nothing; \
+                 llama.cpp ignores them: the file may have been written over a longer one, or \
+                 joined wrongly"
+            ),
+            0 => continue,
+            ..0 => format!(
+                "{part} ends {bytes} bytes before the padding of its last tensor does; llama.cpp \
+                 loads it, but tools that read all data at once take it for cut"
+            ),
+        };
+        ctx.log(Level::Warn, message);
     }
     for warning in Tokenizer::warnings(file.metadata()) {
         ctx.log(Level::Warn, warning);
@@ -38,16 +49,15 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The name of each part of the file that has bytes after its last tensor and the padding, with their
-/// number.
-fn trailing_bytes(file: &File) -> Vec<(&str, u64)> {
-    let after = file.parts().enumerate().filter_map(|(number, (path, bytes))| {
+/// The name of each part of the file, and how many bytes behind its last tensor and the padding it ends.
+fn ends(file: &File) -> Vec<(&str, i64)> {
+    let ends = file.parts().enumerate().filter_map(|(number, (path, bytes))| {
         let tensors = (0..file.tensors().len()).filter(|&t| file.part(t) == number);
         let last = tensors.map(|t| file.range(t).end as u64).max();
         // Only the first part may have none.
         let end = last.or((number == 0).then(|| file.data_start()))?;
-        let after = bytes.saturating_sub(end.next_multiple_of(file.alignment()));
-        (after > 0).then(|| (path.file_name().unwrap_or(path.as_str()), after))
+        let behind = bytes.cast_signed() - end.next_multiple_of(file.alignment()).cast_signed();
+        Some((path.file_name().unwrap_or(path.as_str()), behind))
     });
-    after.collect()
+    ends.collect()
 }
