@@ -26,7 +26,7 @@ impl EventSink for Quiet {
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 fn context(threads: usize) -> Context<'static> {
-    Context { events: &Quiet, cancelled: &RUNNING, threads, journals: None }
+    Context::new(&Quiet, &RUNNING, threads)
 }
 
 /// The nano model as f32 and as q4_K_M, experts requantized.
@@ -322,7 +322,7 @@ fn a_stopped_bench_keeps_its_finished_runs() {
         let events = StopAfter { runs: AtomicU32::new(3), stop: AtomicBool::new(false) };
         let cancelled = &events.stop;
         let journals = Some(journals.clone());
-        let ctx = Context { events: &events, cancelled, threads: 1, journals };
+        let ctx = Context { journals, ..Context::new(&events, cancelled, 1) };
         bench::run(&spec, &ctx).unwrap_err()
     };
     let whole = || {
@@ -342,10 +342,13 @@ fn a_stopped_bench_keeps_its_finished_runs() {
     assert_eq!(whole().resumed_runs, 0);
 }
 
-fn compared(file: &Utf8Path, reference: &Utf8Path, threads: usize) -> CompareResult {
+fn comparison(file: &Utf8Path, reference: &Utf8Path) -> CompareSpec {
     let reference = ReferenceFile { name: "reference".to_owned(), gguf: reference.into() };
-    let spec = CompareSpec { gguf: file.into(), reference, greedy_tokens: 24 };
-    compare::run(&spec, &context(threads)).unwrap()
+    CompareSpec { gguf: file.into(), reference, greedy_tokens: 24 }
+}
+
+fn compared(file: &Utf8Path, reference: &Utf8Path, threads: usize) -> CompareResult {
+    compare::run(&comparison(file, reference), &context(threads)).unwrap()
 }
 
 #[test]
@@ -355,6 +358,40 @@ fn a_file_compared_with_itself_is_identical() {
     assert_eq!(result.tensor_error.relative_rmse, 0.0);
     assert_eq!((result.greedy.agreeing_prefix, result.greedy.share), (24, 1.0));
     assert!(result.tensor_error.worst.is_empty() && result.type_differences.is_empty());
+}
+
+#[test]
+fn comparisons_that_are_made_together_are_those_made_alone() {
+    let (_guard, directory) = directory();
+    let bad = directory.join("bad.gguf");
+    damaged(&FILES.q4, &bad, "blk.1.attn_q.weight", |bytes| bytes[..4].fill(0xff));
+    let (f32, q4) = (FILES.f32.as_path(), FILES.q4.as_path());
+    let missing = directory.join("missing.gguf");
+    let specs = [(q4, f32), (&bad, f32), (q4, q4), (f32, q4), (&missing, f32), (q4, f32)];
+    let specs = specs.map(|(file, reference)| comparison(file, reference));
+    let ctx = context(2);
+    let together = compare::run_all(&specs.each_ref().map(|spec| (spec, &ctx)));
+    for (spec, together) in specs.iter().zip(together) {
+        let alone = compare::run(spec, &ctx).map_err(|e| (e.class, e.message));
+        assert_eq!(together.map_err(|e| (e.class, e.message)), alone, "{}", spec.gguf);
+        assert_eq!(alone.is_err(), *spec.gguf == bad || *spec.gguf == missing, "{alone:?}");
+    }
+}
+
+#[test]
+fn files_of_one_digest_are_known_to_be_the_same_without_reading_them() {
+    let (_guard, directory) = directory();
+    let copy = directory.join("copy.gguf");
+    fs::copy(&FILES.q4, &copy).unwrap();
+    let spec = comparison(&copy, &FILES.q4);
+    let mut ctx = context(2);
+    let read = compare::run(&spec, &ctx).unwrap();
+    ctx.digests = [&copy, &FILES.q4].map(|file| (file.clone(), "d".repeat(64))).into();
+    // Were they read, the first weight that is no number would be an error.
+    damaged(&FILES.q4, &copy, "blk.1.attn_q.weight", |bytes| bytes.fill(0xff));
+    assert_eq!(compare::run(&spec, &ctx).unwrap(), read);
+    ctx.digests.insert(copy, "e".repeat(64));
+    assert_eq!(compare::run(&spec, &ctx).unwrap_err().class, ErrorClass::Input);
 }
 
 #[test]

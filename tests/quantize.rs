@@ -32,7 +32,7 @@ impl EventSink for Quiet {
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 fn context() -> Context<'static> {
-    Context { events: &Quiet, cancelled: &RUNNING, threads: 2, journals: None }
+    Context::new(&Quiet, &RUNNING, 2)
 }
 
 struct Place {
@@ -387,6 +387,32 @@ fn rules_win_and_say_so() {
     assert!(error.message.contains("\"outptu\" matches none of the 79 tensors"), "{error}");
     spec.format.tensors = vec![rule("(", "q4_0")];
     assert!(run(&spec).unwrap_err().message.contains("is no regular expression"));
+}
+
+#[test]
+fn of_formats_in_one_pass_each_fails_for_itself_before_anything_is_written() {
+    let place = Place::new();
+    let specs = ["q8_0", "iq1_s", "q4_K_M", "q5_0"].map(|format| {
+        let mut spec = place.spec(checkpoint(), format, NativeMxfp4::Keep);
+        spec.out = place.directory.join(format!("{format}.gguf")).into();
+        spec
+    });
+    fs::write(&specs[3].out, "precious").unwrap();
+    let ctx = context();
+    let results = quantize::run_all(&specs.each_ref().map(|spec| (spec, &ctx)));
+    for (spec, result) in specs.iter().zip(results) {
+        match spec.format.base.as_str() {
+            "iq1_s" => assert!(result.unwrap_err().message.contains("importance matrix")),
+            "q5_0" => assert!(result.unwrap_err().message.contains("exists already")),
+            _ => {
+                let together = fs::read(&result.unwrap().output.path).unwrap();
+                fs::remove_file(&spec.out).unwrap();
+                run(spec).unwrap();
+                assert!(together == fs::read(&spec.out).unwrap(), "{}", spec.format.base);
+            }
+        }
+    }
+    assert_eq!(fs::read_to_string(&specs[3].out).unwrap(), "precious");
 }
 
 #[test]

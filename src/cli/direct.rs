@@ -1,6 +1,7 @@
 //! Steps run in this process, for the commands that work on a file at hand.
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
 
@@ -8,7 +9,7 @@ use super::progress::Progress;
 use super::{CliError, Globals, interrupt};
 use crate::files::open_regular;
 use crate::gguf::{File, TensorSource};
-use crate::steps::{Context, ErrorClass, StepError};
+use crate::steps::{Context, ErrorClass, Event, EventSink, StepError};
 
 /// `--threads`, for every command that computes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -38,15 +39,48 @@ pub fn run_step<T>(
 ) -> Result<T, CliError> {
     let cancelled = interrupt::flag();
     let progress = Progress::new(label, globals);
-    let context = Context {
-        events: &progress,
-        cancelled: &cancelled,
-        threads: threads.count(),
-        journals: None,
-    };
-    let result = work(&context);
+    let result = work(&Context::new(&progress, &cancelled, threads.count()));
     progress.finish();
     Ok(result?)
+}
+
+/// Makes one line of progress of that of several steps that are done together: what each has done is
+/// added up.
+pub struct Together<'a> {
+    events: &'a dyn EventSink,
+    /// Of each step, what is done and what is to do.
+    steps: Mutex<Vec<(u64, u64)>>,
+}
+
+/// What one of the steps says.
+pub struct OneOf<'a> {
+    of: &'a Together<'a>,
+    number: usize,
+}
+
+impl<'a> Together<'a> {
+    /// Of `count` steps that are told to `events`.
+    pub fn new(events: &'a dyn EventSink, count: usize) -> Self {
+        Self { events, steps: Mutex::new(vec![(0, 0); count]) }
+    }
+
+    /// The steps' own.
+    pub fn sinks(&'a self) -> Vec<OneOf<'a>> {
+        let count = self.steps.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (0..count).map(|number| OneOf { of: self, number }).collect()
+    }
+}
+
+impl EventSink for OneOf<'_> {
+    fn emit(&self, mut event: Event) {
+        if let Event::Progress { done, total, .. } = &mut event {
+            let mut steps = self.of.steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps[self.number] = (*done, *total);
+            *done = steps.iter().map(|(done, _)| done).sum();
+            *total = steps.iter().map(|(_, total)| total).sum();
+        }
+        self.of.events.emit(event);
+    }
 }
 
 /// Looks at every input before the first is worked on: `models` whole as far as their headers, and

@@ -7,14 +7,15 @@ use camino::Utf8PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 
-use super::direct::{Threads, run_step};
+use super::direct::{Threads, Together, run_step};
 use super::model_args::{CheckpointArgs, beside, print_written, split};
 use super::{CliError, Globals, output};
+use crate::files::refuse_existing;
 use crate::ggml::{GgmlType, Mix};
 use crate::steps::quantize::{self, QuantizePlan};
 use crate::steps::{
-    FormatSpec, ImatrixFile, Label, NativeMxfp4, OnFallback, Out, Provenance, QuantizeSpec,
-    TensorRule,
+    FormatSpec, ImatrixFile, Label, NativeMxfp4, OnFallback, Out, Provenance, QuantizeSpec, Step,
+    StepError, TensorRule,
 };
 
 /// Write a model in another format, or in several in one pass
@@ -86,9 +87,17 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     if args.dry_run {
         return dry_run(&specs, args.json);
     }
+    for spec in specs.iter().filter(|_| specs.len() > 1) {
+        look_at(spec)?;
+    }
     let label = format!("quantize {}", args.input);
     let results = run_step(globals, args.threads, &label, |ctx| {
-        quantize::run_all(&specs, &ctx.with_journals(beside(&specs[0].out)))
+        let ctx = ctx.with_journals(beside(&specs[0].out));
+        let together = Together::new(ctx.events, specs.len());
+        let sinks = together.sinks();
+        let contexts: Vec<_> = sinks.iter().map(|sink| ctx.with_events(sink)).collect();
+        let steps: Vec<_> = specs.iter().zip(&contexts).collect();
+        quantize::run_all(&steps).into_iter().collect::<Result<Vec<_>, _>>()
     })?;
     print_written(&results, args.json)
 }
@@ -136,6 +145,17 @@ impl Args {
         }
         Ok(specs)
     }
+}
+
+/// Refuses a format that cannot be written, before others are.
+fn look_at(spec: &QuantizeSpec) -> Result<(), CliError> {
+    if let Some(problem) = quantize::plan(spec)?.refusal() {
+        return Err(CliError::usage(problem));
+    }
+    for path in spec.model_files()? {
+        refuse_existing(&path, spec.out.replace).map_err(StepError::from)?;
+    }
+    Ok(())
 }
 
 /// Prints what would be written, also where it would be refused: the table says of each tensor why.

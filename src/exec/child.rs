@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::order::Said;
 use super::os::{self, Group};
 use super::{WorkOrder, death};
 use crate::files::program;
@@ -55,23 +56,23 @@ pub struct Success {
     pub peak_rss_bytes: Option<u64>,
 }
 
-/// Does `order` in a process of its own and passes its events on to `events`.
+/// Does `order` in a process of its own and passes what it says of each task on to that one's
+/// `events`; answers with the result or the failure of each.
 ///
 /// The worker's standard error goes to `log`. When `cancelled` is set the worker is asked to stop
-/// (SIGTERM), and killed if it has not after a grace period; when `limit` passes it is killed.
+/// (SIGTERM), and killed if it has not after a grace period; when the order's limit passes it is
+/// killed.
 ///
 /// # Errors
-/// The step's own failure, or in words how the process died.
+/// In words how the process died, if it did before it had answered for every task.
 pub async fn run(
     program: &Program,
     order: &WorkOrder,
     log: Option<std::fs::File>,
-    limit: Option<&TimeLimit>,
     cancelled: &AtomicBool,
-    events: &dyn EventSink,
-) -> Result<Success, StepError> {
-    let workspace = order.record.as_ref().map(|record| record.workspace.as_path());
-    let mut child = start(program, log, workspace)?;
+    events: &[&dyn EventSink],
+) -> Result<Vec<Result<Success, StepError>>, StepError> {
+    let mut child = start(program, log, order.workspace())?;
     let json = serde_json::to_vec(order).map_err(|e| {
         StepError::new(ErrorClass::Step, format!("cannot write the order as JSON: {e}"))
     })?;
@@ -79,8 +80,8 @@ pub async fn run(
         // A worker that died before it read everything is found out by its exit status.
         let _ = stdin.write_all(&json).await;
     }
-    let mut watch = Watch::new(&child, limit);
-    let mut told = Told::default();
+    let mut watch = Watch::new(&child, order.limit());
+    let mut told = Told { of: events.iter().map(|_| OfTask::default()).collect() };
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).split(b'\n');
         loop {
@@ -102,11 +103,8 @@ pub async fn run(
     let status = status.map_err(|e| {
         StepError::new(ErrorClass::Host, format!("cannot wait for the worker process: {e}"))
     })?;
-    match told.end {
-        Some(Ok(result)) => Ok(Success { result, peak_rss_bytes: told.peak_rss_bytes }),
-        Some(Err(error)) => Err(error),
-        None => Err(watch.why_ended().unwrap_or_else(|| death::describe(status))),
-    }
+    let ends: Option<Vec<_>> = told.of.into_iter().map(OfTask::end).collect();
+    ends.ok_or_else(|| watch.why_ended().unwrap_or_else(|| death::describe(status)))
 }
 
 /// Starts a worker, in the job's workspace if it has a job.
@@ -132,31 +130,52 @@ fn start(
         })
 }
 
-/// What a worker has said so far.
-#[derive(Default)]
+/// What a worker has said so far, by task.
 struct Told {
+    of: Vec<OfTask>,
+}
+
+/// What a worker has said of a task.
+#[derive(Default)]
+struct OfTask {
     end: Option<Result<Value, StepError>>,
     peak_rss_bytes: Option<u64>,
 }
 
+impl OfTask {
+    /// What came of it, if that was said.
+    fn end(self) -> Option<Result<Success, StepError>> {
+        let peak_rss_bytes = self.peak_rss_bytes;
+        Some(self.end?.map(|result| Success { result, peak_rss_bytes }))
+    }
+}
+
 impl Told {
-    fn hear(&mut self, line: &[u8], events: &dyn EventSink) {
+    fn hear(&mut self, line: &[u8], events: &[&dyn EventSink]) {
         if line.is_empty() {
             return;
         }
-        let event = serde_json::from_slice::<Event>(line).unwrap_or_else(|_| Event::Log {
-            level: Level::Warn,
-            message: format!("not an event: {}", String::from_utf8_lossy(line)),
+        let said = serde_json::from_slice::<Said>(line).ok().filter(|s| s.task < self.of.len());
+        let Said { task, event } = said.unwrap_or_else(|| Said {
+            task: 0,
+            event: Event::Log {
+                level: Level::Warn,
+                message: format!("not an event: {}", String::from_utf8_lossy(line)),
+            },
         });
+        let (Some(of), Some(events)) = (self.of.get_mut(task), events.get(task)) else { return };
         match &event {
             Event::Metric { name, value } if name == "peak_rss_mb" => {
-                self.peak_rss_bytes = Some((value * 1e6) as u64);
+                of.peak_rss_bytes = Some((value * 1e6) as u64);
             }
-            Event::Result { value } => self.end = Some(Ok(value.clone())),
+            Event::Result { value } => of.end = Some(Ok(value.clone())),
             Event::Failed { class, message } => {
-                self.end = Some(Err(StepError::new(*class, message.clone())));
+                of.end = Some(Err(StepError::new(*class, message.clone())));
             }
-            _ => {}
+            Event::Metric { .. }
+            | Event::Progress { .. }
+            | Event::Stage { .. }
+            | Event::Log { .. } => {}
         }
         events.emit(event);
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::block_on;
 use super::child::{Program, Success, run};
-use super::order::WorkOrder;
+use super::order::{Task, WorkOrder};
 use crate::steps::{
     ErrorClass, Event, EventSink, Label, LoadCheckSpec, StepError, StepSpec, TimeLimit,
 };
@@ -29,14 +29,12 @@ impl EventSink for Heard {
 
 fn work(script: &str, limit: Option<&TimeLimit>) -> (Result<Success, StepError>, Vec<Event>) {
     let program = Program { path: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
-    let order = WorkOrder {
-        spec: StepSpec::LoadCheck(LoadCheckSpec { gguf: "x.gguf".into(), limit: Label::default() }),
-        threads: 1,
-        record: None,
-    };
+    let limit = Label { is: limit.cloned() };
+    let spec = StepSpec::LoadCheck(LoadCheckSpec { gguf: "x.gguf".into(), limit });
+    let order = WorkOrder { tasks: vec![Task { spec, record: None }], threads: 1 };
     let heard = Heard::default();
-    let result = block_on(run(&program, &order, None, limit, &heard.1, &heard)).unwrap();
-    (result, heard.0.into_inner().unwrap())
+    let result = block_on(run(&program, &order, None, &heard.1, &[&heard])).unwrap();
+    (result.and_then(|mut results| results.remove(0)), heard.0.into_inner().unwrap())
 }
 
 #[test]

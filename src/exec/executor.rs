@@ -10,18 +10,22 @@ use super::WorkOrder;
 use super::child::{self, Program, Success};
 use crate::steps::{EventSink, StepError};
 
-/// A step to be done, with what surrounds it.
+/// Steps to be done together, with what surrounds them.
 pub struct Work {
     pub order: WorkOrder,
     /// Takes the worker's standard error.
     pub log: Option<File>,
-    /// Set when it should stop.
+    /// Set when they should stop.
     pub cancelled: Arc<AtomicBool>,
-    pub events: Arc<dyn EventSink>,
+    /// What each task says.
+    pub events: Vec<Arc<dyn EventSink>>,
 }
 
-/// What will come of a step.
-pub type Pending = Pin<Box<dyn Future<Output = Result<Success, StepError>>>>;
+/// What came of an order: of each task, or why nothing is known of any: its worker died.
+pub type Outcome = Result<Vec<Result<Success, StepError>>, StepError>;
+
+/// What will come of an order.
+pub type Pending = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// Does steps. A success is in the outbox before its future is ready.
 pub trait Executor {
@@ -53,8 +57,8 @@ impl Executor for Workers {
         let program = self.program.clone();
         Box::pin(async move {
             let Work { order, log, cancelled, events } = work;
-            let limit = order.spec.limit();
-            child::run(&program, &order, log, limit, &cancelled, &*events).await
+            let events: Vec<&dyn EventSink> = events.iter().map(|events| &**events).collect();
+            child::run(&program, &order, log, &cancelled, &events).await
         })
     }
 }

@@ -147,12 +147,12 @@ impl<'a> Guard<'a> {
         Ok(())
     }
 
-    /// Delivers a success.
+    /// Delivers the success of a step that was done together with others, `shared_by` with itself.
     ///
     /// # Errors
     /// [`ErrorClass::Input`] if something that the step read changed meanwhile: what it wrote is
     /// removed then; or if the delivery cannot be written.
-    pub fn deliver(self, result: Value) -> Result<Value, StepError> {
+    pub fn deliver(self, result: Value, shared_by: usize) -> Result<Value, StepError> {
         if let Err(error) = self.check_unchanged() {
             let made = self.spec.made_of_inputs(&result)?;
             return Err(self.withdraw(error, &made));
@@ -167,7 +167,7 @@ impl<'a> Guard<'a> {
             hashed: hashed.collect(),
             result,
             started_ms: self.started_ms,
-            duration_ms: now_ms() - self.started_ms,
+            duration_ms: (now_ms() - self.started_ms) / shared_by.max(1) as i64,
             peak_rss_bytes: Memory::now().map(|memory| memory.peak_rss),
         };
         delivery.leave()?;

@@ -22,10 +22,10 @@ mod scheduler_tests;
 
 pub use child::Success;
 pub use commit::take_in_all;
-pub use executor::{Executor, Pending, Work, Workers};
+pub use executor::{Executor, Outcome, Pending, Work, Workers};
 pub use observer::{RunObserver, StepReport, Summary};
 pub use one::run_one;
-pub use order::{Claim, Record, WorkOrder};
+pub use order::{Claim, Record, Task, WorkOrder};
 pub use scheduler::{Options, run};
 
 use crate::steps::{ErrorClass, StepError};

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::Value;
 
 use super::child::{self, Program};
+use super::order::Task;
 use super::{WorkOrder, block_on};
 use crate::steps::{EventSink, StepError, StepSpec};
 
@@ -19,8 +20,9 @@ pub fn run_one(
     cancelled: &AtomicBool,
     events: &dyn EventSink,
 ) -> Result<Value, StepError> {
-    let order = WorkOrder { spec, threads, record: None };
+    let order = WorkOrder { tasks: vec![Task { spec, record: None }], threads };
     let program = Program::this()?;
-    let done = block_on(child::run(&program, &order, None, order.spec.limit(), cancelled, events))?;
+    // One task in, one answer out.
+    let done = block_on(child::run(&program, &order, None, cancelled, &[events]))??.remove(0);
     Ok(done?.result)
 }

@@ -1,23 +1,55 @@
 //! What crosses the pipe from runner to worker: one order as JSON on the worker's standard input.
-//! Back come [`crate::steps::Event`]s, one JSON line each, on its standard output, and, for a step of
-//! a job, a [`super::outbox::Delivery`] in the workspace.
+//! Back come [`Said`], one JSON line each, on its standard output, and, for a step of a job, a
+//! [`super::outbox::Delivery`] in the workspace.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::files::Stamp;
 use crate::plan::Read;
 use crate::state::{Ingredient, Owner};
-use crate::steps::StepSpec;
+use crate::steps::{Event, StepSpec, TimeLimit};
 
-/// One step to do in a worker process.
+/// What a worker process has to do: a step, or several that share something and are done together
+/// ([`StepSpec::shares`]), each with its own result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkOrder {
-    pub spec: StepSpec,
+    pub tasks: Vec<Task>,
     /// Threads for heavy work.
     pub threads: usize,
+}
+
+impl WorkOrder {
+    /// When it has taken too long: only what is done by itself has a limit.
+    pub fn limit(&self) -> Option<&TimeLimit> {
+        match &self.tasks[..] {
+            [task] => task.spec.limit(),
+            _ => None,
+        }
+    }
+
+    /// The workspace of its job, if it has one.
+    pub fn workspace(&self) -> Option<&Utf8Path> {
+        Some(&self.tasks.first()?.record.as_ref()?.workspace)
+    }
+}
+
+/// One step of an order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    pub spec: StepSpec,
     /// Whose step it is; absent for one that belongs to no job.
     pub record: Option<Record>,
+}
+
+/// What a worker says of one of its tasks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Said {
+    /// The task's place in the order.
+    #[serde(default)]
+    pub task: usize,
+    #[serde(flatten)]
+    pub event: Event,
 }
 
 /// Whose a step is, and what the runner knows of the files that it works with.

@@ -22,6 +22,7 @@ pub struct Delivery {
     pub hashed: Vec<Stamped>,
     /// When it began, in ms since 1970.
     pub started_ms: i64,
+    /// Its share of what it took together with others, so that times add up.
     pub duration_ms: i64,
     /// Of the worker process.
     pub peak_rss_bytes: Option<u64>,

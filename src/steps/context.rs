@@ -1,5 +1,6 @@
 //! What a running step may use: where to send events, whether to stop, how many threads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -56,6 +57,7 @@ pub trait EventSink: Send + Sync {
 }
 
 /// What a running step may use.
+#[derive(Clone)]
 pub struct Context<'a> {
     /// Where events go.
     pub events: &'a dyn EventSink,
@@ -65,27 +67,25 @@ pub struct Context<'a> {
     pub threads: usize,
     /// Directory for journals of unfinished outputs; without one nothing is resumed.
     pub journals: Option<Utf8PathBuf>,
+    /// SHA-256 of files that the step reads, as far as they are known.
+    pub digests: BTreeMap<Utf8PathBuf, String>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// With `threads` threads, at least one; without journals and known digests.
+    pub fn new(events: &'a dyn EventSink, cancelled: &'a AtomicBool, threads: usize) -> Self {
+        let threads = threads.max(1);
+        Self { events, cancelled, threads, journals: None, digests: BTreeMap::new() }
+    }
+
     /// The same, with events going to `events`.
     pub fn with_events<'b>(&'b self, events: &'b dyn EventSink) -> Context<'b> {
-        Context {
-            events,
-            cancelled: self.cancelled,
-            threads: self.threads,
-            journals: self.journals.clone(),
-        }
+        Context { events, ..self.clone() }
     }
 
     /// The same, with journals in `directory`.
     pub fn with_journals(&self, directory: Utf8PathBuf) -> Context<'_> {
-        Context {
-            events: self.events,
-            cancelled: self.cancelled,
-            threads: self.threads,
-            journals: Some(directory),
-        }
+        Context { journals: Some(directory), ..self.clone() }
     }
 
     /// Fails with [`super::ErrorClass::Interrupted`] once the step should stop.

@@ -36,7 +36,7 @@ impl ErrorClass {
 }
 
 /// The failure of a step.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StepError {
     /// Decides the exit code.

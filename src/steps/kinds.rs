@@ -45,8 +45,24 @@ macro_rules! steps {
                 match self { $(Self::$kind(_) => <$spec>::DEPENDS_ON),* }
             }
 
-            fn dispatch(&self, ctx: &Context<'_>) -> Result<Value, StepError> {
-                match self { $(Self::$kind(spec) => json(&spec.run(ctx)?)),* }
+            /// [`Step::shares`], with the kind.
+            pub fn shares(&self) -> Option<(&'static str, String)> {
+                let shared = match self { $(Self::$kind(spec) => spec.shares()),* };
+                shared.map(|shared| (self.kind(), shared))
+            }
+
+            /// Does those of `steps` that are of this one's kind.
+            fn dispatch(&self, steps: &[(&Self, &Context<'_>)]) -> Vec<Result<Value, StepError>> {
+                match self {
+                    $(Self::$kind(_) => {
+                        let own = steps.iter().filter_map(|(step, ctx)| {
+                            let Self::$kind(spec) = step else { return None };
+                            Some((spec, *ctx))
+                        });
+                        let results = <$spec>::run_all(&own.collect::<Vec<_>>()).into_iter();
+                        results.map(|result| json(&result?)).collect()
+                    }),*
+                }
             }
 
             /// [`Step::out`].
@@ -154,15 +170,20 @@ steps! {
     Publish(publish::PublishSpec),
 }
 
-/// Does one step and returns its kind's result as JSON, with what the step warned of.
-///
-/// # Errors
-/// The step's own; [`ErrorClass::Interrupted`] when the context says stop.
-pub fn run(spec: &StepSpec, ctx: &Context<'_>) -> Result<Value, StepError> {
-    ctx.check_cancelled()?;
-    let collector = Collector::new(ctx.events);
-    let result = spec.dispatch(&ctx.with_events(&collector))?;
-    Ok(collector.add_to(result))
+/// Does one step, or several that share something ([`StepSpec::shares`]), and returns of each its
+/// kind's result as JSON, with what the step warned of, or why it failed:
+/// [`ErrorClass::Interrupted`] when the context says stop.
+pub fn run_all(steps: &[(&StepSpec, &Context<'_>)]) -> Vec<Result<Value, StepError>> {
+    let Some((first, _)) = steps.first() else { return Vec::new() };
+    let kept: Vec<_> = steps.iter().map(|(_, ctx)| Collector::new(ctx.events)).collect();
+    let results = {
+        let heard = steps.iter().zip(&kept).map(|((_, ctx), kept)| ctx.with_events(kept));
+        let heard: Vec<Context<'_>> = heard.collect();
+        let steps: Vec<_> = steps.iter().map(|(step, _)| *step).zip(&heard).collect();
+        first.dispatch(&steps)
+    };
+    debug_assert_eq!(results.len(), steps.len(), "steps of different kinds share nothing");
+    results.into_iter().zip(kept).map(|(result, kept)| Ok(kept.add_to(result?))).collect()
 }
 
 fn json(result: &impl Serialize) -> Result<Value, StepError> {

@@ -35,7 +35,7 @@ pub use context::{Context, Event, EventSink, Level, Unit, rfc3339};
 pub use convert::ConvertSpec;
 pub use error::{ErrorClass, StepError};
 pub use evaluate::{EvaluateSpec, SpecialTokens};
-pub use kinds::{StepSpec, run};
+pub use kinds::{StepSpec, run_all};
 pub use load_check::{LoadCheckResult, LoadCheckSpec};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};

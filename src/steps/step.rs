@@ -77,6 +77,17 @@ pub trait Step: Serialize + DeserializeOwned {
     /// The step's own; [`ErrorClass::Interrupted`] when the context says stop.
     fn run(&self, ctx: &Context<'_>) -> Result<Self::Output, StepError>;
 
+    /// What it shares with other steps of its kind, in some canonical form: those that answer the same
+    /// are best done together, by [`Step::run_all`]. `None`: each by itself.
+    fn shares(&self) -> Option<String> {
+        None
+    }
+
+    /// Does steps that share something; each has its own result, the same as if it were done alone.
+    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<Self::Output, StepError>> {
+        steps.iter().map(|(step, ctx)| step.run(ctx)).collect()
+    }
+
     /// The model file that it writes, or what its parts are named after.
     fn out(&mut self) -> Option<&mut Out> {
         None

@@ -37,5 +37,5 @@ impl EventSink for Recorder {
 
 /// A context of two threads without journals.
 pub fn context(events: &Recorder) -> Context<'_> {
-    Context { events, cancelled: &RUNNING, threads: 2, journals: None }
+    Context::new(events, &RUNNING, 2)
 }

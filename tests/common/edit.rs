@@ -29,7 +29,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 impl Warnings {
     /// A context whose warnings are kept here.
     pub fn context(&self) -> Context<'_> {
-        Context { events: self, cancelled: &RUNNING, threads: 2, journals: None }
+        Context::new(self, &RUNNING, 2)
     }
 
     /// What was warned of.

@@ -73,5 +73,5 @@ fn checkpoint() -> Utf8PathBuf {
 }
 
 fn context() -> Context<'static> {
-    Context { events: &Quiet, cancelled: &RUNNING, threads: 2, journals: None }
+    Context::new(&Quiet, &RUNNING, 2)
 }

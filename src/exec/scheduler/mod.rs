@@ -4,7 +4,7 @@
 mod records;
 mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::block_on;
 use super::child::Success;
 use super::commit;
-use super::executor::Executor;
+use super::executor::{Executor, Outcome};
 use super::observer::{RunObserver, StepReport, Summary};
 use super::slots::Slots;
 use super::step_log::Tee;
@@ -60,6 +60,7 @@ pub fn run(
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
             slots: Slots::default(),
+            alone: BTreeSet::new(),
             reports: BTreeMap::new(),
             stop: None,
             tell,
@@ -80,6 +81,8 @@ struct Scheduler<'a> {
     waiting: BTreeMap<usize, Launch>,
     running: BTreeMap<usize, Running>,
     slots: Slots,
+    /// Steps that are done by themselves: a worker that had them with others died.
+    alone: BTreeSet<usize>,
     reports: BTreeMap<usize, StepReport>,
     /// Why no further step starts.
     stop: Option<Stop>,
@@ -110,7 +113,8 @@ struct Running {
     events: Arc<Tee>,
 }
 
-type Ended = (usize, Result<Success, StepError>);
+/// The steps of an order, and what came of it.
+type Ended = (Vec<usize>, Outcome);
 
 impl Scheduler<'_> {
     async fn run(
@@ -135,12 +139,12 @@ impl Scheduler<'_> {
                     self.observer.event(&self.plan.graph().node(step).id, &event);
                 }
                 Some(ended) = tasks.join_next() => {
-                    let (step, result) = ended.map_err(|e| StepError::new(
+                    let (steps, outcome) = ended.map_err(|e| StepError::new(
                         ErrorClass::Step, format!("the scheduler lost a step: {e}")))?;
                     while let Ok((step, event)) = told.try_recv() {
                         self.observer.event(&self.plan.graph().node(step).id, &event);
                     }
-                    self.end(step, result)?;
+                    self.end(&steps, outcome)?;
                 }
             }
         }
@@ -253,15 +257,75 @@ impl Scheduler<'_> {
         let load = |step: &usize| self.plan.graph().node(*step).draft.load();
         let fitting = self.slots.choose(steps.iter().map(|step| (*step, load(step))));
         for step in fitting {
-            if let Some(launch) = self.waiting.remove(&step) {
-                self.start(step, launch, tasks)?;
+            let group = self.with_its_like(step);
+            let launches = group.iter().filter_map(|s| Some((*s, self.waiting.remove(s)?)));
+            // One that went with an earlier one is not there any more.
+            let launches: Vec<_> = launches.collect();
+            if !launches.is_empty() {
+                self.start(launches, tasks)?;
             }
         }
         Ok(())
     }
 
+    /// `step` and all that wait and are best done together with it, in order.
+    fn with_its_like(&self, step: usize) -> Vec<usize> {
+        let shares = |step: &usize| {
+            let launch = self.waiting.get(step).filter(|_| !self.alone.contains(step))?;
+            launch.spec.shares()
+        };
+        let Some(shared) = shares(&step) else { return vec![step] };
+        // One delivery for each key: formats that differ in nothing but their names take turns.
+        let mut keys = HashSet::new();
+        let mut is_like = |(other, launch): &(&usize, &Launch)| {
+            shares(other).is_some_and(|own| own == shared) && keys.insert(launch.key.clone())
+        };
+        self.waiting.iter().filter(|waiting| is_like(waiting)).map(|(step, _)| *step).collect()
+    }
+
+    /// Takes in how running steps ended that were done together.
+    fn end(&mut self, steps: &[usize], outcome: Outcome) -> Result<(), StepError> {
+        match outcome {
+            Ok(results) => {
+                for (step, result) in steps.iter().zip(results) {
+                    self.end_one(*step, result)?;
+                }
+            }
+            Err(error) if steps.len() > 1 && error.class != ErrorClass::Interrupted => {
+                // Whichever of them it was, the others are not to fail with it.
+                for step in steps {
+                    self.begin_again(*step, &error)?;
+                }
+            }
+            Err(error) => {
+                for step in steps {
+                    self.end_one(*step, Err(error.clone()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a step back among those that are to be judged; it will be done by itself, unless its
+    /// success was delivered.
+    fn begin_again(&mut self, step: usize, error: &StepError) -> Result<(), StepError> {
+        self.slots.free(step);
+        let Some(running) = self.running.remove(&step) else { return Ok(()) };
+        if let Ok(mut log) = running.events.log.lock() {
+            log.line(&format!("warn  {}; done again by itself", error.message));
+        }
+        commit::take_in(self.state()?, &self.plan.job.workspace, &running.launch.key)?;
+        self.alone.insert(step);
+        self.plan.set_state(step, StepState::Undecided);
+        Ok(())
+    }
+
     /// Takes in how a running step ended.
-    fn end(&mut self, step: usize, result: Result<Success, StepError>) -> Result<(), StepError> {
+    fn end_one(
+        &mut self,
+        step: usize,
+        result: Result<Success, StepError>,
+    ) -> Result<(), StepError> {
         self.slots.free(step);
         let Some(running) = self.running.remove(&step) else { return Ok(()) };
         let id = self.plan.graph().node(step).id.clone();

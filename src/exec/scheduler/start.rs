@@ -1,4 +1,4 @@
-//! Starts a step: its log, what the state and its worker have to know, the work itself.
+//! Starts steps: their logs, what the state and their worker have to know, the work itself.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,50 +9,74 @@ use super::{Ended, Running, Scheduler};
 use crate::exec::commit;
 use crate::exec::executor::Work;
 use crate::exec::observer::StepReport;
-use crate::exec::order::{Claim, Record, WorkOrder};
+use crate::exec::order::{Claim, Record, Task, WorkOrder};
 use crate::exec::step_log::{StepLog, Tee};
 use crate::plan::{Launch, StepState};
 use crate::state::Status;
 use crate::steps::{EventSink, StepError};
 
 impl Scheduler<'_> {
+    /// Starts steps that are done together, one at least.
     pub(super) fn start(
+        &mut self,
+        launches: Vec<(usize, Launch)>,
+        tasks: &mut JoinSet<Ended>,
+    ) -> Result<(), StepError> {
+        let (mut steps, mut order) = (Vec::new(), Vec::new());
+        let (mut events, mut stderr) = (Vec::<Arc<dyn EventSink>>::new(), None);
+        for (step, launch) in launches {
+            let Some((task, tee)) = self.start_one(step, launch)? else { continue };
+            if steps.is_empty() {
+                stderr = tee.log.lock().ok().and_then(|log| log.handle());
+                // One worker, one slot.
+                self.slots.take(step, task.spec.load());
+            }
+            steps.push(step);
+            order.push(task);
+            events.push(tee);
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let work = Work {
+            order: WorkOrder { tasks: order, threads: self.options.threads },
+            log: stderr,
+            cancelled: Arc::clone(&self.cancelled),
+            events,
+        };
+        let future = self.executor.execute(work);
+        tasks.spawn_local(async move { (steps, future.await) });
+        Ok(())
+    }
+
+    /// Notes that a step starts, and says what its worker is told; `None` if it cannot.
+    fn start_one(
         &mut self,
         step: usize,
         launch: Launch,
-        tasks: &mut JoinSet<Ended>,
-    ) -> Result<(), StepError> {
+    ) -> Result<Option<(Task, Arc<Tee>)>, StepError> {
         let run = self.begin()?;
-        let node = self.plan.graph().node(step).clone();
-        let log = StepLog::create(&self.state()?.logs(run), step, &node.id)?;
-        let stderr = log.handle();
+        let id = self.plan.graph().node(step).id.clone();
+        let log = StepLog::create(&self.state()?.logs(run), step, &id)?;
         let report = StepReport {
             log: Some(log.path.clone()),
             ..self.report_of(step, Status::Running, None)
         };
         let events = Arc::new(Tee { step, log: Mutex::new(log), to: self.tell.clone() });
-        let record = match self.announce(&node.id, &launch, &*events) {
+        let record = match self.announce(&id, &launch, &*events) {
             Ok(record) => record,
-            Err(error) => return self.fail(step, error, None),
+            Err(error) => {
+                self.fail(step, error, None)?;
+                return Ok(None);
+            }
         };
-        let work = Work {
-            order: WorkOrder {
-                spec: launch.spec.clone(),
-                threads: self.options.threads,
-                record: Some(record),
-            },
-            log: stderr,
-            cancelled: Arc::clone(&self.cancelled),
-            events: events.clone(),
-        };
+        let task = Task { spec: launch.spec.clone(), record: Some(record) };
         self.plan.set_state(step, StepState::Running);
-        self.slots.take(step, node.draft.load());
-        self.running.insert(step, Running { started: Instant::now(), launch, events });
+        let running = Running { started: Instant::now(), launch, events: Arc::clone(&events) };
+        self.running.insert(step, running);
         self.record(step, &report)?;
-        self.observer.started(&node.id);
-        let future = self.executor.execute(work);
-        tasks.spawn_local(async move { (step, future.await) });
-        Ok(())
+        self.observer.started(&id);
+        Ok(Some((task, events)))
     }
 
     /// Notes that a step is going to be done, and says what its worker has to know.

@@ -3,6 +3,7 @@
 mod disturbances;
 mod freshness;
 mod publishing;
+mod together;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +26,8 @@ use crate::plan::testing::{Workspace, format, rule};
 use crate::plan::{Plan, Verdict};
 use crate::state::{RunOutcome, State, Status};
 use crate::steps::{
-    Context, ErrorClass, Event, PublishResult, PublishSpec, PublishedBy, PublishedFile, StepError,
-    StepSpec, VerifyResult, WriteResult,
+    Context, ErrorClass, Event, EventSink, PublishResult, PublishSpec, PublishedBy, PublishedFile,
+    StepError, StepSpec, VerifyResult, WriteResult,
 };
 
 /// Does steps in this process: model files are the digests of what they are made from.
@@ -43,6 +44,8 @@ struct Mock {
     after: BTreeMap<String, Rc<dyn Fn()>>,
     /// Steps whose worker records its success and dies before it can say so.
     die_at_the_end: BTreeSet<String>,
+    /// Steps whose worker dies if it has others to do with them.
+    die_together: BTreeSet<String>,
     /// What the report recommends; `None` for q4_K_M.
     recommended: Option<&'static str>,
     /// What publish was told.
@@ -55,53 +58,94 @@ struct Mock {
     tick: Rc<RefCell<u64>>,
 }
 
+/// What one step is to do.
+struct Told {
+    step: String,
+    fails: bool,
+    interrupts: bool,
+    edits: bool,
+}
+
+impl Told {
+    fn work(
+        self,
+        spec: &StepSpec,
+        work: &Work,
+        tick: u64,
+        recommended: &str,
+    ) -> Result<Value, StepError> {
+        if self.fails {
+            return Err(StepError::new(ErrorClass::Step, format!("{} broke", self.step)));
+        }
+        if self.interrupts {
+            work.cancelled.store(true, Ordering::Relaxed);
+            return Err(StepError::interrupted());
+        }
+        let edited = match spec {
+            StepSpec::Evaluate(spec) => Some(spec.corpus[0].path.clone()),
+            StepSpec::Convert(spec) => Some(spec.checkpoint.join("config.json")),
+            _ => None,
+        };
+        if let (true, Some(edited)) = (self.edits, edited) {
+            std::fs::write(edited, "edited meanwhile").unwrap();
+        }
+        fake(spec, tick, recommended)
+    }
+}
+
+impl Mock {
+    fn told(&self, step: &str) -> Told {
+        Told {
+            step: step.to_owned(),
+            fails: self.fail.contains(step),
+            interrupts: self.interrupt.contains(step),
+            edits: self.edit.contains(step),
+        }
+    }
+}
+
 impl Executor for Mock {
     fn is_local(&self) -> bool {
         !self.elsewhere
     }
 
     fn execute(&self, work: Work) -> Pending {
-        let record = work.order.record.clone().unwrap();
-        self.ran.borrow_mut().push(record.step.clone());
         self.orders.borrow_mut().push(work.order.clone());
         *self.tick.borrow_mut() += 1;
         let tick = *self.tick.borrow();
-        let step = record.step;
-        let (fail, interrupt) = (self.fail.contains(&step), self.interrupt.contains(&step));
-        let edit = self.edit.contains(&step);
-        let dies = self.die_at_the_end.contains(&step);
-        let after = self.after.get(&step).cloned();
-        if let StepSpec::Publish(spec) = &work.order.spec {
-            *self.published.borrow_mut() = Some(spec.clone());
+        let steps: Vec<String> =
+            work.order.tasks.iter().map(|task| task.record.clone().unwrap().step).collect();
+        self.ran.borrow_mut().extend(steps.iter().cloned());
+        for task in &work.order.tasks {
+            if let StepSpec::Publish(spec) = &task.spec {
+                *self.published.borrow_mut() = Some(spec.clone());
+            }
         }
+        let told: Vec<Told> = steps.iter().map(|step| self.told(step)).collect();
+        let after: Vec<_> = steps.iter().filter_map(|step| self.after.get(step).cloned()).collect();
+        let dies = steps.iter().any(|step| self.die_at_the_end.contains(step));
+        let dies_at_once = steps.len() > 1 && steps.iter().any(|s| self.die_together.contains(s));
         let recommended = self.recommended.unwrap_or("q4_K_M");
         Box::pin(async move {
-            let result =
-                perform(&work.order, &work.cancelled, &*work.events, |spec, _: &Context| {
-                    if fail {
-                        return Err(StepError::new(ErrorClass::Step, format!("{step} broke")));
-                    }
-                    if interrupt {
-                        work.cancelled.store(true, Ordering::Relaxed);
-                        return Err(StepError::interrupted());
-                    }
-                    let edited = match spec {
-                        StepSpec::Evaluate(spec) => Some(spec.corpus[0].path.clone()),
-                        StepSpec::Convert(spec) => Some(spec.checkpoint.join("config.json")),
-                        _ => None,
-                    };
-                    if let (true, Some(edited)) = (edit, edited) {
-                        std::fs::write(edited, "edited meanwhile").unwrap();
-                    }
-                    fake(spec, tick, recommended)
-                })?;
-            if let Some(after) = after {
-                after();
+            let died = |when| Err(StepError::new(ErrorClass::Step, format!("died {when}")));
+            if dies_at_once {
+                return died("of being with others");
             }
+            let events: Vec<&dyn EventSink> = work.events.iter().map(|e| &**e).collect();
+            let mut told = told.into_iter();
+            let results = perform(&work.order, &work.cancelled, &events, |steps| {
+                let one = |(spec, _): &(&StepSpec, &Context<'_>)| {
+                    let told = told.next().unwrap();
+                    told.work(spec, &work, tick, recommended)
+                };
+                steps.iter().map(one).collect()
+            });
+            after.iter().for_each(|after| after());
             if dies {
-                return Err(StepError::new(ErrorClass::Step, "died at the very end"));
+                return died("at the very end");
             }
-            Ok(Success { result, peak_rss_bytes: Some(1) })
+            let success = |result| Success { result, peak_rss_bytes: Some(1) };
+            Ok(results.into_iter().map(|result| result.map(success)).collect())
         })
     }
 }

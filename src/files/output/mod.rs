@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, FileDigest, os};
 use blocks::Blocks;
-use place::{directory_of, exists, open_locked, refuse_existing};
-pub use place::{free_bytes, partial_path};
+use place::{directory_of, exists, open_locked};
+pub use place::{free_bytes, partial_path, refuse_existing};
 
 /// A file that is being written. Dropped before [`Output::finish`] it leaves nothing behind, or,
 /// after [`Output::keep_partial`], its `NAME.partial`.

@@ -1,5 +1,6 @@
 //! How far two files generate the same tokens greedily.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use camino::Utf8Path;
@@ -20,28 +21,65 @@ struct Text {
     tokens: Vec<u32>,
 }
 
-/// Generates with the reference, then asks the file at each of those tokens what it would choose.
-/// One of the two is loaded at a time.
+/// Generates with each reference, then asks each file at each of those tokens what it would choose.
+/// One of them is loaded at a time, and each once.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a file is no model, or their vocabularies differ over the prompt;
-/// [`ErrorClass::Usage`] if there are more tokens than the model's context has room for.
-pub fn agreement(spec: &CompareSpec, ctx: &Context<'_>) -> Result<GreedyAgreement, StepError> {
-    let text = generate_greedily(&spec.reference.gguf, spec.greedy_tokens as usize, ctx)?;
-    let chosen = choices(spec, &text, ctx)?;
+/// Of each comparison [`ErrorClass::Input`] if a file is no model, or their vocabularies differ over
+/// the prompt; [`ErrorClass::Usage`] if there are more tokens than the model's context has room for.
+pub fn agreements(
+    steps: &[(&CompareSpec, &Context<'_>)],
+) -> Vec<Result<GreedyAgreement, StepError>> {
+    let reference = |spec: &CompareSpec| (spec.reference.gguf.path.clone(), spec.greedy_tokens);
+    let mut texts = BTreeMap::new();
+    for (spec, _) in steps {
+        texts.entry(reference(spec)).or_insert_with_key(|of| {
+            let same = steps.iter().filter(|(spec, _)| reference(spec) == *of);
+            let contexts: Vec<_> = same.map(|(_, ctx)| *ctx).collect();
+            generate_greedily(&of.0, of.1 as usize, &contexts)
+        });
+    }
+    let mut agreements = BTreeMap::new();
+    for (spec, ctx) in steps {
+        let path = &spec.gguf.path;
+        let same = || steps.iter().enumerate().filter(|(_, (spec, _))| spec.gguf.path == *path);
+        if same().any(|(number, _)| agreements.contains_key(&number)) {
+            continue;
+        }
+        let loaded = Loaded::open(path, &options(ctx));
+        for (number, (spec, ctx)) in same() {
+            let agreement = || {
+                let loaded = loaded.as_ref().map_err(StepError::clone)?;
+                loaded.warn(ctx);
+                let text = texts[&reference(spec)].as_ref().map_err(StepError::clone)?;
+                Ok(agreement(&choices(spec, loaded, text, ctx)?, text))
+            };
+            agreements.insert(number, agreement());
+        }
+    }
+    agreements.into_values().collect()
+}
+
+fn agreement(chosen: &[u32], text: &Text) -> GreedyAgreement {
     let same: Vec<bool> = chosen.iter().zip(&text.tokens).map(|(a, b)| a == b).collect();
     let agreeing = same.iter().filter(|same| **same).count();
-    Ok(GreedyAgreement {
+    GreedyAgreement {
         tokens: same.len(),
         agreeing_prefix: same.iter().position(|same| !same).unwrap_or(same.len()),
         share: agreeing as f64 / same.len() as f64,
-    })
+    }
 }
 
-fn generate_greedily(path: &Utf8Path, count: usize, ctx: &Context<'_>) -> Result<Text, StepError> {
+/// What the file makes of the prompt, for comparisons with these contexts.
+fn generate_greedily(
+    path: &Utf8Path,
+    count: usize,
+    contexts: &[&Context<'_>],
+) -> Result<Text, StepError> {
     let failed = |e: &_| model_error(path, e);
+    let ctx = contexts[0];
     let loaded = Loaded::open(path, &options(ctx))?;
-    loaded.warn(ctx);
+    contexts.iter().for_each(|ctx| loaded.warn(ctx));
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
     let mut session = loaded.session(PROMPT_TOKENS + count, ctx)?;
     let generation = Generation { max_tokens: count, sampling: Sampling::GREEDY, stop: &[] };
@@ -55,11 +93,14 @@ fn generate_greedily(path: &Utf8Path, count: usize, ctx: &Context<'_>) -> Result
 }
 
 /// The token that the file would choose at each place of `text`, given what stands before it.
-fn choices(spec: &CompareSpec, text: &Text, ctx: &Context<'_>) -> Result<Vec<u32>, StepError> {
+fn choices(
+    spec: &CompareSpec,
+    loaded: &Loaded,
+    text: &Text,
+    ctx: &Context<'_>,
+) -> Result<Vec<u32>, StepError> {
     let path = &spec.gguf;
     let failed = |e: &_| model_error(path, e);
-    let loaded = Loaded::open(path, &options(ctx))?;
-    loaded.warn(ctx);
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
     if prompt != text.prompt {
         return Err(StepError::new(

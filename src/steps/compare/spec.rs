@@ -25,6 +25,15 @@ impl Step for CompareSpec {
         super::run(self, ctx)
     }
 
+    /// Its files, with whatever others are compared.
+    fn shares(&self) -> Option<String> {
+        Some(String::new())
+    }
+
+    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<CompareResult, StepError>> {
+        super::run_all(steps)
+    }
+
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
         let files = [&self.gguf, &self.reference.gguf];
         files.into_iter().filter_map(length).reduce(u64::saturating_add)

@@ -46,8 +46,9 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         importance: None,
         hash_tensors: spec.hash_tensors,
         flush_bytes: FLUSH_BYTES,
+        ctx,
     };
-    file.write(ctx)
+    file.write()
 }
 
 /// The checkpoint, as what it is written from.

@@ -12,6 +12,8 @@ mod rules;
 mod spec;
 mod survey;
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -94,72 +96,103 @@ pub struct PlannedTensor {
 /// [`ErrorClass::Host`] if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     // One file in, one result out.
-    run_all(std::slice::from_ref(spec), ctx).map(|mut results| results.remove(0))
+    run_all(&[(spec, ctx)]).remove(0)
 }
 
-/// Writes several formats, at least one, in one pass over the source, which is the first's: it is
-/// read and dequantized once, and what two formats want in the same type, weighed by the same
-/// matrix, is quantized once. The files are those that [`run`] writes one by one.
-///
-/// # Errors
-/// As [`run`]; no file is finished then.
-pub fn run_all(specs: &[QuantizeSpec], ctx: &Context<'_>) -> Result<Vec<WriteResult>, StepError> {
-    let from = &specs[0].source;
-    let source = open_source(from)?;
-    let (mut chosen, mut identities, mut used) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut digests, mut hashed) = (Digests::new(), None);
-    for spec in specs {
-        let mut inputs = weight_files(from)?;
+/// Writes several formats in one pass over the source, which is the first's: it is read and
+/// dequantized once, and what two formats want in the same type, weighed by the same matrix, is
+/// quantized once. The files are those that [`run`] writes one by one, and so are their errors; but
+/// with one that comes while they are written none of them is finished.
+pub fn run_all(steps: &[(&QuantizeSpec, &Context<'_>)]) -> Vec<Result<WriteResult, StepError>> {
+    let Some((first, _)) = steps.first() else { return Vec::new() };
+    let source = match open_source(&first.source) {
+        Ok(source) => source,
+        Err(error) => return steps.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let mut known = Known::default();
+    let ready = steps.iter().map(|(spec, ctx)| Ready::new(spec, &*source, &mut known, ctx));
+    let ready: Vec<_> = ready.collect();
+    let written = {
+        let able =
+            || ready.iter().zip(steps).filter_map(|(r, step)| Some((r.as_ref().ok()?, step)));
+        // Formats with the same matrix have to have the same reference to it.
+        let matrix = |own: &QuantizeSpec| {
+            let same = able().find(|(_, (spec, _))| spec.format.imatrix == own.format.imatrix);
+            same.and_then(|(ready, _)| ready.chosen.matrix.as_ref())
+        };
+        let identities: Vec<_> = able().map(|(ready, _)| || identity(&ready.inputs)).collect();
+        let files = able().zip(&identities).map(|((ready, (spec, ctx)), identity)| ModelFile {
+            source: &*source,
+            metadata: &ready.chosen.metadata,
+            targets: &ready.chosen.targets,
+            out: &spec.out,
+            split: spec.split,
+            replace: spec.out.replace,
+            identity,
+            importance: matrix(spec),
+            hash_tensors: spec.hash_tensors,
+            flush_bytes: FLUSH_BYTES,
+            ctx,
+        });
+        write_all(&files.collect::<Vec<_>>())
+    };
+    let mut written = written.into_iter();
+    let result = |ready: Result<Ready, StepError>| {
+        let imatrix = ready?.imatrix;
+        let lost = || StepError::new(ErrorClass::Step, "a model was not written: a bug in qrun");
+        Ok(WriteResult { imatrix, ..written.next().ok_or_else(lost)?? })
+    };
+    ready.into_iter().map(result).collect()
+}
+
+/// What is found out once for all formats.
+#[derive(Default)]
+struct Known {
+    /// Of importance matrices.
+    digests: Digests,
+    /// Of what the source is made from: one source, one reading of it.
+    inputs: Option<BTreeMap<String, String>>,
+}
+
+/// A format of which all is known before anything is written.
+struct Ready {
+    chosen: Chosen,
+    /// The files that are read.
+    inputs: Vec<Utf8PathBuf>,
+    imatrix: Option<UsedImatrix>,
+}
+
+impl Ready {
+    fn new(
+        spec: &QuantizeSpec,
+        source: &dyn TensorSource,
+        known: &mut Known,
+        ctx: &Context<'_>,
+    ) -> Result<Self, StepError> {
+        let mut inputs = weight_files(&spec.source)?;
         inputs.extend(spec.format.imatrix.as_ref().map(|file| file.path.path.clone()));
-        let mut next = Chosen::new(spec, &*source)?;
-        for file in next.files(spec, &*source)? {
+        let mut chosen = Chosen::new(spec, source)?;
+        for file in chosen.files(spec, source)? {
             refuse_own_input(&inputs, &file.path)?;
         }
-        if let Some(problem) = next.problem.as_ref().or(next.needs_imatrix.as_ref()) {
+        if let Some(problem) = chosen.problem.as_ref().or(chosen.needs_imatrix.as_ref()) {
             return Err(StepError::new(ErrorClass::Usage, problem));
         }
-        let imatrix = next.used_imatrix(spec, &mut digests);
+        let imatrix = chosen.used_imatrix(spec, &mut known.digests);
         if let Some(imatrix) = &imatrix {
             ctx.log(Level::Info, format!("importance matrix {imatrix}"));
         }
         if let Some(provenance) = &spec.provenance {
-            // One source, one reading of it.
-            let inputs = match hashed.take() {
-                Some(inputs) => inputs,
+            let hashed = match known.inputs.take() {
+                Some(hashed) => hashed,
                 None => provenance::inputs(provenance, ctx)?,
             };
-            hashed = Some(inputs.clone());
-            provenance::set(&mut next.metadata, spec, provenance, inputs, imatrix.as_ref());
+            known.inputs = Some(hashed.clone());
+            provenance::set(&mut chosen.metadata, spec, provenance, hashed, imatrix.as_ref());
         }
-        used.push(imatrix);
-        next.tell(&*source, ctx);
-        chosen.push(next);
-        identities.push(move || identity(&inputs));
+        chosen.tell(source, ctx);
+        Ok(Self { chosen, inputs, imatrix })
     }
-    // Formats with the same matrix have to have the same reference to it.
-    let matrix = |number: usize| {
-        let file = &specs[number].format.imatrix;
-        let first = specs.iter().position(|s| s.format.imatrix == *file).unwrap_or(number);
-        chosen[first].matrix.as_ref()
-    };
-    let files = specs.iter().zip(&chosen).zip(&identities).enumerate();
-    let files = files.map(|(number, ((spec, chosen), identity))| ModelFile {
-        source: &*source,
-        metadata: &chosen.metadata,
-        targets: &chosen.targets,
-        out: &spec.out,
-        split: spec.split,
-        replace: spec.out.replace,
-        identity,
-        importance: matrix(number),
-        hash_tensors: spec.hash_tensors,
-        flush_bytes: FLUSH_BYTES,
-    });
-    let mut results = write_all(&files.collect::<Vec<_>>(), ctx)?;
-    for (result, imatrix) in results.iter_mut().zip(used) {
-        result.imatrix = imatrix;
-    }
-    Ok(results)
 }
 
 /// The names of the files that the step writes; reads headers only.

@@ -123,6 +123,15 @@ impl Step for QuantizeSpec {
         super::run(self, ctx)
     }
 
+    /// Its source.
+    fn shares(&self) -> Option<String> {
+        serde_json::to_string(&self.source).ok()
+    }
+
+    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<WriteResult, StepError>> {
+        super::run_all(steps)
+    }
+
     fn out(&mut self) -> Option<&mut Out> {
         Some(&mut self.out)
     }

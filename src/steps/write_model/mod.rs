@@ -16,6 +16,8 @@ mod threads;
 mod vouched;
 mod writer;
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
@@ -66,6 +68,8 @@ pub(super) struct ModelFile<'a> {
     pub hash_tensors: bool,
     /// See [`FLUSH_BYTES`].
     pub flush_bytes: u64,
+    /// Of the step that writes it; several in one pass have the same threads and stop together.
+    pub ctx: &'a Context<'a>,
 }
 
 impl<'a> ModelFile<'a> {
@@ -85,9 +89,27 @@ impl<'a> ModelFile<'a> {
     ///
     /// # Errors
     /// As [`write_all`].
-    pub fn write(&self, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
-        // One file in, one result out.
-        write_all(std::slice::from_ref(self), ctx).map(|mut results| results.remove(0))
+    pub fn write(&self) -> Result<WriteResult, StepError> {
+        // One model in, one result out.
+        write_all(std::slice::from_ref(self)).remove(0)
+    }
+
+    /// The files that it is written to.
+    fn files(&self) -> Result<Vec<PartFile<'_>>, StepError> {
+        self.check_types()?;
+        let files = PartFile::all(self)?;
+        if files.len() > MOST_FILES {
+            return Err(StepError::new(
+                ErrorClass::Usage,
+                format!(
+                    "{} would be {} files, which are written at once; at most {MOST_FILES} can be: \
+                     choose larger parts",
+                    self.out,
+                    files.len()
+                ),
+            ));
+        }
+        Ok(files)
     }
 
     /// Refuses what no quantizer can do, before anything is written: types that can only be copied, or
@@ -127,77 +149,88 @@ impl<'a> ModelFile<'a> {
     }
 }
 
-/// Writes models, at least one, that are made of one source, with the same tensors in the same order, in one pass
+/// Writes models that are made of one source, with the same tensors in the same order, in one pass
 /// over it: what two of them want in the same type is made once. Each goes into one file or several.
+/// More than [`MOST_FILES`] take a pass more.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a tensor cannot be read, has weights that are not finite or the source
-/// was changed meanwhile; [`ErrorClass::Host`] if a file cannot be written; [`ErrorClass::Usage`]
-/// if one is there and not to be replaced; [`ErrorClass::Step`] if the types cannot be made of
-/// these tensors. With any of them no file is finished.
-pub(super) fn write_all(
-    models: &[ModelFile<'_>],
-    ctx: &Context<'_>,
-) -> Result<Vec<WriteResult>, StepError> {
-    let (mut files, mut counts) = (Vec::new(), Vec::with_capacity(models.len()));
-    for model in models {
-        model.check_types()?;
-        let parts = PartFile::all(model)?;
-        counts.push(parts.len());
-        files.extend(parts);
-    }
-    if files.len() > MOST_FILES {
-        return Err(StepError::new(
-            ErrorClass::Usage,
-            format!(
-                "{} files would be written at once; at most {MOST_FILES} can be: choose larger parts, or \
-                 fewer formats in one pass",
-                files.len()
-            ),
-        ));
-    }
-    let mut prepared = Vec::with_capacity(files.len());
-    let mut promised = 0u64;
-    for file in &files {
-        match Prepared::new(file, promised, ctx) {
-            Ok(next) => {
-                promised += next.missing_bytes();
-                prepared.push(next);
+/// Of each model [`ErrorClass::Input`] if a tensor cannot be read, has weights that are not finite or
+/// the source was changed meanwhile; [`ErrorClass::Host`] if a file cannot be written;
+/// [`ErrorClass::Usage`] if one is there and not to be replaced; [`ErrorClass::Step`] if the types
+/// cannot be made of these tensors. What shows before anything is written is an error of that model
+/// alone; with any other no file of the pass is finished.
+pub(super) fn write_all(models: &[ModelFile<'_>]) -> Vec<Result<WriteResult, StepError>> {
+    let mut results = BTreeMap::new();
+    let mut pass = Vec::new();
+    for (number, model) in models.iter().enumerate() {
+        match model.files() {
+            Ok(files) => {
+                let waiting =
+                    pass.iter().map(|(_, files): &(_, Vec<_>)| files.len()).sum::<usize>();
+                if waiting + files.len() > MOST_FILES {
+                    results.extend(write_pass(&std::mem::take(&mut pass)));
+                }
+                pass.push((number, files));
             }
             Err(error) => {
-                prepared.into_iter().for_each(Prepared::step_back);
-                return Err(error);
+                results.insert(number, Err(error));
             }
         }
     }
-    let result = threads::run(&files, &mut prepared, ctx).and_then(|hashers| {
+    results.extend(write_pass(&pass));
+    results.into_values().collect()
+}
+
+/// Writes the files of some models, which are told by their numbers.
+fn write_pass(
+    models: &[(usize, Vec<PartFile<'_>>)],
+) -> BTreeMap<usize, Result<WriteResult, StepError>> {
+    let mut results = BTreeMap::new();
+    let (mut ready, mut prepared) = (Vec::new(), Vec::new());
+    let mut promised = 0;
+    for (number, files) in models {
+        match Prepared::all(files, &mut promised) {
+            Ok(files) => {
+                ready.push((*number, files.len()));
+                prepared.extend(files);
+            }
+            Err(error) => {
+                results.insert(*number, Err(error));
+            }
+        }
+    }
+    if ready.is_empty() {
+        return results;
+    }
+    let written = threads::run(&mut prepared).and_then(|hashers| {
         prepared.iter().try_for_each(Prepared::check_unchanged)?;
         Ok(hashers)
     });
-    match result {
+    match written {
         Ok(hashers) => {
-            let finish = |(prepared, hasher): (Prepared<'_>, _)| prepared.finish(hasher, ctx);
-            let finished = prepared.into_iter().zip(hashers).map(finish);
-            let mut finished = finished.collect::<Result<Vec<_>, _>>()?.into_iter();
-            let result = |(model, count): (&ModelFile<'_>, _)| {
-                joined(finished.by_ref().take(count), model.split.is_some())
-            };
-            models.iter().zip(counts).map(result).collect()
+            let finish = |(file, hasher): (Prepared<'_>, _)| (file.is_part(), file.finish(hasher));
+            let mut finished = prepared.into_iter().zip(hashers).map(finish);
+            for (number, count) in ready {
+                // All of them, whatever becomes of the first.
+                let files: Vec<_> = finished.by_ref().take(count).collect();
+                results.insert(number, joined(files));
+            }
         }
         Err(error) => {
-            for prepared in prepared {
-                prepared.give_up(&error);
-            }
-            Err(error)
+            prepared.into_iter().for_each(|file| file.give_up(&error));
+            results.extend(ready.into_iter().map(|(number, _)| (number, Err(error.clone()))));
         }
     }
+    results
 }
 
 /// What came of a model whose files these are, in order.
-fn joined(files: impl Iterator<Item = Finished>, split: bool) -> Result<WriteResult, StepError> {
+fn joined(files: Vec<(bool, Result<Finished, StepError>)>) -> Result<WriteResult, StepError> {
     let (mut outputs, mut tensors, mut infos) = (Vec::new(), Vec::new(), Vec::new());
-    let mut resumed_tensors = 0;
-    for file in files {
+    let (mut resumed_tensors, mut split) = (0, false);
+    for (is_part, file) in files {
+        let file = file?;
+        split |= is_part;
         outputs.push(file.output);
         tensors.extend(file.tensors);
         infos.extend(file.infos);

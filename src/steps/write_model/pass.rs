@@ -5,11 +5,12 @@ use std::ops::Range;
 use super::parts::PartFile;
 use crate::ggml::StoredType;
 use crate::gguf::{Importance, TensorInfo, TensorSource};
+use crate::steps::Context;
 
 /// One or more models with the same tensors in the same order, made of the same source, each in one or
 /// more files. Tensors are numbered as the models have them.
 pub struct Pass<'a> {
-    files: &'a [PartFile<'a>],
+    files: Vec<&'a PartFile<'a>>,
     /// For each file the tensors that it lacks.
     missing: Vec<Range<usize>>,
 }
@@ -25,16 +26,22 @@ pub struct Form {
 impl<'a> Pass<'a> {
     /// A pass that makes of each of `files` what follows those of its tensors that are there, which
     /// are so many from its first on.
-    pub fn new(files: &'a [PartFile<'a>], there: impl Iterator<Item = usize>) -> Self {
+    pub fn new(files: Vec<&'a PartFile<'a>>, there: impl Iterator<Item = usize>) -> Self {
         debug_assert!(files.iter().all(|f| {
             let sources =
                 |f: &PartFile<'_>| f.model.targets.iter().map(|t| t.source).collect::<Vec<_>>();
-            sources(f) == sources(&files[0])
+            sources(f) == sources(files[0])
         }));
-        let missing = |(file, there): (&PartFile<'_>, usize)| {
+        let missing = |(file, there): (&&PartFile<'_>, usize)| {
             file.planned.tensors.start + there..file.planned.tensors.end
         };
-        Self { files, missing: files.iter().zip(there).map(missing).collect() }
+        let missing = files.iter().zip(there).map(missing).collect();
+        Self { files, missing }
+    }
+
+    /// Whose threads and cancellation are the pass's.
+    pub fn ctx(&self) -> &'a Context<'a> {
+        self.files[0].model.ctx
     }
 
     /// What is read.

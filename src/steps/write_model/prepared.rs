@@ -11,7 +11,7 @@ use super::program;
 use super::vouched::{Entry, Header, Whole, journal_path, vouched};
 use crate::files::{FileDigest, Journal, Output, Prefix};
 use crate::gguf::{TensorInfo, bits_per_weight};
-use crate::steps::{Context, ErrorClass, Level, StepError, Unit, WrittenTensor};
+use crate::steps::{ErrorClass, Level, StepError, Unit, WrittenTensor};
 
 /// A file that has its final name.
 pub struct Finished {
@@ -24,7 +24,7 @@ pub struct Finished {
 
 /// A file whose place is taken and whose header is written.
 pub struct Prepared<'a> {
-    file: &'a PartFile<'a>,
+    pub file: &'a PartFile<'a>,
     /// What the source was when this began.
     identity: String,
     /// Tensors taken over from a killed run.
@@ -38,18 +38,38 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
+    /// Opens the files of one model and finds what is good of them. `promised` bytes of the disk are
+    /// other files'; theirs are added.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::new`], for any of them.
+    pub fn all(files: &'a [PartFile<'a>], promised: &mut u64) -> Result<Vec<Self>, StepError> {
+        let (before, mut all) = (*promised, Vec::with_capacity(files.len()));
+        for file in files {
+            match Self::new(file, *promised) {
+                Ok(next) => {
+                    *promised += next.missing_bytes();
+                    all.push(next);
+                }
+                Err(error) => {
+                    *promised = before;
+                    all.into_iter().for_each(Self::step_back);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// Opens the file and finds what is good of it. `promised` bytes of the disk are other files'.
     ///
     /// # Errors
     /// [`ErrorClass::Host`] if it cannot be written; [`ErrorClass::Usage`] if it is there and not
     /// to be replaced; [`ErrorClass::Step`] if it would be no GGUF file; those of
     /// [`ModelFile::identity`].
-    pub fn new(
-        file: &'a PartFile<'a>,
-        promised: u64,
-        ctx: &Context<'_>,
-    ) -> Result<Self, StepError> {
+    fn new(file: &'a PartFile<'a>, promised: u64) -> Result<Self, StepError> {
         let PartFile { model, planned, infos } = file;
+        let ctx = model.ctx;
         let (out, layout) = (planned.path.as_path(), &planned.layout);
         let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
         let identity = (model.identity)()?;
@@ -98,7 +118,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Bytes that are still to be written.
-    pub fn missing_bytes(&self) -> u64 {
+    fn missing_bytes(&self) -> u64 {
         self.file.planned.layout.file_bytes() - self.output.written()
     }
 
@@ -124,14 +144,14 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// Those of [`Output::finish`].
-    pub fn finish(self, hasher: Sha256, ctx: &Context<'_>) -> Result<Finished, StepError> {
+    pub fn finish(self, hasher: Sha256) -> Result<Finished, StepError> {
         let output = self.output.finish_hashed(hasher)?;
         if let Some(journal) = self.journal {
             journal.remove();
         }
         let infos = &self.file.infos;
         let bits_per_weight = bits_per_weight(infos);
-        ctx.log(
+        self.file.model.ctx.log(
             Level::Info,
             format!(
                 "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
@@ -151,8 +171,13 @@ impl<'a> Prepared<'a> {
         Ok(Finished { output, tensors, infos: infos.clone(), resumed_tensors })
     }
 
-    /// Leaves what a killed run left, and nothing else: another file of the pass cannot be written.
-    pub fn step_back(mut self) {
+    /// Whether it is one of several files of its model, or could be.
+    pub fn is_part(&self) -> bool {
+        self.file.model.split.is_some()
+    }
+
+    /// Leaves what a killed run left, and nothing else: another file of the model cannot be written.
+    fn step_back(mut self) {
         if self.resumed_tensors > 0 {
             self.output.keep_partial();
         } else if let Some(journal) = self.journal {

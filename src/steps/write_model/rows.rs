@@ -9,7 +9,7 @@ use super::queue::{Buffers, Part};
 use super::span::Span;
 use crate::ggml::{self, GgmlType, QuantizeError};
 use crate::gguf::{Importance, TensorInfo};
-use crate::steps::{Context, ErrorClass, StepError};
+use crate::steps::{ErrorClass, StepError};
 
 /// Weights that are made at a time; their floats fit into a core's cache.
 const PIECE: usize = 1 << 17;
@@ -40,7 +40,6 @@ impl Drop for Made {
 /// Makes parts, one after the other: what a thread keeps from one to the next.
 pub struct Maker<'a> {
     pass: &'a Pass<'a>,
-    ctx: &'a Context<'a>,
     home: Sender<Buffers>,
     stored: Vec<u8>,
     floats: Vec<f32>,
@@ -49,9 +48,9 @@ pub struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     /// A maker whose buffers go back to `home`.
-    pub fn new(pass: &'a Pass<'a>, ctx: &'a Context<'a>, home: Sender<Buffers>) -> Self {
+    pub fn new(pass: &'a Pass<'a>, home: Sender<Buffers>) -> Self {
         let (stored, floats, importance) = (Vec::new(), Vec::new(), Vec::new());
-        Self { pass, ctx, home, stored, floats, importance }
+        Self { pass, home, stored, floats, importance }
     }
 
     /// Makes `part` in `buffers`.
@@ -64,7 +63,7 @@ impl<'a> Maker<'a> {
         let start = |ty| part.span.bytes(ty, self.pass.from(part.tensor).columns()).start;
         let starts: Vec<usize> = forms.iter().map(|(form, _)| start(form.ggml_type)).collect();
         for piece in part.span.clone().split(PIECE, self.pass.can_cut_rows(part.tensor)) {
-            self.ctx.check_cancelled()?;
+            self.pass.ctx().check_cancelled()?;
             let mut widened = false;
             for ((form, buffer), start) in forms.iter_mut().zip(&starts) {
                 let range = piece.bytes(form.ggml_type, self.pass.from(part.tensor).columns());

@@ -20,7 +20,7 @@ use super::queue::{Buffers, Queue, largest_part};
 use super::rows::Maker;
 use super::writer::{Numbered, Sink, Writer};
 use crate::gguf::Layout;
-use crate::steps::{Context, ErrorClass, StepError};
+use crate::steps::{ErrorClass, StepError};
 
 /// Bytes that the parts in memory may have together, unless two of them have more.
 const PARTS_BYTES: usize = 256 << 20;
@@ -29,12 +29,10 @@ const PARTS_BYTES: usize = 256 << 20;
 ///
 /// # Errors
 /// Those of [`super::write_all`], but for what comes before and after the writing.
-pub fn run(
-    files: &[PartFile<'_>],
-    prepared: &mut [Prepared<'_>],
-    ctx: &Context<'_>,
-) -> Result<Vec<Sha256>, StepError> {
-    let pass = Pass::new(files, prepared.iter().map(|p| p.done.len()));
+pub fn run(prepared: &mut [Prepared<'_>]) -> Result<Vec<Sha256>, StepError> {
+    let files: Vec<&PartFile<'_>> = prepared.iter().map(|p| p.file).collect();
+    let pass = Pass::new(files.clone(), prepared.iter().map(|p| p.done.len()));
+    let ctx = pass.ctx();
     let (home, free) = mpsc::channel();
     // Two for each thread, one to make and one to be written, and some that are hashed.
     let sets = PARTS_BYTES / largest_part(&pass).max(1);
@@ -52,7 +50,7 @@ pub fn run(
             let (layout, sizes): (&Layout, &[u64]) = (&file.planned.layout, sizes);
             let first = file.planned.tensors.start;
             let keeper = Keeper {
-                ctx,
+                ctx: file.model.ctx,
                 flusher: output.flusher()?,
                 journal: journal.take(),
                 layout,
@@ -75,12 +73,21 @@ pub fn run(
                 tensors = Some(digest);
                 tensor_hashes.push(spawn(scope, move || hash_tensors(number, parts))?);
             }
-            sinks.push(Sink { output, first, layout, sizes, keeper: note, digest, tensors });
+            sinks.push(Sink {
+                output,
+                model: file.model,
+                first,
+                layout,
+                sizes,
+                keeper: note,
+                digest,
+                tensors,
+            });
         }
         let (made, parts) = mpsc::channel();
         for _ in 0..ctx.threads {
             let (queue, home, made) = (&queue, home.clone(), made.clone());
-            let maker = Maker::new(&pass, ctx, home.clone());
+            let maker = Maker::new(&pass, home.clone());
             spawn(scope, move || work(queue, maker, &home, &made))?;
         }
         drop(made);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::{panic, thread};
 
+use super::ModelFile;
 use super::behind::Behind;
 use super::keeper::Note;
 use super::rows::Made;
@@ -19,6 +20,8 @@ pub type Numbered = (usize, thread::Result<Result<Made, StepError>>);
 /// One file as the writer sees it.
 pub struct Sink<'a> {
     pub output: &'a mut Output,
+    /// The model that it is of; its other files stand beside it.
+    pub model: &'a ModelFile<'a>,
     /// Number of its first tensor in the pass.
     pub first: usize,
     pub layout: &'a Layout,
@@ -102,9 +105,11 @@ impl Writer<'_> {
             }
         }
         self.behind.pass(&made.part);
-        let done = self.sinks.iter().map(|s| s.output.written()).sum();
-        let total = self.sinks.iter().map(|s| s.layout.file_bytes()).sum();
-        self.ctx.progress(done, total, Unit::Bytes);
+        for files in self.sinks.chunk_by(|a, b| std::ptr::eq(a.model, b.model)) {
+            let done = files.iter().map(|s| s.output.written()).sum();
+            let total = files.iter().map(|s| s.layout.file_bytes()).sum();
+            files[0].model.ctx.progress(done, total, Unit::Bytes);
+        }
         Ok(())
     }
 }

@@ -104,19 +104,29 @@ impl Place {
         ctx: &Context<'_>,
     ) -> Result<WriteResult, StepError> {
         let targets = model.targets();
-        let file = ModelFile {
+        self.file(model, &targets, &|| Ok(identity.to_owned()), ctx).write()
+    }
+
+    fn file<'a>(
+        &'a self,
+        model: &'a Model,
+        targets: &'a [Target],
+        identity: &'a (dyn Fn() -> Result<String, StepError> + Sync),
+        ctx: &'a Context<'a>,
+    ) -> ModelFile<'a> {
+        ModelFile {
             source: model,
             metadata: &model.metadata,
-            targets: &targets,
+            targets,
             out: &self.out,
             split: None,
             replace: false,
-            identity: &|| Ok(identity.to_owned()),
+            identity,
             importance: None,
             hash_tensors: true,
             flush_bytes: 0,
-        };
-        file.write(ctx)
+            ctx,
+        }
     }
 
     fn journal(&self) -> Utf8PathBuf {
@@ -205,19 +215,8 @@ fn a_type_without_its_importance_is_refused_before_anything_is_written() {
     let model = Model::new();
     let place = Place::new();
     let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_S.into() }];
-    let file = ModelFile {
-        source: &model,
-        metadata: &model.metadata,
-        targets: &targets,
-        out: &place.out,
-        split: None,
-        replace: false,
-        identity: &|| Ok(String::new()),
-        importance: None,
-        hash_tensors: true,
-        flush_bytes: 0,
-    };
-    let error = file.write(&context(&Recorder::new())).unwrap_err();
+    let (recorder, same) = (Recorder::new(), || Ok(String::new()));
+    let error = place.file(&model, &targets, &same, &context(&recorder)).write().unwrap_err();
     let expected = "tensor tensor.0: iq1_s cannot be had without an importance matrix";
     assert!(error.message.contains(expected), "{error}");
     assert!(!partial_path(&place.out).exists());
@@ -229,7 +228,7 @@ fn without_a_journal_nothing_stays_behind() {
     let place = Place::new();
     let cancelled = AtomicBool::new(false);
     let events = StopAt { bytes: 200_000, cancelled: &cancelled };
-    let ctx = Context { events: &events, cancelled: &cancelled, threads: 2, journals: None };
+    let ctx = Context::new(&events, &cancelled, 2);
     assert_eq!(place.write(&model, &ctx).unwrap_err().class, ErrorClass::Interrupted);
     assert!(!place.out.exists() && !partial_path(&place.out).exists());
 }
@@ -243,19 +242,7 @@ fn an_input_that_changes_meanwhile_is_an_error() {
     let recorder = Recorder::new();
     let ctx = Context { journals: Some(place.journals.clone()), ..context(&recorder) };
     let targets = model.targets();
-    let file = ModelFile {
-        source: &model,
-        metadata: &model.metadata,
-        targets: &targets,
-        out: &place.out,
-        split: None,
-        replace: false,
-        identity: &identity,
-        importance: None,
-        hash_tensors: true,
-        flush_bytes: 0,
-    };
-    let error = file.write(&ctx).unwrap_err();
+    let error = place.file(&model, &targets, &identity, &ctx).write().unwrap_err();
     assert_eq!(error.class, ErrorClass::Input);
     assert!(error.message.contains("was changed while it was read"), "{error}");
     assert!(!place.out.exists() && !partial_path(&place.out).exists());

@@ -11,7 +11,7 @@ fn interrupted(model: &Model, bytes: u64) -> Place {
     let cancelled = AtomicBool::new(false);
     let events = StopAt { bytes, cancelled: &cancelled };
     let journals = Some(place.journals.clone());
-    let ctx = Context { events: &events, cancelled: &cancelled, threads: 1, journals };
+    let ctx = Context { journals, ..Context::new(&events, &cancelled, 1) };
     let error = place.write(model, &ctx).unwrap_err();
     assert_eq!(error.class, ErrorClass::Interrupted);
     assert!(!place.out.exists());
@@ -70,7 +70,7 @@ fn listened(
     let cancelled = AtomicBool::new(false);
     let listener = Listener { said: Mutex::default(), cancelled: &cancelled, stop };
     let journals = Some(place.journals.clone());
-    let ctx = Context { events: &listener, cancelled: &cancelled, threads: 1, journals };
+    let ctx = Context { journals, ..Context::new(&listener, &cancelled, 1) };
     let result = place.write(model, &ctx);
     (result, listener.said.into_inner().unwrap())
 }
@@ -177,18 +177,9 @@ fn another_source_or_other_types_start_anew() {
 fn another_build_continues_nothing() {
     let model = Model::new();
     let place = Place::new();
-    let file = ModelFile {
-        source: &model,
-        metadata: &model.metadata,
-        targets: &[],
-        out: &place.out,
-        split: None,
-        replace: false,
-        identity: &|| Ok(String::new()),
-        importance: None,
-        hash_tensors: true,
-        flush_bytes: 0,
-    };
+    let (recorder, same) = (Recorder::new(), || Ok(String::new()));
+    let ctx = context(&recorder);
+    let file = place.file(&model, &[], &same, &ctx);
     let layout = Layout::new(&model.metadata, &[]).unwrap();
     assert_eq!(file.digest("", &layout, &program()), file.digest("", &layout, &program()));
     assert_ne!(file.digest("", &layout, &program()), file.digest("", &layout, "another build"));
@@ -201,19 +192,9 @@ fn an_interrupted_model_in_parts_is_continued() {
     let model = Model::new();
     let targets = model.targets();
     let write = |place: &Place, ctx: &Context<'_>| {
-        let file = ModelFile {
-            source: &model,
-            metadata: &model.metadata,
-            targets: &targets,
-            out: &place.out,
-            split: Some(200_000),
-            replace: false,
-            identity: &|| Ok("source".to_owned()),
-            importance: None,
-            hash_tensors: true,
-            flush_bytes: 0,
-        };
-        file.write(ctx)
+        let same = || Ok("source".to_owned());
+        let split = Some(200_000);
+        ModelFile { split, ..place.file(&model, &targets, &same, ctx) }.write()
     };
     let whole = write(&Place::new(), &context(&Recorder::new())).unwrap();
     let digests = |result: &WriteResult| -> Vec<(u64, String)> {
@@ -225,7 +206,7 @@ fn an_interrupted_model_in_parts_is_continued() {
         let cancelled = AtomicBool::new(false);
         let events = StopAt { bytes: whole.bytes() * percent / 100, cancelled: &cancelled };
         let journals = Some(place.journals.clone());
-        let ctx = Context { events: &events, cancelled: &cancelled, threads: 1, journals };
+        let ctx = Context { journals, ..Context::new(&events, &cancelled, 1) };
         assert_eq!(write(&place, &ctx).unwrap_err().class, ErrorClass::Interrupted);
         model.rows_read.store(0, Ordering::Relaxed);
         let recorder = Recorder::new();

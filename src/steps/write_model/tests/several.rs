@@ -35,8 +35,9 @@ fn several(
         importance: None,
         hash_tensors: true,
         flush_bytes: 0,
+        ctx,
     });
-    write_all(&files.collect::<Vec<_>>(), ctx)
+    write_all(&files.collect::<Vec<_>>()).into_iter().collect()
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn files_of_one_pass_are_those_of_many_whatever_was_there_before() {
         let cancelled = AtomicBool::new(false);
         let events = StopAt { bytes: 900_000, cancelled: &cancelled };
         let journals = Some(place.journals.clone());
-        let ctx = Context { events: &events, cancelled: &cancelled, threads: 3, journals };
+        let ctx = Context { journals, ..Context::new(&events, &cancelled, 3) };
         let error = several(&place, &model, &same, &ctx).unwrap_err();
         assert_eq!(error.class, ErrorClass::Interrupted);
         let gone = place.out.with_file_name(format!("{lost}.gguf"));
