@@ -651,6 +651,30 @@ fn a_second_run_is_refused_and_ctrl_c_stops_the_first_in_order() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn ctrl_z_stops_the_step_too_and_it_goes_on_with_its_runner() {
+    let workspace = Workspace::new();
+    let (runner, worker) = at_its_bench(&workspace);
+    let wait_until = |stopped: bool| {
+        let started = Instant::now();
+        let stat = || fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+        while stat().contains(") T ") != stopped {
+            assert!(started.elapsed() < Duration::from_secs(60), "stopped: {}", !stopped);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for _ in 0..2 {
+        signal(runner.id(), "-TSTP");
+        wait_until(true);
+        signal(runner.id(), "-CONT");
+        wait_until(false);
+    }
+    signal(runner.id(), "-INT");
+    assert_eq!(runner.wait_with_output().unwrap().status.code(), Some(130));
+    wait_for_end(worker);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_killed_runner_takes_its_worker_along_and_loses_nothing() {
     let workspace = Workspace::new();
     let (mut runner, worker) = at_its_bench(&workspace);

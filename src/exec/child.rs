@@ -72,6 +72,9 @@ pub async fn run(
     cancelled: &AtomicBool,
     events: &[&dyn EventSink],
 ) -> Result<Vec<Result<Success, StepError>>, StepError> {
+    if let Err(e) = os::pause_together() {
+        tracing::warn!(error = %e, "Ctrl-Z will stop qrun and not its step");
+    }
     let mut child = start(program, log, order.workspace())?;
     let json = serde_json::to_vec(order).map_err(|e| {
         StepError::new(ErrorClass::Step, format!("cannot write the order as JSON: {e}"))
@@ -198,7 +201,9 @@ impl Watch {
         Self {
             group: Group::of(child),
             ticks,
-            deadline: limit.map(|limit| (Instant::now() + limit.after, limit.clone())),
+            // What lies beyond the clock's end never comes.
+            deadline: limit
+                .and_then(|limit| Some((Instant::now().checked_add(limit.after)?, limit.clone()))),
             kill_at: None,
             why: None,
         }
@@ -221,20 +226,20 @@ impl Watch {
                     limit.setting
                 ),
             ));
-            if let Some(group) = self.group {
+            if let Some(group) = &self.group {
                 group.kill();
             }
         }
         if self.kill_at.is_none() && cancelled.load(Ordering::Relaxed) {
             self.kill_at = Some(now + GRACE);
             self.why.get_or_insert_with(StepError::interrupted);
-            if let Some(group) = self.group {
+            if let Some(group) = &self.group {
                 group.terminate();
             }
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = Some(now + GRACE);
-            if let Some(group) = self.group {
+            if let Some(group) = &self.group {
                 group.kill();
             }
         }

@@ -96,6 +96,13 @@ fn a_worker_beyond_its_time_is_killed_with_all_it_started() {
 }
 
 #[test]
+fn a_limit_beyond_the_end_of_all_clocks_is_none() {
+    let limit = TimeLimit { after: Duration::MAX, setting: "load_check.timeout".into() };
+    let (result, _) = work(r#"echo '{"event":"result","value":1}'"#, Some(&limit));
+    assert_eq!(result.unwrap().result, json!(1));
+}
+
+#[test]
 fn a_worker_that_is_told_to_stop_may_say_its_last_word() {
     let said = r#"echo '{"event":"log","level":"info","message":"stop me"}'"#;
     let script = format!(
