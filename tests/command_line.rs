@@ -144,6 +144,28 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
+fn a_line_that_nobody_can_read_is_named_instead_of_drawn() {
+    let long = "a".repeat(70_000);
+    let lines = "schema = 1\nname = \"t\"\n[input]\ncheckpoint = \"x\"\n[quantize]\n\
+                 gguf = \"{format}.gguf\"\n[[format]]\nname = \"q4_K_M\"\n";
+    for (text, says) in [
+        (
+            format!("{lines}tensors = [{{ match = \"{long}\", type = \"nope\" }}]"),
+            "line 9, column 700",
+        ),
+        (format!("{lines}tensors = \"{}\" foo", "é".repeat(70_000)), "line 9, column 700"),
+        (format!("{lines}{long} = 1"), "line 9, column 1)"),
+        (format!("{lines}foo = 1\n# {long}"), "line 9, column 1)"),
+    ] {
+        let (_directory, path) = manifest(&text);
+        let output = qrun(&["plan", &path]);
+        let err = stderr(&output).replace("\n  │", "");
+        assert_eq!(output.status.code(), Some(2), "{}", &err[..err.len().min(2000)]);
+        assert!(err.contains(says), "{says}: {}", &err[..err.len().min(2000)]);
+    }
+}
+
+#[test]
 fn a_wrong_file_as_manifest_is_one_clear_error() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (directory, pipe) = manifest("");

@@ -306,6 +306,32 @@ fn bad_inputs_and_places() {
 }
 
 #[test]
+fn a_pipe_in_a_checkpoint_is_named_and_waited_for_by_nobody() {
+    let place = Place::new();
+    fs::create_dir(place.directory.join("ck")).unwrap();
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+    for name in names.iter().chain(&["README.md", "chat_template.jinja", "generation_config.json"])
+    {
+        for other in names {
+            let _ = fs::remove_file(place.directory.join("ck").join(other));
+            fs::copy(nano().join(other), place.directory.join("ck").join(other)).unwrap();
+        }
+        let pipe = place.directory.join("ck").join(name);
+        let _ = fs::remove_file(&pipe);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        place.fails(&["convert", "ck", "x.gguf"], 3, &[name, "named pipe"]);
+        fs::remove_file(&pipe).unwrap();
+    }
+}
+
+#[test]
+fn a_check_may_have_all_the_time_there_is() {
+    let place = Place::new();
+    place.done(&["convert", nano().as_str(), "f32.gguf"]);
+    place.done(&["check", "f32.gguf", "--timeout", "18446744073709551615s"]);
+}
+
+#[test]
 fn force_replaces_a_file_and_nothing_else() {
     let place = Place::new();
     let nano = nano();

@@ -51,7 +51,7 @@ impl Checkpoint {
     /// Whatever is missing, damaged or contradictory.
     pub fn open(directory: &Utf8Path) -> Result<Self, Error> {
         let config_path = directory.join("config.json");
-        if !config_path.is_file() {
+        if !config_path.exists() {
             return Err(missing_config(directory));
         }
         let text = read_text(&config_path, MAX_JSON)?;
@@ -89,7 +89,7 @@ impl Checkpoint {
     /// # Errors
     /// If the directory holds no complete checkpoint, judged by names alone.
     pub fn file_names(directory: &Utf8Path) -> Result<Vec<String>, Error> {
-        if !directory.join("config.json").is_file() {
+        if !directory.join("config.json").exists() {
             return Err(missing_config(directory));
         }
         let set = WeightFiles::list(directory)?;

@@ -38,6 +38,9 @@ pub struct Invalid {
 /// Slips of syntax that are shown of one file.
 const MOST_SYNTAX: usize = 5;
 
+/// Longest line in bytes that is drawn.
+const LONGEST_LINE: usize = 1000;
+
 fn count(shown: usize, more: usize) -> String {
     match (shown, more) {
         (1, 0) => "1 problem".to_owned(),
@@ -60,6 +63,26 @@ pub struct Problem {
     /// What to do.
     #[help]
     pub help: Option<String>,
+}
+
+impl Problem {
+    /// Says in words where it is, if it would have to be drawn with lines that nobody can read (and
+    /// whose columns are beyond what a drawing can have).
+    fn tell_in_words(&mut self, text: &str) {
+        let Some(at) = self.at else { return };
+        let before = &text.as_bytes()[..at.offset().min(text.len())];
+        let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let line = before.iter().filter(|b| **b == b'\n').count();
+        // The lines around it are drawn, too.
+        let drawn = text.lines().skip(line.saturating_sub(1)).take(3);
+        if drawn.map(str::len).max() <= Some(LONGEST_LINE) {
+            return;
+        }
+        let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+        let label = if self.label.is_empty() { "here" } else { self.label.as_str() };
+        self.message += &format!(" ({label}: line {}, column {column})", line + 1);
+        self.at = None;
+    }
 }
 
 /// Collects problems, so that one look shows them all.
@@ -121,6 +144,7 @@ impl Problems {
     pub fn into_error(mut self, path: &camino::Utf8Path, text: &str) -> ManifestError {
         self.found.sort_by_key(|problem| problem.at.map_or(usize::MAX, |at| at.offset()));
         self.found.dedup();
+        self.found.iter_mut().for_each(|problem| problem.tell_in_words(text));
         let invalid = Invalid {
             path: path.to_owned(),
             text: NamedSource::new(path.as_str(), text.to_owned()).with_language("toml"),

@@ -68,3 +68,8 @@ pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
         .iter()
         .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
+
+/// The first placeholder of any path that is in `text`, which is no template.
+pub fn first_in(text: &str) -> Option<&'static str> {
+    ["{name}", "{format}", "{timestamp}"].into_iter().find(|placeholder| text.contains(placeholder))
+}

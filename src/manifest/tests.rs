@@ -391,3 +391,18 @@ proptest::proptest! {
         let _ = parsed(&format!("{}{}", &whole[..at(from)], &whole[at(to)..]));
     }
 }
+
+#[test]
+fn a_workspace_whose_path_would_be_filled_in_is_refused() {
+    for placeholder in ["{name}", "{format}", "{timestamp}"] {
+        let text = least("").replace(
+            "name = \"small\"",
+            &format!("name = \"small\"\nworkspace = \"a{placeholder}\""),
+        );
+        let found = messages(&text);
+        assert!(
+            found.iter().any(|m| m.contains(&format!("has {placeholder} in its path"))),
+            "{found:?}"
+        );
+    }
+}

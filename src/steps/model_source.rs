@@ -49,7 +49,7 @@ pub fn open_checkpoint(
     let input = |e: &dyn std::error::Error| StepError::from_error(ErrorClass::Input, e);
     let vocabulary = match tokenizer {
         TokenizerSource::Checkpoint => {
-            if !directory.join("tokenizer.json").is_file() {
+            if !directory.join("tokenizer.json").exists() {
                 return Err(no_tokenizer(directory, checkpoint.architecture()));
             }
             Vocabulary::from_directory(directory, vocab_size)

@@ -64,6 +64,13 @@ impl Resolver<'_> {
             self.problems.add(manifest.schema.span(), message, "expected 1", Some(help));
         }
         self.check_name(&manifest.name, "job");
+        if let Some(found) = template::first_in(workspace.as_str()) {
+            let message = format!("the workspace {workspace} has {found} in its path");
+            let help = format!(
+                "in paths of a manifest {found} stands for something else: rename that directory"
+            );
+            self.problems.add(0..0, message, "", Some(help));
+        }
         let lock = path.with_extension("lock");
         self.files.input(path, "the manifest itself", 0..0);
         self.files.input(&lock, "the lock file", 0..0);
