@@ -166,11 +166,15 @@ fn another_checkpoint_is_accepted_when_asked_file_by_file() {
 
     // The next night.
     fs::write(at("config.json"), format!("{config} ")).unwrap();
-    fs::remove_file(at("extra.json")).unwrap();
-    fs::write(at("more.json"), "{}").unwrap();
     let (code, said) = qrun(workspace, &["run", "job.toml", "-q"]);
     assert!(code == Some(3) && said.contains("--accept-inputs"), "{said}");
     assert!(said.contains("config.json") && lock() == first, "{said}");
+    fs::remove_file(at("extra.json")).unwrap();
+    fs::write(at("more.json"), "{}").unwrap();
+    let (code, said) = qrun(workspace, &["run", "job.toml", "-q"]);
+    assert!(code == Some(3) && lock() == first, "{said}");
+    assert!(said.contains("extra.json is not there any more, and is in job.lock"), "{said}");
+    assert!(said.contains("more.json is new: it is not in job.lock"), "{said}");
     let (_, plan) = qrun(workspace, &["plan", "job.toml", "--accept-inputs"]);
     for line in
         ["to accept: config.json: ", "to accept: extra.json: gone", "to accept: more.json: new"]
@@ -189,6 +193,25 @@ fn another_checkpoint_is_accepted_when_asked_file_by_file() {
     assert!(run(workspace, "job.toml").contains("nothing to do"));
     let (_, said) = qrun(workspace, &accepting);
     assert!(!said.contains("accepted"), "{said}");
+
+    // Nor does one file more or less go by, where all the others are as they were.
+    for (name, there) in [("chat_template.jinja", true), ("generation_config.json", false)] {
+        let kept = fs::read(at(name)).ok();
+        if there {
+            fs::write(at(name), "{{ messages }}").unwrap();
+        } else {
+            fs::remove_file(at(name)).unwrap();
+        }
+        for command in ["run", "plan"] {
+            let (code, said) = qrun(workspace, &[command, "job.toml"]);
+            assert!(code == Some(3) && said.contains(name), "{command}: {said}");
+        }
+        match kept {
+            Some(bytes) => fs::write(at(name), bytes).unwrap(),
+            None => fs::remove_file(at(name)).unwrap(),
+        }
+        assert_eq!(qrun(workspace, &["run", "job.toml", "-q"]).0, Some(0));
+    }
 
     // What the manifest says itself holds, and the line is named.
     let digest = "ab".repeat(32);

@@ -142,6 +142,7 @@ impl Plan {
                 }
             }
         }
+        problems.extend(self.changes_of_the_set());
         let verdict = if !problems.is_empty() {
             Verdict::Blocked { problems }
         } else if forced {

@@ -39,6 +39,27 @@ impl Plan {
         self.inputs.checkpoint.iter().filter(move |name| !has(name))
     }
 
+    /// Which of the checkpoint's files are there that the lock does not know, and which are not that it
+    /// does; in words. What is converted depends on which there are.
+    pub(super) fn changes_of_the_set(&self) -> Vec<String> {
+        let input = &self.job.input;
+        if input.pinned.is_empty() || !self.inputs.problems.is_empty() {
+            return Vec::new();
+        }
+        let lock = self.job.lock.strip_prefix(&self.job.workspace).unwrap_or(&self.job.lock);
+        let say = |name: &String, what: &str, remedy: &str| {
+            let path = input.checkpoint.join(name);
+            format!(
+                "{path} {what} {lock}; {remedy}, or run with --accept-inputs, which takes the \
+                     files as they are now"
+            )
+        };
+        let gone = input.pinned.keys().filter(|name| !self.inputs.checkpoint.contains(name));
+        let gone = gone.map(|name| say(name, "is not there any more, and is in", "put it back"));
+        let new = self.unpinned().map(|name| say(name, "is new: it is not in", "take it away"));
+        gone.chain(new).collect()
+    }
+
     /// What was accepted, once it is in the lock: a step has read the checkpoint and found it good.
     pub fn accepted_and_pinned(&self) -> Result<Vec<String>, StepError> {
         let mut readers = self.graph.nodes().filter(|node| self.reads_checkpoint(node));
