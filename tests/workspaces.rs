@@ -68,26 +68,37 @@ fn a_copy_leaves_the_unfinished_files_of_its_original_alone() {
         .query_row("SELECT outputs FROM actions WHERE step = 'convert'", [], |row| row.get(0))
         .unwrap();
     assert!(outputs.contains("\"out/f32.gguf\""), "{outputs}");
-    use std::os::unix::fs::MetadataExt;
-    let meta = fs::metadata(a.join(".qrun")).unwrap();
+    let mark = |workspace: &Path| {
+        let text = fs::read_to_string(workspace.join(".qrun/identity.json")).unwrap();
+        let identity: serde_json::Value = serde_json::from_str(&text).unwrap();
+        identity["mark"].as_str().unwrap().to_owned()
+    };
+    let of_a = mark(&a);
     let begun = home.path().join("outside/begun.gguf");
     state
         .execute(
             "INSERT INTO pending VALUES ('t', 'job.toml', 'x', 'k', ?1, ?2)",
-            [format!("[{begun:?}, \"out/begun.gguf\"]"), format!("{}:{}", meta.dev(), meta.ino())],
+            [&format!("[{begun:?}, \"out/begun.gguf\"]"), &of_a],
         )
         .unwrap();
     drop(state);
-    let partials = |workspace: &Path| {
-        [begun.with_extension("gguf.partial"), workspace.join("out/begun.gguf.partial")]
+    let partials = |workspace: &Path, mark: &str| {
+        let inside = workspace.join("out/begun.gguf");
+        [&begun, &inside].map(|path| path.with_extension(format!("gguf.{mark}.partial")))
     };
-    partials(&a).iter().for_each(|path| fs::write(path, "half").unwrap());
+    partials(&a, &of_a).iter().for_each(|path| fs::write(path, "half").unwrap());
     copy(&a, &b);
     assert_eq!(qrun(&b, &["cache", "gc"]).0, Some(0));
-    assert!(partials(&a).iter().all(|path| path.exists()));
-    assert!(!partials(&b)[1].exists(), "the copy's own");
-    assert_eq!(qrun(&a, &["cache", "gc"]).0, Some(0));
-    assert!(partials(&a).iter().all(|path| !path.exists()));
+    assert!(partials(&a, &of_a).iter().all(|path| path.exists()));
+    assert_ne!(mark(&b), of_a, "a copy has a mark of its own");
+    assert!(!partials(&b, &of_a)[1].exists() && !partials(&b, &mark(&b))[1].exists());
+    // Moved, it is itself.
+    let c = home.path().join("c");
+    fs::rename(&a, &c).unwrap();
+    assert_eq!(qrun(&c, &["cache", "du"]).0, Some(0));
+    assert_eq!(mark(&c), of_a);
+    assert_eq!(qrun(&c, &["cache", "gc"]).0, Some(0));
+    assert!(partials(&c, &of_a).iter().all(|path| !path.exists()));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::order::{Claim, Record};
 use super::outbox::{self, Delivery};
-use crate::files::{FileDigest, Stamp, partial_path};
-use crate::state::{Action, Pending, State, is_being_written};
+use crate::files::{FileDigest, Stamp};
+use crate::state::{Action, Pending, State};
 use crate::steps::{ErrorClass, Event, EventSink, Level, StepError};
 
 /// Notes that the step of `record` is going to write `outs`, and removes what an interrupted attempt
@@ -27,14 +27,10 @@ pub fn announce(
     let pending = state.pending(record.owner(), &record.step)?;
     let old = pending.into_iter().flat_map(|pending| pending.outputs);
     for old in old.filter(|old| !outs.contains(old)) {
-        let partial = partial_path(&old);
-        if is_being_written(&partial) {
-            continue;
-        }
-        match std::fs::remove_file(&partial) {
-            Ok(()) => log(Level::Info, format!("removed the unfinished {partial}")),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => log(Level::Warn, format!("cannot remove {partial}: {e}")),
+        match record.mark.remove_partial(&old) {
+            Ok(true) => log(Level::Info, format!("removed the unfinished file of {old}")),
+            Ok(false) => {}
+            Err(e) => log(Level::Warn, format!("cannot remove the unfinished file of {old}: {e}")),
         }
     }
     state.set_pending(&Pending {

@@ -5,7 +5,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::files::Stamp;
+use crate::files::{Mark, Stamp};
 use crate::plan::Read;
 use crate::state::{Ingredient, Owner};
 use crate::steps::{Event, StepSpec, TimeLimit};
@@ -56,6 +56,8 @@ pub struct Said {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub workspace: Utf8PathBuf,
+    /// That of the workspace's unfinished files.
+    pub mark: Mark,
     pub job: String,
     pub manifest: Utf8PathBuf,
     pub step: String,

@@ -110,6 +110,7 @@ impl<'a> Begun<'a> {
                 let claims = record.reads.iter();
                 let known = claims.filter_map(|c| Some((c.path.clone(), c.sha256.clone()?)));
                 context.digests = known.collect();
+                context.mark = record.mark.clone();
                 Guard::open(record, &task.spec, events).and_then(|guard| {
                     if let Some(result) = guard.delivered()? {
                         return Ok(Ready::Delivered(result));

@@ -2,10 +2,10 @@
 //! reads, advice to the page cache, direct writes, free space, names that are not taken from
 //! anybody, shared blocks. Beside this only `exec::os` knows one; each has a version for Unix.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, UncheckedAdvice};
@@ -28,6 +28,18 @@ pub fn id(metadata: &Metadata) -> FileId {
 pub fn times(metadata: &Metadata) -> (i64, i64) {
     let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
     (ns(metadata.mtime(), metadata.mtime_nsec()), ns(metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// Opens what stands at `path` itself: not what a link of that name leads to, and without waiting
+/// for the other end of a pipe.
+pub fn open_itself(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Err(io::Error::other("it is a symbolic link, which is not followed"))
+        }
+        result => result,
+    }
 }
 
 /// Whether files can be made in `directory`, by permissions and by how it is mounted; nothing is

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::layout::{PUBLISH, Target, maker};
 use super::sizes::Measured;
 use super::{FileFact, Judgement, Plan, Verdict, names};
-use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes, partial_path};
+use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes};
 use crate::metrics::memory_limit::MemoryLimit;
 use crate::steps::{ErrorClass, FileRef, Measure, StepError};
 
@@ -223,7 +223,9 @@ impl Plan {
             .iter()
             .filter(|path| names::matches(template, &names::named_after(path, split)));
         // What cannot be looked at saves nothing.
-        let length = |path| std::fs::metadata(partial_path(path)).map_or(0, |m| m.len());
+        let length = |path: &Utf8PathBuf| {
+            std::fs::metadata(state.mark().partial(path)).map_or(0, |m| m.len())
+        };
         Ok(begun.map(|path| length(path)).sum())
     }
 

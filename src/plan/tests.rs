@@ -106,9 +106,9 @@ fn what_was_begun_is_not_asked_for_again() {
     let whole = needed();
     std::fs::create_dir(workspace.path.join("out")).unwrap();
     let out = workspace.path.join("out/f32.gguf");
-    std::fs::write(crate::files::partial_path(&out), [0; 1000]).unwrap();
-    assert_eq!(needed(), whole, "a file that nobody will continue");
     let state = State::open(&workspace.path).unwrap();
+    std::fs::write(state.mark().partial(&out), [0; 1000]).unwrap();
+    assert_eq!(needed(), whole, "a file that nobody will continue");
     let pending = Pending {
         manifest: job.manifest.clone(),
         job: "tiny".into(),

@@ -222,7 +222,7 @@ impl State {
                     pending.step,
                     pending.key,
                     outputs,
-                    self.home(),
+                    self.mark().to_string(),
                 ],
             )
             .map(drop)
@@ -240,7 +240,7 @@ impl State {
     /// Every unfinished action. In a copy of a workspace those files are left out that are outside
     /// of it: they are the original's.
     pub fn all_pending(&self) -> Result<Vec<Pending>, StateError> {
-        let here = self.home();
+        let here = self.mark().to_string();
         self.query(|db| {
             db.prepare_cached(
                 "SELECT job, manifest, step, key, outputs, home FROM pending

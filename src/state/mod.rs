@@ -4,6 +4,7 @@
 mod actions;
 mod digests;
 mod error;
+mod identity;
 mod lock;
 mod places;
 mod runs;
@@ -17,11 +18,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
+use crate::files::Mark;
+
 pub use actions::{Action, Ingredient, Owner, Pending};
 pub use error::StateError;
 pub use lock::{Attempt, Lock, is_busy, lock_workspace};
 pub use runs::{Outcome, Run, RunOutcome, Status};
-pub use upkeep::{Holdings, Removed, Unfinished, is_being_written};
+pub use upkeep::{Holdings, Removed, Unfinished};
 
 /// Where a workspace keeps its state.
 pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {
@@ -32,6 +35,7 @@ pub fn directory(workspace: &Utf8Path) -> Utf8PathBuf {
 pub struct State {
     db: Connection,
     directory: Utf8PathBuf,
+    mark: Mark,
     writable: bool,
 }
 
@@ -59,6 +63,7 @@ impl State {
                 source,
             })?;
         }
+        let (mark, before) = identity::take(&directory)?;
         let path = directory.join("state.db");
         let open = || {
             let mut db = Connection::open(&path)?;
@@ -75,7 +80,11 @@ impl State {
         };
         let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
         check_version(&path, version)?;
-        Ok(Self { db, directory, writable: true })
+        let state = Self { db, directory, mark, writable: true };
+        if let Some(before) = before {
+            state.adopt_unfinished(&before)?;
+        }
+        Ok(state)
     }
 
     /// Opens the state of `workspace` for reading; `None` where there is none yet. Changes nothing.
@@ -105,7 +114,10 @@ impl State {
         let (db, version) = open().map_err(|e| StateError::database(&path, e))?;
         check_version(&path, version)?;
         match version {
-            schema::CURRENT => Ok(Some(Self { db, directory, writable: false })),
+            schema::CURRENT => {
+                let mark = identity::read(&directory).unwrap_or_else(Mark::random);
+                Ok(Some(Self { db, directory, mark, writable: false }))
+            }
             // A database that was made and not yet laid out knows nothing.
             0 => Ok(None),
             _ => Self::of_older_layout(&db, directory)
@@ -128,7 +140,13 @@ impl State {
             None,
         )?;
         schema::migrate(&mut copy, directory.parent().unwrap_or(Utf8Path::new("/")))?;
-        Ok(Self { db: copy, directory, writable: false })
+        let mark = identity::read(&directory).unwrap_or_else(Mark::random);
+        Ok(Self { db: copy, directory, mark, writable: false })
+    }
+
+    /// That of this workspace's unfinished files.
+    pub fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// The workspace that it is the state of.

@@ -9,8 +9,6 @@ use rusqlite::Transaction;
 use serde_json::{Value, json};
 
 use super::State;
-use crate::files::FileId;
-
 /// The one key of the object that stands in a kept result for a path in the workspace.
 const INSIDE: &str = "$workspace";
 
@@ -41,12 +39,6 @@ impl State {
             Value::Array(items) => items.into_iter().map(|v| self.found_result(v)).collect(),
             other => other,
         }
-    }
-
-    /// What tells this state from a copy of it: device and inode of its directory.
-    pub(super) fn home(&self) -> String {
-        FileId::of(&self.directory)
-            .map_or_else(|_| String::new(), |id| format!("{}:{}", id.device, id.inode))
     }
 }
 

@@ -260,7 +260,8 @@ fn garbage_is_what_nobody_will_ask_for() {
         state.record_digest(path, &stamp(path), "aa").unwrap();
     }
     std::fs::remove_file(workspace.join("other")).unwrap();
-    let partial = workspace.join("begun.gguf.partial");
+    let mark = state.mark().clone();
+    let partial = mark.partial(&workspace.join("begun.gguf"));
     std::fs::write(&partial, "half").unwrap();
     state
         .set_pending(&Pending {
@@ -271,7 +272,8 @@ fn garbage_is_what_nobody_will_ask_for() {
             outputs: vec![workspace.join("begun.gguf"), workspace.join("busy.gguf")],
         })
         .unwrap();
-    let busy = std::fs::File::create(workspace.join("busy.gguf.partial")).unwrap();
+    let busy_partial = mark.partial(&workspace.join("busy.gguf"));
+    let busy = std::fs::File::create(&busy_partial).unwrap();
     busy.lock().unwrap();
     std::fs::write(state.journals().join("begun"), "entries").unwrap();
     let runs: Vec<i64> = (0..3).map(|_| state.begin_run(owner(), "qrun").unwrap()).collect();
@@ -284,7 +286,7 @@ fn garbage_is_what_nobody_will_ask_for() {
     assert_eq!((removed.digests, removed.actions, removed.runs), (1, 1, 2));
     assert_eq!(removed.unfinished, std::slice::from_ref(&partial));
     assert!(!partial.exists() && there.exists());
-    assert!(workspace.join("busy.gguf.partial").exists(), "somebody is writing it");
+    assert!(busy_partial.exists(), "somebody is writing it");
     assert!(!state.logs(runs[0]).exists() && state.logs(runs[2]).exists());
     assert!(state.action(owner(), "quantize:a", "k1").unwrap().is_none());
     for (step, key) in

@@ -1,14 +1,13 @@
 //! What the state holds and what of it nobody needs any more.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::{State, StateError};
-use crate::files::partial_path;
-
+use crate::files::Mark;
 /// What the state holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Holdings {
@@ -28,7 +27,10 @@ pub struct Holdings {
 pub struct Unfinished {
     pub job: String,
     pub step: String,
+    /// The unfinished file.
     pub path: Utf8PathBuf,
+    /// What it would have become.
+    pub output: Utf8PathBuf,
     pub bytes: u64,
 }
 
@@ -44,13 +46,6 @@ pub struct Removed {
     /// Unfinished outputs, with their journals.
     pub unfinished: Vec<Utf8PathBuf>,
     pub bytes: u64,
-}
-
-/// Whether somebody holds the lock that a writer has on its unfinished file: a command outside the
-/// job, or, where this state was copied along with its directory, the job it was copied from.
-pub fn is_being_written(partial: &Utf8Path) -> bool {
-    let locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-    File::open(partial).is_ok_and(locked)
 }
 
 impl State {
@@ -74,14 +69,34 @@ impl State {
         let mut list = Vec::new();
         for pending in self.all_pending()? {
             for output in pending.outputs {
-                let path = partial_path(&output);
+                let path = self.mark().partial(&output);
                 if let Ok(meta) = fs::metadata(&path) {
                     let (job, step) = (pending.job.clone(), pending.step.clone());
-                    list.push(Unfinished { job, step, path, bytes: meta.len() });
+                    list.push(Unfinished { job, step, path, output, bytes: meta.len() });
                 }
             }
         }
         Ok(list)
+    }
+
+    /// Makes this workspace's own what stands in it unfinished under the mark of the one that it was
+    /// copied from, and that nobody is writing.
+    pub(super) fn adopt_unfinished(&self, before: &Mark) -> Result<(), StateError> {
+        let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+        let workspace = real(self.workspace());
+        for output in self.all_pending()?.into_iter().flat_map(|pending| pending.outputs) {
+            // A linked folder is where the original's files are.
+            let folder = output.parent().and_then(real);
+            let is_inside = folder.zip(workspace.as_ref()).is_some_and(|(f, w)| f.starts_with(w));
+            if is_inside {
+                before.pass_partial(self.mark(), &output).map_err(|source| StateError::Io {
+                    what: "rename the unfinished file of",
+                    path: output.clone(),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is of no use any more: digests of files that are gone, successes that were
@@ -100,12 +115,16 @@ impl State {
         self.collect_actions(&mut removed)?;
         self.collect_runs(keep_runs, &mut removed)?;
         for unfinished in self.unfinished()? {
-            if is_being_written(&unfinished.path) {
-                continue;
+            let Unfinished { path, output, bytes, .. } = unfinished;
+            let gone = self.mark().remove_partial(&output);
+            if gone.map_err(|source| StateError::Io {
+                what: "remove",
+                path: path.clone(),
+                source,
+            })? {
+                removed.bytes += bytes;
+                removed.unfinished.push(path);
             }
-            remove(&unfinished.path)?;
-            removed.bytes += unfinished.bytes;
-            removed.unfinished.push(unfinished.path);
         }
         for pending in self.all_pending()? {
             self.forget_pending(&pending)?;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
+use crate::files::Mark;
 
 /// What a step says while it runs; one JSON line each on the worker's standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +68,8 @@ pub struct Context<'a> {
     pub threads: usize,
     /// Directory for journals of unfinished outputs; without one nothing is resumed.
     pub journals: Option<Utf8PathBuf>,
+    /// Whose its unfinished files are.
+    pub mark: Mark,
     /// SHA-256 of files that the step reads, as far as they are known.
     pub digests: BTreeMap<Utf8PathBuf, String>,
 }
@@ -75,7 +78,8 @@ impl<'a> Context<'a> {
     /// With `threads` threads, at least one; without journals and known digests.
     pub fn new(events: &'a dyn EventSink, cancelled: &'a AtomicBool, threads: usize) -> Self {
         let threads = threads.max(1);
-        Self { events, cancelled, threads, journals: None, digests: BTreeMap::new() }
+        let (journals, mark, digests) = (None, Mark::default(), BTreeMap::new());
+        Self { events, cancelled, threads, journals, mark, digests }
     }
 
     /// The same, with events going to `events`.

@@ -90,6 +90,7 @@ impl Scheduler<'_> {
         let outs = launch.spec.model_files()?;
         let record = Record {
             workspace: job.workspace.clone(),
+            mark: state.mark().clone(),
             job: job.name.clone(),
             manifest: job.manifest.clone(),
             step: id.to_owned(),

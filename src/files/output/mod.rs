@@ -1,5 +1,5 @@
-//! Files that appear whole or not at all: written as `NAME.partial`, hashed on the way, flushed to
-//! the disk, then renamed. Knows nothing of what is written.
+//! Files that appear whole or not at all: written as `NAME.MARK.partial`, hashed on the way, flushed
+//! to the disk, then renamed. Knows nothing of what is written.
 
 mod blocks;
 mod place;
@@ -10,13 +10,13 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
-use super::{Error, FileDigest, os};
+use super::{Error, FileDigest, Mark, os};
 use blocks::Blocks;
 use place::{directory_of, exists, open_locked};
-pub use place::{free_bytes, partial_path, refuse_existing};
+pub use place::{free_bytes, open_unfinished, refuse_existing};
 
 /// A file that is being written. Dropped before [`Output::finish`] it leaves nothing behind, or,
-/// after [`Output::keep_partial`], its `NAME.partial`.
+/// after [`Output::keep_partial`], its unfinished file.
 #[derive(Debug)]
 pub struct Output {
     path: Utf8PathBuf,
@@ -39,23 +39,29 @@ pub struct Prefix {
 }
 
 impl Output {
-    /// Starts `path` anew, with the directories it needs. `expected_bytes` is held against the free
+    /// Starts `path` anew, with the directories it needs; `mark` says whose it is. `expected_bytes` is held against the free
     /// space of the file system.
     ///
     /// # Errors
     /// [`Error::Name`] if `path` exists and `replace` is false; [`Error::Refused`] if it
     /// cannot be written, the disk is too full or another process is writing it.
-    pub fn create(path: &Utf8Path, expected_bytes: u64, replace: bool) -> Result<Self, Error> {
-        Self::resume(path, expected_bytes, replace, |_| Ok::<_, Error>(Prefix::default()))
+    pub fn create(
+        path: &Utf8Path,
+        mark: &Mark,
+        expected_bytes: u64,
+        replace: bool,
+    ) -> Result<Self, Error> {
+        Self::resume(path, mark, expected_bytes, replace, |_| Ok::<_, Error>(Prefix::default()))
     }
 
-    /// Goes on with the `NAME.partial` of a killed run: `vouched` looks at it and says how much of
+    /// Goes on with the unfinished file of a killed run: `vouched` looks at it and says how much of
     /// its start is good, at most the whole; the rest is cut off.
     ///
     /// # Errors
     /// As [`Output::create`]; those of `vouched`, which leave the file as it was.
     pub fn resume<E: From<Error>>(
         path: &Utf8Path,
+        mark: &Mark,
         expected_bytes: u64,
         replace: bool,
         vouched: impl FnOnce(&File) -> Result<Prefix, E>,
@@ -64,7 +70,7 @@ impl Output {
         let directory = directory_of(path);
         fs::create_dir_all(directory)
             .map_err(|e| Error::Refused(format!("cannot create the directory {directory}: {e}")))?;
-        let partial = partial_path(path);
+        let partial = mark.partial(path);
         let file = open_locked(&partial)?;
         let Prefix { bytes, hasher } = vouched(&file)?;
         let blocks = Blocks::behind(file, bytes, expected_bytes)
@@ -149,7 +155,7 @@ impl Output {
         hex::encode(self.hasher.clone().finalize())
     }
 
-    /// From here on a failure leaves `NAME.partial` for the next run to continue.
+    /// From here on a failure leaves the unfinished file for the next run to continue.
     pub fn keep_partial(&mut self) {
         self.keep = true;
     }
@@ -265,7 +271,7 @@ impl Flusher {
 /// # Errors
 /// As [`Output::create`].
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8], replace: bool) -> Result<FileDigest, Error> {
-    let mut output = Output::create(path, bytes.len() as u64, replace)?;
+    let mut output = Output::create(path, &Mark::default(), bytes.len() as u64, replace)?;
     output.write(bytes)?;
     output.finish()
 }

@@ -1,16 +1,11 @@
-//! Where a file goes: its directory, the name it has while it is unfinished, what may be there
-//! already, and the room there is. Knows nothing of how it is written.
+//! Where a file goes: its directory, what may be there already, and the room there is. Knows nothing of how it is written.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::files::{Error, FileId, os};
-
-/// `NAME.partial` beside `path`.
-pub fn partial_path(path: &Utf8Path) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{path}.partial"))
-}
 
 /// Bytes that may still be written to the file system of `directory`.
 ///
@@ -30,18 +25,28 @@ pub fn directory_of(path: &Utf8Path) -> &Utf8Path {
     }
 }
 
+/// Opens an unfinished file, which is made where it is missing and `create` says so. Whatever else has
+/// its name, a link above all, is not followed and stays as it is.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`]; others if it cannot be opened, or is no regular file.
+pub fn open_unfinished(partial: &Utf8Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false);
+    let file = os::open_itself(&mut options, partial.as_std_path())?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file, and left as it is"));
+    }
+    Ok(file)
+}
+
 /// Opens or creates `partial` and locks it. The lock goes with the process, however it ends.
 ///
 /// # Errors
 /// [`Error::Refused`] if it cannot be opened or another process holds the lock.
 pub fn open_locked(partial: &Utf8Path) -> Result<File, Error> {
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(partial)
+        let file = open_unfinished(partial, true)
             .map_err(|e| Error::Refused(format!("cannot write {partial}: {e}")))?;
         match file.try_lock() {
             Ok(()) => {}

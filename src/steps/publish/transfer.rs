@@ -110,7 +110,7 @@ impl Transfer<'_> {
             return Err(changed(origin, there.len(), None));
         }
         // It needs no room.
-        let output = Output::create(place, 0, false)?;
+        let output = Output::create(place, &self.ctx.mark, 0, false)?;
         let reflink = self.reflink;
         let check = |partial: &Utf8Path| match file.intact {
             true => Ok(()),
@@ -124,7 +124,7 @@ impl Transfer<'_> {
     }
 
     fn copy(&mut self, origin: &FileDigest, place: &Utf8Path) -> Result<(), StepError> {
-        let mut output = Output::create(place, origin.bytes, false)?;
+        let mut output = Output::create(place, &self.ctx.mark, origin.bytes, false)?;
         self.each_chunk(&origin.path, |chunk| Ok(output.write(chunk)?))?;
         expect(origin, output.written(), &output.sha256())?;
         self.written += output.finish()?.bytes;

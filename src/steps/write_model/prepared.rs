@@ -99,7 +99,7 @@ impl<'a> Prepared<'a> {
             Ok(prefix)
         };
         let expected = layout.file_bytes().saturating_add(promised);
-        let mut output = Output::resume(out, expected, model.replace, start)?;
+        let mut output = Output::resume(out, &ctx.mark, expected, model.replace, start)?;
         let started = path.map(|path| Journal::start(&path, &header, &done)).transpose();
         let journal = started.unwrap_or_else(|e| {
             let message = format!("cannot write the journal: {e}; if killed, this starts anew");
@@ -144,7 +144,11 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// Those of [`Output::finish`].
-    pub fn finish(self, hasher: Sha256) -> Result<Finished, StepError> {
+    pub fn finish(mut self, hasher: Sha256) -> Result<Finished, StepError> {
+        if self.journal.is_some() {
+            // Where the last flush or the name fails, the next run has nothing left to make.
+            self.output.keep_partial();
+        }
         let output = self.output.finish_hashed(hasher)?;
         if let Some(journal) = self.journal {
             journal.remove();

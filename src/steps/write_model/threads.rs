@@ -105,12 +105,13 @@ pub fn run(prepared: &mut [Prepared<'_>]) -> Result<Vec<Sha256>, StepError> {
             }
         }
         // Where a keeper failed, the writer only says that nobody listens.
-        let result = kept.into_iter().chain([written]).collect::<Result<(), StepError>>();
-        if let Err(error) = &result
-            && can_continue(error)
-        {
-            // What cannot be noted now is only less to continue from.
-            keepers.iter_mut().for_each(|keeper| drop(keeper.note()));
+        let mut result = kept.into_iter().chain([written]).collect::<Result<(), StepError>>();
+        if result.as_ref().err().is_none_or(can_continue) {
+            // All that is finished, for whoever continues: also where the last flush or the name is
+            // what fails. What cannot be noted now is only less to continue from.
+            for keeper in &mut keepers {
+                result = result.and(keeper.note());
+            }
         }
         let accounts = keepers.into_iter().map(|k| (k.journal, k.done)).collect::<Vec<_>>();
         Ok::<_, StepError>((accounts, result.map(|()| hashers)))

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use camino::Utf8PathBuf;
 
 use super::*;
-use crate::files::partial_path;
+use crate::files::Mark;
 use crate::ggml::GgmlType;
 use crate::gguf::{File, SourceError, Value};
 use crate::steps::testing::{Recorder, context};
@@ -181,7 +181,7 @@ fn reads_back_the_same_on_any_number_of_threads() {
         check_hashes(&place.out, &result.tensors);
         let file = File::open(&place.out).unwrap();
         assert_eq!(file.tensors(), infos(&model, &model.targets()));
-        assert!(!partial_path(&place.out).exists());
+        assert!(!Mark::default().partial(&place.out).exists());
     }
     let bits = result.tensors.iter().map(|t| t.bytes as f64 * 8.0).sum::<f64>();
     let weights: u64 = model.tensors.iter().map(TensorInfo::elements).sum();
@@ -205,7 +205,7 @@ fn weights_that_are_not_finite_are_named() {
         let error = place.write(&model, &ctx).unwrap_err();
         assert_eq!(error.class, ErrorClass::Input);
         assert!(error.message.contains(&format!("tensor tensor.{tensor}: {expected}")), "{error}");
-        assert!(!place.out.exists() && !partial_path(&place.out).exists());
+        assert!(!place.out.exists() && !Mark::default().partial(&place.out).exists());
         assert_eq!(place.journals.read_dir_utf8().unwrap().count(), 0);
     }
 }
@@ -219,7 +219,7 @@ fn a_type_without_its_importance_is_refused_before_anything_is_written() {
     let error = place.file(&model, &targets, &same, &context(&recorder)).write().unwrap_err();
     let expected = "tensor tensor.0: iq1_s cannot be had without an importance matrix";
     assert!(error.message.contains(expected), "{error}");
-    assert!(!partial_path(&place.out).exists());
+    assert!(!Mark::default().partial(&place.out).exists());
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn without_a_journal_nothing_stays_behind() {
     let events = StopAt { bytes: 200_000, cancelled: &cancelled };
     let ctx = Context::new(&events, &cancelled, 2);
     assert_eq!(place.write(&model, &ctx).unwrap_err().class, ErrorClass::Interrupted);
-    assert!(!place.out.exists() && !partial_path(&place.out).exists());
+    assert!(!place.out.exists() && !Mark::default().partial(&place.out).exists());
 }
 
 #[test]
@@ -245,5 +245,5 @@ fn an_input_that_changes_meanwhile_is_an_error() {
     let error = place.file(&model, &targets, &identity, &ctx).write().unwrap_err();
     assert_eq!(error.class, ErrorClass::Input);
     assert!(error.message.contains("was changed while it was read"), "{error}");
-    assert!(!place.out.exists() && !partial_path(&place.out).exists());
+    assert!(!place.out.exists() && !Mark::default().partial(&place.out).exists());
 }

@@ -97,12 +97,42 @@ fn what_is_checked_is_told_and_is_no_progress_of_the_work() {
     assert!(said.iter().all(|e| stage(e).is_none()), "there is nothing to check");
 }
 
+/// Puts something in the place of the file once all of it is written.
+struct TakesTheName<'a>(&'a Place);
+
+impl EventSink for TakesTheName<'_> {
+    fn emit(&self, event: Event) {
+        if let Event::Progress { done, total, .. } = event
+            && done == total
+        {
+            let _ = fs::create_dir(&self.0.out);
+        }
+    }
+}
+
+#[test]
+fn a_finished_file_that_cannot_have_its_name_is_kept_and_only_named_by_the_next_run() {
+    let model = Model::new();
+    let (expected, _) = whole(&model);
+    let place = Place::new();
+    let (running, events) = (AtomicBool::new(false), TakesTheName(&place));
+    let journals = Some(place.journals.clone());
+    let ctx = Context { journals, ..Context::new(&events, &running, 2) };
+    assert!(place.write(&model, &ctx).is_err());
+    fs::remove_dir(&place.out).unwrap();
+    model.rows_read.store(0, Ordering::Relaxed);
+    let resumed = resume(&place, &model);
+    assert_eq!(resumed.resumed_tensors, model.tensors.len());
+    assert_eq!(model.rows_read.load(Ordering::Relaxed), 0);
+    assert!(fs::read(&place.out).unwrap() == expected);
+}
+
 #[test]
 fn an_interrupt_while_checking_loses_nothing() {
     let model = Model::new();
     let (expected, _) = whole(&model);
     let place = interrupted(&model, expected.len() as u64 * 60 / 100);
-    let (partial, journal) = (partial_path(&place.out), place.journal());
+    let (partial, journal) = (Mark::default().partial(&place.out), place.journal());
     let before = (fs::read(&partial).unwrap(), fs::read(&journal).unwrap());
     let (result, _) = listened(&place, &model, true);
     assert_eq!(result.unwrap_err().class, ErrorClass::Interrupted);
@@ -145,7 +175,7 @@ fn what_a_kill_left_is_checked_not_trusted() {
     ];
     for (what, damage, expected_tensors) in damages {
         let place = interrupted(&model, total * 60 / 100);
-        let (partial, journal) = (partial_path(&place.out), place.journal());
+        let (partial, journal) = (Mark::default().partial(&place.out), place.journal());
         let mut file = fs::read(&partial).unwrap();
         let mut text = fs::read(&journal).unwrap();
         let noted = text.iter().filter(|&&b| b == b'\n').count() - 1;

@@ -73,7 +73,7 @@ fn files_of_one_pass_are_those_of_many_whatever_was_there_before() {
         let error = several(&place, &model, &same, &ctx).unwrap_err();
         assert_eq!(error.class, ErrorClass::Interrupted);
         let gone = place.out.with_file_name(format!("{lost}.gguf"));
-        fs::remove_file(partial_path(&gone)).unwrap();
+        fs::remove_file(Mark::default().partial(&gone)).unwrap();
 
         let ctx = Context { journals: Some(place.journals.clone()), ..context(&recorder) };
         let results = several(&place, &model, &same, &ctx).unwrap();
