@@ -226,7 +226,7 @@ impl Plan {
         let length = |path: &Utf8PathBuf| {
             std::fs::metadata(state.mark().partial(path)).map_or(0, |m| m.len())
         };
-        Ok(begun.map(|path| length(path)).sum())
+        Ok(begun.map(length).sum())
     }
 
     /// The length of a file that a step reads, or of all its parts, by the lengths of those that are
