@@ -63,7 +63,7 @@ impl Place {
             tokenizer: TokenizerSource::Checkpoint,
             dtype,
         });
-        let measured = spec.measure(&*source.unwrap()).unwrap().unwrap();
+        let measured = spec.planned_model(&*source.unwrap()).unwrap().unwrap();
         assert_eq!(measured.bytes, result.output.bytes);
         out
     }

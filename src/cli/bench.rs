@@ -15,13 +15,13 @@ use crate::exec::run_one;
 use crate::model::KvCacheType;
 use crate::steps::{BenchDocument, BenchResult, BenchSpec, ErrorClass, StepError, StepSpec};
 
-/// Measure latency, tokens per second, memory and its bandwidth of GGUF files
+/// PlannedModel latency, tokens per second, memory and its bandwidth of GGUF files
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// GGUF files, measured one after the other
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Utf8PathBuf>,
-    /// Measure two files in turns, in random order, and say how the second compares to the first
+    /// PlannedModel two files in turns, in random order, and say how the second compares to the first
     #[arg(long)]
     compare: bool,
     /// Decides the random order: the same seed gives the same [default: another one each time]

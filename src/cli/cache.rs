@@ -133,14 +133,11 @@ fn verify(at: &Where, globals: &Globals) -> Result<ExitCode, CliError> {
     let (state, _) = job::look_back(at.manifest.as_deref())?;
     let damage = state.check()?;
     if !damage.is_empty() {
-        return Err(CliError::new(
-            ErrorClass::Host,
-            format!(
-                "{} is damaged: delete it and run again; that loses speed, no results\n{}",
-                state.path(),
-                damage.join("\n")
-            ),
-        ));
+        return Err(CliError::host(format!(
+            "{} is damaged: delete it and run again; that loses speed, no results\n{}",
+            state.path(),
+            damage.join("\n")
+        )));
     }
     // The last success that wrote a name says what it should hold.
     let mut files = BTreeMap::new();

@@ -117,6 +117,6 @@ pub fn look_at<'p>(
     match (unfit.is_empty(), too_long.is_empty()) {
         (true, true) => Ok(()),
         (true, false) => Err(CliError::usage(too_long.join("\n"))),
-        _ => Err(CliError::new(ErrorClass::Input, [unfit, too_long].concat().join("\n"))),
+        _ => Err(CliError::input([unfit, too_long].concat().join("\n"))),
     }
 }

@@ -33,6 +33,16 @@ impl CliError {
         Self::new(ErrorClass::Usage, message)
     }
 
+    /// An input that is missing or not what it should be (exit code 3).
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Input, message)
+    }
+
+    /// A host that cannot do it (exit code 4).
+    pub fn host(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Host, message)
+    }
+
     /// An error with its chain of sources.
     pub fn from_error(class: ErrorClass, error: &dyn Error) -> Self {
         StepError::from_error(class, error).into()

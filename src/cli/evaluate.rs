@@ -13,7 +13,7 @@ use crate::model::KvCacheType;
 use crate::steps::evaluate::{self, EvaluateResult};
 use crate::steps::{EvaluateSpec, FileRef, ReferenceFile, SpecialTokens};
 
-/// Measure perplexity over a text, and KL divergence from a reference
+/// PlannedModel perplexity over a text, and KL divergence from a reference
 ///
 /// The text is cut into windows; the second half of each is scored, as llama-perplexity does it.
 #[derive(Debug, clap::Args)]

@@ -32,9 +32,7 @@ pub fn plan(job: Job, state: Option<State>, threads: Threads) -> Result<Plan, Cl
 
 /// The SHA-256 of this program: as the state remembers it, or by reading it.
 fn program_sha256(state: Option<&State>) -> Result<String, CliError> {
-    let host = |e: std::io::Error| {
-        CliError::new(ErrorClass::Host, format!("cannot read the program itself: {e}"))
-    };
+    let host = |e: std::io::Error| CliError::host(format!("cannot read the program itself: {e}"));
     // Of the program that runs, not of what may stand under its name by now; it is remembered by its
     // name, though.
     let path = Utf8PathBuf::from_path_buf(program::path().map_err(host)?).ok();
@@ -75,13 +73,10 @@ pub fn look_back(manifest: Option<&Utf8Path>) -> Result<(State, Option<Job>), Cl
     };
     match State::open_read_only(&workspace)? {
         Some(state) => Ok((state, job)),
-        None => Err(CliError::new(
-            ErrorClass::Input,
-            format!(
-                "nothing has run in {workspace} yet: {} is not there",
-                state::directory(&workspace)
-            ),
-        )),
+        None => Err(CliError::input(format!(
+            "nothing has run in {workspace} yet: {} is not there",
+            state::directory(&workspace)
+        ))),
     }
 }
 
@@ -92,14 +87,15 @@ pub fn owner(job: &Job) -> Owner<'_> {
 
 /// The nearest directory from here upwards that has a state.
 pub fn nearest_workspace() -> Result<Utf8PathBuf, CliError> {
-    let input = |message| CliError::new(ErrorClass::Input, message);
     let here = camino::absolute_utf8(Utf8Path::new("."))
-        .map_err(|e| input(format!("cannot find out which directory this is: {e}")))?;
+        .map_err(|e| CliError::input(format!("cannot find out which directory this is: {e}")))?;
     here.ancestors()
         .find(|directory| state::directory(directory).is_dir())
         .map(Utf8Path::to_owned)
         .ok_or_else(|| {
-            input(format!("neither {here} nor a directory above it has a .qrun; name the manifest"))
+            CliError::input(format!(
+                "neither {here} nor a directory above it has a .qrun; name the manifest"
+            ))
         })
 }
 

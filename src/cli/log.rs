@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 
 use super::{CliError, job, output};
-use crate::steps::ErrorClass;
 use crate::words::hint;
 
 /// Print the last log of a step
@@ -31,9 +30,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             steps.join(", ")
         )));
     };
-    let text = std::fs::read(&path).map_err(|e| {
-        CliError::new(ErrorClass::Input, format!("cannot read the log {path}: {e}"))
-    })?;
+    let text = std::fs::read(&path)
+        .map_err(|e| CliError::input(format!("cannot read the log {path}: {e}")))?;
     output::print(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

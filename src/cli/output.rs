@@ -37,9 +37,7 @@ pub fn print_part(text: &str) -> Result<(), CliError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(e) => {
-            Err(CliError::new(ErrorClass::Host, format!("cannot write to standard output: {e}")))
-        }
+        Err(e) => Err(CliError::host(format!("cannot write to standard output: {e}"))),
     }
 }
 

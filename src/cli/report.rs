@@ -6,7 +6,6 @@ use camino::Utf8PathBuf;
 
 use super::{CliError, job, output};
 use crate::state::Owner;
-use crate::steps::ErrorClass;
 
 /// Print the last report of a job
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let input = |message| CliError::new(ErrorClass::Input, message);
     let (state, job) = job::look_back(args.manifest.as_deref())?;
     let owner = match job {
         Some(job) => Some((job.name, job.manifest)),
@@ -32,7 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         None => None,
     };
     let Some(action) = action else {
-        return Err(input(format!(
+        return Err(CliError::input(format!(
             "{} has no report yet; run it first",
             owner.as_ref().map_or("this workspace", |(job, _)| job)
         )));
@@ -41,10 +39,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         return output::print_json(&action.result);
     }
     let Some(report) = action.outputs.first() else {
-        return Err(input("the last report wrote no file; run the job again".to_owned()));
+        return Err(CliError::input("the last report wrote no file; run the job again".to_owned()));
     };
-    let text = std::fs::read_to_string(&report.path)
-        .map_err(|e| input(format!("cannot read {}: {e}; run the job again", report.path)))?;
+    let text = std::fs::read_to_string(&report.path).map_err(|e| {
+        CliError::input(format!("cannot read {}: {e}; run the job again", report.path))
+    })?;
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

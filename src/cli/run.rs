@@ -211,7 +211,7 @@ fn published(plan: &Plan, summary: &Summary) -> Option<String> {
     let publish = plan.job.publish.as_ref()?;
     if let Some(done) = plan.done(PUBLISH) {
         let step = plan.graph().find(PUBLISH)?;
-        let remark = plan.graph().node(step).draft.remark(&done.result).ok()??;
+        let remark = plan.graph().node(step).draft.effects(&done.result).ok()?.remark?;
         return Some(format!("published in {}: {remark}", job::shown(&publish.to)));
     }
     let step = summary.steps.iter().find(|s| s.step == PUBLISH)?;

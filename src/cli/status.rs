@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{CliError, job, output};
 use crate::plan::render::{duration, size};
 use crate::state::{Outcome, Run, Status};
-use crate::steps::ErrorClass;
 
 /// Show what became of each step in the last run
 #[derive(Debug, clap::Args)]
@@ -35,7 +34,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let (state, job) = job::look_back(args.manifest.as_deref())?;
     let Some(run) = state.last_run(job.as_ref().map(job::owner))? else {
         let job = job.map_or("no job has".to_owned(), |job| format!("{} has not", job.name));
-        return Err(CliError::new(ErrorClass::Input, format!("{job} run yet in this workspace")));
+        return Err(CliError::input(format!("{job} run yet in this workspace")));
     };
     let steps = state.outcomes(run.id)?;
     let killed = run.outcome.is_none() && !state.is_busy();

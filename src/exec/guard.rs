@@ -153,17 +153,17 @@ impl<'a> Guard<'a> {
     /// [`ErrorClass::Input`] if something that the step read changed meanwhile: what it wrote is
     /// removed then; or if the delivery cannot be written.
     pub fn deliver(self, result: Value, shared_by: usize) -> Result<Value, StepError> {
+        let effects = self.spec.effects(&result)?;
         if let Err(error) = self.check_unchanged() {
-            let made = self.spec.made_of_inputs(&result)?;
-            return Err(self.withdraw(error, &made));
+            return Err(self.withdraw(error, &effects.made_of_inputs));
         }
-        let hashed = self.spec.hashed(&result)?.into_iter().map(|file| {
+        let hashed = effects.hashed.into_iter().map(|file| {
             let found = self.before.iter().find(|(path, _)| *path == file.path);
             Stamped { stamp: found.map(|(_, stamp)| *stamp), file }
         });
         let delivery = Delivery {
             record: self.record.clone(),
-            outputs: self.spec.outputs(&result)?.into_iter().map(Stamped::now).collect(),
+            outputs: effects.outputs.into_iter().map(Stamped::now).collect(),
             hashed: hashed.collect(),
             result,
             started_ms: self.started_ms,

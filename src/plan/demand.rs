@@ -8,11 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::layout::{PUBLISH, Target, maker};
-use super::sizes::Measured;
+use super::sizes::Headers;
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes};
 use crate::metrics::memory_limit::MemoryLimit;
-use crate::steps::{ErrorClass, FileRef, Measure, StepError};
+use crate::steps::{ErrorClass, FileRef, PlannedModel, StepError};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.
 const WORKING_SET: u64 = 512 << 20;
@@ -24,7 +24,7 @@ pub struct Demand {
     pub steps: Vec<StepDemand>,
     /// The model files, by step.
     #[serde(skip)]
-    pub(super) models: BTreeMap<usize, Measure>,
+    pub(super) models: BTreeMap<usize, PlannedModel>,
     /// By file system.
     pub disks: Vec<DiskDemand>,
     pub host_ram_bytes: u64,
@@ -80,7 +80,7 @@ impl Plan {
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
-        let Measured { files, context, problem } = self.measure_models(judgements, runs)?;
+        let Headers { files, context, problem } = self.read_headers(judgements, runs)?;
         let sizes = files.iter().map(|(&step, file)| (step, file.bytes)).collect();
         let mut steps = Vec::with_capacity(self.graph.len());
         for (step, node) in self.graph.nodes().enumerate() {
@@ -144,9 +144,8 @@ impl Plan {
         let mut by_device: BTreeMap<u64, DiskDemand> = BTreeMap::new();
         let mut add = |path: &Utf8Path, bytes: Option<u64>| -> Result<(), StepError> {
             let directory = existing_ancestor(path);
-            let id = FileId::of(&directory).map_err(|e| {
-                StepError::new(ErrorClass::Host, format!("cannot look at {directory}: {e}"))
-            })?;
+            let id = FileId::of(&directory)
+                .map_err(|e| StepError::host(format!("cannot look at {directory}: {e}")))?;
             let disk = match by_device.entry(id.device) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => entry.insert(DiskDemand {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::layout::VERIFY;
 use super::{FileFact, Plan, StepState, names};
 use crate::steps::quantize::input_files;
-use crate::steps::{Ended, ErrorClass, FileRef, NamedFile, Provenance, StepError, StepSpec};
+use crate::steps::{Ended, FileRef, NamedFile, Provenance, StepError, StepSpec};
 
 impl Plan {
     /// The description of `step`, all of whose needs have ended; `now` is the time in names.
@@ -139,10 +139,9 @@ impl Plan {
 }
 
 fn missing(what: &str) -> StepError {
-    StepError::new(ErrorClass::Step, format!("the plan has no {what} for this step: a bug in qrun"))
+    StepError::bug(format!("the plan has no {what} for this step"))
 }
 
 fn no_json(error: serde_json::Error) -> StepError {
-    let message = format!("a step's description does not survive JSON ({error}): a bug in qrun");
-    StepError::new(ErrorClass::Step, message)
+    StepError::bug(format!("a step's description does not survive JSON ({error})"))
 }

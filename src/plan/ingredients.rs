@@ -10,7 +10,7 @@ use super::input_files::Inputs;
 use super::layout::{Node, VERIFY};
 use crate::checkpoint::model_name;
 use crate::metrics::host::HostFacts;
-use crate::steps::{ConvertSpec, DependsOn, Step};
+use crate::steps::{ConvertSpec, DependsOn};
 
 /// One thing that goes into a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +50,10 @@ const WORDS: [(&str, &str); 9] = [
 pub fn inputs(node: &Node, workspace: &Utf8Path, files: &Inputs, machine: &Machine) -> Vec<Input> {
     let kind = node.draft.kind();
     let mut list = List { workspace, files, inputs: Vec::new() };
-    list.parameter(format!("{kind}.version"), node.draft.version());
+    list.parameter(format!("{}.version", kind.name), kind.version);
     // A description that is no JSON is a bug, and the key of no step that ever ran.
-    list.add_fields(kind, &serde_json::to_value(&node.draft).unwrap_or_default());
-    match node.draft.depends_on() {
+    list.add_fields(kind.name, &serde_json::to_value(&node.draft).unwrap_or_default());
+    match kind.depends_on {
         DependsOn::Nothing => {}
         DependsOn::Machine => list.host(&machine.host),
         DependsOn::MachineAndProgram => {
@@ -152,7 +152,7 @@ impl List<'_> {
             Special::Checkpoint(path) => {
                 // The directory's name goes into the file's metadata.
                 self.parameter(format!("{name}.name"), model_name(path));
-                self.parameter("convert.version", ConvertSpec::VERSION);
+                self.parameter("convert.version", ConvertSpec::KIND.version);
                 self.push(Input::After(VERIFY.to_owned()));
                 for file in &self.files.checkpoint {
                     self.file(format!("{name}/{file}"), path.join(file));

@@ -99,11 +99,11 @@ fn every_draft(workspace: &Workspace) -> (Plan, Vec<StepSpec>) {
 fn every_field_of_every_step_is_in_its_key_and_a_change_of_it_is_told() {
     let workspace = Workspace::new();
     let (plan, drafts) = every_draft(&workspace);
-    let kinds: std::collections::BTreeSet<_> = drafts.iter().map(StepSpec::kind).collect();
+    let kinds: std::collections::BTreeSet<_> = drafts.iter().map(|draft| draft.kind().name).collect();
     assert_eq!(kinds.len(), 10, "{kinds:?}");
     let mut changed = 0;
     for draft in &drafts {
-        let (kind, json) = (draft.kind(), serde_json::to_value(draft).unwrap());
+        let (kind, json) = (draft.kind().name, serde_json::to_value(draft).unwrap());
         let old = ingredients(&plan, kind, &json);
         let names: std::collections::BTreeSet<_> = old.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), old.len(), "a name twice: {old:?}");
@@ -123,7 +123,7 @@ fn every_field_of_every_step_is_in_its_key_and_a_change_of_it_is_told() {
 fn labels_and_outputs_are_in_no_key() {
     let workspace = Workspace::new();
     let (plan, drafts) = every_draft(&workspace);
-    let quantize = drafts.iter().find(|draft| draft.kind() == "quantize").unwrap();
+    let quantize = drafts.iter().find(|draft| draft.kind().name == "quantize").unwrap();
     let json = serde_json::to_value(quantize).unwrap();
     let mut other = json.clone();
     other["format"]["name"]["$label"] = json!("another name");

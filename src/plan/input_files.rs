@@ -10,7 +10,7 @@ use crate::files::open_regular;
 use crate::gguf;
 use crate::manifest::{Job, Reference, ReferenceOrigin};
 use crate::published::{StandIn, model_files};
-use crate::steps::{ErrorClass, StepError, TokenizerSource};
+use crate::steps::{StepError, TokenizerSource};
 
 /// Bytes that a pointer or a server's answer has at most.
 const LARGEST_STAND_IN: u64 = 1 << 16;
@@ -208,9 +208,8 @@ pub(super) fn imatrices(job: &Job) -> BTreeSet<&Utf8PathBuf> {
 /// The files of a model in `directory`, sorted by name: weights, configuration, vocabulary. `None`
 /// where there is no such directory.
 fn list(directory: &Utf8Path) -> Result<Option<Vec<String>>, StepError> {
-    let unreadable = |e: std::io::Error| {
-        StepError::new(ErrorClass::Input, format!("cannot list the directory {directory}: {e}"))
-    };
+    let unreadable =
+        |e: std::io::Error| StepError::input(format!("cannot list the directory {directory}: {e}"));
     if !directory.is_dir() {
         return Ok(None);
     }

@@ -108,7 +108,7 @@ impl Plan {
         all.retain(|a| is_own(a) || ![REPORT, PUBLISH].contains(&node.id.as_str()));
         // Of two files that are the same each is measured for itself: how they differ tells how loud
         // the machine is.
-        all.retain(|a| a.step == node.id || node.draft.load() != Load::Alone);
+        all.retain(|a| a.step == node.id || node.draft.kind().load != Load::Alone);
         all.sort_by_key(|a| (!is_own(a), a.step != node.id));
         Ok(all)
     }

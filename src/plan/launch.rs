@@ -7,7 +7,7 @@ use super::layout::{Target, VERIFY, maker};
 use super::{FileFact, Plan, key, names};
 use crate::files::{FileDigest, Stamp};
 use crate::state::Ingredient;
-use crate::steps::{ErrorClass, StepError, StepSpec};
+use crate::steps::{StepError, StepSpec};
 
 /// A step that is to be started.
 #[derive(Clone, Debug)]
@@ -41,14 +41,14 @@ impl Plan {
         let reads = self.reads(step);
         let judgement = self.judge(step)?;
         let ingredients = judgement.ingredients.ok_or_else(|| {
-            StepError::new(
-                ErrorClass::Input,
-                format!("{}: a file that it reads changed while the job ran; run again", node.id),
-            )
+            StepError::input(format!(
+                "{}: a file that it reads changed while the job ran; run again",
+                node.id
+            ))
         })?;
         // Of what depended on other steps it is known only now.
         if let Some(conflict) = self.conflict(step)? {
-            return Err(StepError::new(ErrorClass::Usage, conflict));
+            return Err(StepError::usage(conflict));
         }
         let key = key::key(&ingredients);
         let mut spec = self.describe(step, now)?;

@@ -45,7 +45,7 @@ use crate::files::{FileDigest, Stamp};
 use crate::manifest::Job;
 use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::StepError;
 
 /// A job's steps, and what is known of each so far.
 pub struct Plan {
@@ -95,7 +95,7 @@ impl Plan {
     /// Lays out the steps of `job` and looks at its inputs, without reading any large file.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if the state cannot be read or a directory cannot be listed.
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the state cannot be read or a directory cannot be listed.
     pub fn new(job: Job, state: Option<State>, machine: Machine) -> Result<Self, StepError> {
         let inputs = input_files::Inputs::find(&job)?;
         let graph = Graph::build(&job, &inputs, &machine);
@@ -149,9 +149,8 @@ impl Plan {
 
     /// What is known of a file: what verify found in this run, or what the state remembers.
     fn file(&self, path: &Utf8Path) -> Result<FileFact, StepError> {
-        let stamp = Stamp::of(path).map_err(|e| {
-            StepError::new(ErrorClass::Input, format!("cannot look at {path}: {e}"))
-        })?;
+        let stamp =
+            Stamp::of(path).map_err(|e| StepError::input(format!("cannot look at {path}: {e}")))?;
         let Some(stamp) = stamp else { return Ok(FileFact::Missing) };
         let bytes = stamp.bytes;
         if let Some((verified, sha256)) = self.verified.get(path)

@@ -12,7 +12,7 @@ use crate::files::FileDigest;
 use crate::manifest::FailedFormats;
 use crate::steps::publish::{How, Passed, passed, place};
 use crate::steps::report::NOT_RECOMMENDED;
-use crate::steps::{ErrorClass, PublishFile, PublishSpec, StepError};
+use crate::steps::{PublishFile, PublishSpec, StepError};
 
 /// What becomes of a format when its job publishes.
 pub(super) enum Published<'a> {
@@ -134,8 +134,7 @@ impl Plan {
                     others.extend(made.iter().flat_map(|d| &d.outputs).map(|f| f.path.clone()));
                 }
                 Published::WaitsFor(_) => {
-                    let message = format!("{name} is published before its time: a bug in qrun");
-                    return Err(StepError::new(ErrorClass::Step, message));
+                    return Err(StepError::bug(format!("{name} is published before its time")));
                 }
             }
         }

@@ -58,7 +58,7 @@ fn a_plan_makes_no_vocabulary_and_knows_the_size_of_its_files() {
     let before = MADE.get();
     let mut plan = Plan::new(job, None, machine()).unwrap();
     let judgements = plan.judge_all().unwrap();
-    let measured = plan.measure_models(&judgements, |_| true).unwrap();
+    let measured = plan.read_headers(&judgements, |_| true).unwrap();
     assert_eq!(MADE.get(), before);
     // Converted, two formats and the reference that is made.
     assert_eq!(measured.files.len(), 4, "{measured:?}");
@@ -66,9 +66,9 @@ fn a_plan_makes_no_vocabulary_and_knows_the_size_of_its_files() {
     let whole = open_source(&checkpoint_source(&plan.job)).unwrap();
     assert_eq!(MADE.get(), before + 1);
     for (&step, file) in &measured.files {
-        let expected = plan.graph.node(step).draft.measure(&*whole).unwrap().unwrap();
+        let expected = plan.graph.node(step).draft.planned_model(&*whole).unwrap().unwrap();
         assert_eq!((file.bytes, &file.warnings), (expected.bytes, &expected.warnings));
         assert!(file.bytes > 10_000_000, "{file:?}");
-        assert!(file.work.is_some() && file.work == expected.work, "{file:?}");
+        assert!(file.cost.is_some() && file.cost == expected.cost, "{file:?}");
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use super::layout::{CONVERT, Target, checkpoint_source};
 use super::{Judgement, Plan, StepState, Verdict};
-use crate::steps::{ErrorClass, Measure, QuantizeSource, StepError, outline_source};
+use crate::steps::{ErrorClass, PlannedModel, QuantizeSource, StepError, outline_source};
 
 /// What the headers of models say.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
+pub(super) struct Headers {
     /// Each model file, by step number: of a file that is there already as it is, of others from
     /// the headers of what they are made from.
-    pub files: BTreeMap<usize, Measure>,
+    pub files: BTreeMap<usize, PlannedModel>,
     /// The longest text that the models read, in tokens.
     pub context: Option<u64>,
     /// Why what they are made from cannot be read; the step that reads it would say the same.
@@ -25,12 +25,12 @@ impl Plan {
     /// # Errors
     /// [`ErrorClass::Usage`] if the manifest asks for what the headers show to be impossible;
     /// [`ErrorClass::Input`] if an importance matrix is damaged.
-    pub(super) fn measure_models(
+    pub(super) fn read_headers(
         &self,
         judgements: &[Judgement],
         runs: impl Fn(usize) -> bool,
-    ) -> Result<Measured, StepError> {
-        let mut measured = Measured::default();
+    ) -> Result<Headers, StepError> {
+        let mut measured = Headers::default();
         let mut to_write = Vec::new();
         let mut reads = false;
         for (step, judgement) in judgements.iter().enumerate() {
@@ -39,7 +39,7 @@ impl Plan {
                 // An input is missing: nothing can be said.
                 (_, Verdict::Blocked { .. }) => return Ok(measured),
                 (StepState::Fresh(done), _) if node.destination.is_some() => {
-                    let file = |bytes| Measure { bytes, ..Measure::default() };
+                    let file = |bytes| PlannedModel { bytes, ..PlannedModel::default() };
                     let bytes = done.outputs.iter().map(|output| output.bytes).sum();
                     measured.files.insert(step, file(bytes));
                 }
@@ -64,7 +64,7 @@ impl Plan {
         };
         measured.context = source.metadata().context_length();
         for (step, node) in to_write {
-            match node.draft.measure(&*source) {
+            match node.draft.planned_model(&*source) {
                 Ok(file) => measured.files.extend(file.map(|file| (step, file))),
                 Err(error) if matches!(error.class, ErrorClass::Usage | ErrorClass::Input) => {
                     return Err(StepError::new(error.class, format!("{}: {error}", node.id)));

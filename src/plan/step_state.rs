@@ -101,8 +101,8 @@ impl Plan {
     }
 
     fn note_digests(&mut self, step: usize, verify: &Done) {
-        let Ok(files) = self.graph.node(step).draft.hashed(&verify.result) else { return };
-        for file in files {
+        let Ok(effects) = self.graph.node(step).draft.effects(&verify.result) else { return };
+        for file in effects.hashed {
             if let Some(stamp) = self.to_verify.remove(&file.path) {
                 self.verified.insert(file.path, (stamp, file.sha256));
             }

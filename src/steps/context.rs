@@ -1,6 +1,7 @@
 //! What a running step may use: where to send events, whether to stop, how many threads.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -8,7 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
-use crate::files::Mark;
+use crate::files::{Mark, open_regular};
+
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 4 << 20;
 
 /// What a step says while it runs; one JSON line each on the worker's standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,6 +104,28 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
+    /// Hands the file at `path` to `take`, piece by piece.
+    ///
+    /// # Errors
+    /// [`super::ErrorClass::Input`] if it cannot be read; [`super::ErrorClass::Interrupted`]; those of
+    /// `take`.
+    pub fn read(
+        &self,
+        path: &Utf8Path,
+        mut take: impl FnMut(&[u8]) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let unreadable = |e| StepError::unreadable(path, &e);
+        let mut file = open_regular(path).map_err(unreadable)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            self.check_cancelled()?;
+            match file.read(&mut buffer).map_err(unreadable)? {
+                0 => return Ok(()),
+                n => take(&buffer[..n])?,
+            }
+        }
+    }
+
     /// Reports progress.
     pub fn progress(&self, done: u64, total: u64, unit: Unit) {
         self.events.emit(Event::Progress { done, total, unit });
@@ -128,9 +154,8 @@ pub fn rfc3339(time: jiff::Timestamp) -> String {
 /// # Errors
 /// [`super::ErrorClass::Host`] if the working directory is gone.
 pub fn from_here(path: &Utf8Path) -> Result<&Utf8Path, StepError> {
-    let here = std::env::current_dir().map_err(|e| {
-        StepError::new(super::ErrorClass::Host, format!("cannot find the working directory: {e}"))
-    })?;
+    let here = std::env::current_dir()
+        .map_err(|e| StepError::host(format!("cannot find the working directory: {e}")))?;
     let inside = path.as_std_path().strip_prefix(&here).ok().and_then(Utf8Path::from_path);
     Ok(inside.unwrap_or(path))
 }

@@ -1,6 +1,10 @@
 //! How a step fails: a message that says what, where, expected, found and what to do, and a class
 //! that decides the exit code.
 
+use std::fmt::Display;
+use std::io;
+
+use camino::Utf8Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +53,36 @@ impl StepError {
     /// A failure of `class`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         Self { class, message: message.into() }
+    }
+
+    /// The step itself failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Step, message)
+    }
+
+    /// What was asked for makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Usage, message)
+    }
+
+    /// An input is missing or not what it should be.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Input, message)
+    }
+
+    /// The host cannot do it.
+    pub fn host(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Host, message)
+    }
+
+    /// What nobody but a programmer can mend.
+    pub fn bug(what: impl Display) -> Self {
+        Self::failed(format!("{what}: a bug in qrun"))
+    }
+
+    /// The input at `path` cannot be read.
+    pub fn unreadable(path: &Utf8Path, error: &io::Error) -> Self {
+        Self::input(format!("cannot read {path}: {error}"))
     }
 
     /// An error together with its chain of sources, joined by `: `. A source that the message

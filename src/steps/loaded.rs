@@ -32,7 +32,7 @@ impl Loaded {
         let model = Model::load(source, options).map_err(|e| model_error(path, &e))?;
         let tokenizer = Tokenizer::from_gguf(file.metadata()).map_err(|e| {
             let error = StepError::from_error(ErrorClass::Input, &e);
-            StepError::new(ErrorClass::Input, format!("{path}: {error}"))
+            StepError::input(format!("{path}: {error}"))
         })?;
         Ok(Self { file, model, tokenizer })
     }

@@ -11,7 +11,6 @@ mod kinds;
 pub mod load_check;
 mod loaded;
 mod model_source;
-mod model_work;
 mod prompt;
 pub mod publish;
 pub mod quantize;
@@ -23,6 +22,7 @@ mod step;
 pub(crate) mod testing;
 pub mod verify;
 mod warnings;
+mod work;
 mod write_model;
 mod written;
 
@@ -39,7 +39,6 @@ pub use kinds::{StepSpec, run_all};
 pub use load_check::{LoadCheckResult, LoadCheckSpec};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};
-pub use model_work::{ModelWork, Quantizer, Work};
 pub use publish::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFile};
 pub use quantize::{
     FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
@@ -50,7 +49,8 @@ pub use report::{
     ReportResult, ReportSpec,
 };
 pub use source::{ConvertDtype, QuantizeSource, TokenizerSource};
-pub use step::{DependsOn, Load, Measure, Step, TimeLimit};
+pub use step::{DependsOn, Effects, Kind, Load, ModelCosts, PlannedModel, Step, TimeLimit};
 pub use verify::{VerifyResult, VerifySpec};
 pub use warnings::warnings;
+pub use work::{ModelCost, Quantizer, Work};
 pub use written::{UsedImatrix, WriteResult, WrittenTensor, measured_over};

@@ -25,13 +25,13 @@ impl ConvertDtype {
 impl From<checkpoint::Error> for StepError {
     fn from(error: checkpoint::Error) -> Self {
         // Its messages carry their sources.
-        StepError::new(ErrorClass::Input, error.to_string())
+        StepError::input(error.to_string())
     }
 }
 
 impl From<gguf::Error> for StepError {
     fn from(error: gguf::Error) -> Self {
-        StepError::new(ErrorClass::Input, error.to_string())
+        StepError::input(error.to_string())
     }
 }
 
@@ -64,15 +64,12 @@ pub fn open_checkpoint(
 /// The original layout comes without a tokenizer, so this happens to everybody once.
 fn no_tokenizer(directory: &Utf8Path, architecture: &Architecture) -> StepError {
     let built_in = architecture.vocabularies.join(" or ");
-    StepError::new(
-        ErrorClass::Input,
-        format!(
-            "{directory} has no tokenizer.json; say where the vocabulary comes from: \
+    StepError::input(format!(
+        "{directory} has no tokenizer.json; say where the vocabulary comes from: \
              {built_in}, built in for {}, or a directory with tokenizer.json \
              (`tokenizer` under [input] in a manifest, --tokenizer on the command line)",
-            architecture.name
-        ),
-    )
+        architecture.name
+    ))
 }
 
 /// The built-in vocabulary; a template that the checkpoint in `directory` brings along wins.
@@ -144,12 +141,9 @@ pub(super) fn refuse_own_input(inputs: &[Utf8PathBuf], out: &Utf8Path) -> Result
     let Ok(target) = FileId::of(out) else { return Ok(()) };
     match inputs.iter().find(|input| FileId::of(input).is_ok_and(|id| id == target)) {
         None => Ok(()),
-        Some(input) => Err(StepError::new(
-            ErrorClass::Usage,
-            format!(
-                "{out} is the input {input} itself, which is not overwritten; choose another name"
-            ),
-        )),
+        Some(input) => Err(StepError::usage(format!(
+            "{out} is the input {input} itself, which is not overwritten; choose another name"
+        ))),
     }
 }
 
@@ -183,8 +177,7 @@ pub(super) fn weight_files(source: &QuantizeSource) -> Result<Vec<Utf8PathBuf>, 
 pub(super) fn identity(files: &[Utf8PathBuf]) -> Result<String, StepError> {
     let mut identity = String::new();
     for path in files {
-        let stamp = Stamp::of_input(path)
-            .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))?;
+        let stamp = Stamp::of_input(path).map_err(|e| StepError::unreadable(path, &e))?;
         identity.push_str(&format!("{path}\0{stamp:?}\n"));
     }
     Ok(identity)

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::{ErrorClass, StepError};
+use super::StepError;
 use crate::tokenizer::{Special, Tokenizer};
 
 /// Tokens of it that load check and comparison read, about.
@@ -33,17 +33,14 @@ said the clerk, and put the kettle on once more.
 /// model wants one, over and over until it is long enough.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if the vocabulary has no token for any of the text.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary has no token for any of the text.
 pub fn fixed(path: &Utf8Path, tokenizer: &Tokenizer, tokens: usize) -> Result<Vec<u32>, StepError> {
     let text = tokenizer.encode(TEXT, Special::AsText);
     if text.is_empty() {
-        return Err(StepError::new(
-            ErrorClass::Input,
-            format!(
-                "{path}: its vocabulary has no token for any of the fixed prompt's characters; \
+        return Err(StepError::input(format!(
+            "{path}: its vocabulary has no token for any of the fixed prompt's characters; \
                  expected a vocabulary that spells English text"
-            ),
-        ));
+        )));
     }
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
     Ok(bos.into_iter().chain(text.into_iter().cycle()).take(tokens).collect())

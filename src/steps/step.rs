@@ -1,4 +1,4 @@
-//! What every kind of step says of itself. Knows neither the kinds nor the graph that orders steps.
+//! What every step says of itself. Knows neither the kinds nor the graph that orders steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,9 +8,48 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, ErrorClass, FileRef, ModelWork, Out, Quantizer, StepError, Work};
+use super::{FileRef, ModelCost, Out, Quantizer, StepError, Work};
 use crate::files::FileDigest;
 use crate::gguf::TensorSource;
+
+/// What all steps of a kind have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// In step ids and in the description's `kind`.
+    pub name: &'static str,
+    /// Goes up when the output for the same inputs changes, so that no older result counts any more.
+    pub version: u32,
+    pub load: Load,
+    pub depends_on: DependsOn,
+}
+
+impl Kind {
+    /// One that takes all cores and depends on nothing of the host.
+    pub const fn new(name: &'static str, version: u32) -> Self {
+        Self { name, version, load: Load::Heavy, depends_on: DependsOn::Nothing }
+    }
+
+    /// The same with another load.
+    pub const fn load(self, load: Load) -> Self {
+        Self { load, ..self }
+    }
+
+    /// The same, depending on something of the host.
+    pub const fn depends_on(self, depends_on: DependsOn) -> Self {
+        Self { depends_on, ..self }
+    }
+
+    /// What a step of this kind gave, as it is kept.
+    ///
+    /// # Errors
+    /// If `result` is not what the kind gives.
+    pub fn read<R: DeserializeOwned>(&self, result: &Value) -> Result<R, StepError> {
+        R::deserialize(result).map_err(|e| {
+            let kind = self.name;
+            StepError::failed(format!("the result of {kind} is not what that kind gives: {e}"))
+        })
+    }
+}
 
 /// What a step leaves of the machine to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +82,11 @@ pub struct TimeLimit {
 
 /// A model file that a step is going to write, as far as headers tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Measure {
+pub struct PlannedModel {
     /// Length of the file, or of all its parts.
     pub bytes: u64,
     /// What it makes a machine do, where it is still to be written.
-    pub work: Option<ModelWork>,
+    pub cost: Option<ModelCost>,
     /// Weights that are dequantized to write it.
     pub dequantize: u64,
     /// Weights that are quantized to write it.
@@ -56,41 +95,50 @@ pub struct Measure {
     pub warnings: Vec<String>,
 }
 
+/// What a finished step left behind.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The files that it wrote.
+    pub outputs: Vec<FileDigest>,
+    /// Of these, those that are worth nothing if it turns out that what it read changed meanwhile:
+    /// nothing shows on them what they are.
+    pub made_of_inputs: Vec<Utf8PathBuf>,
+    /// The bytes that it wrote itself.
+    pub written_bytes: u64,
+    /// [`Step::hashes`], with the digests that were found.
+    pub hashed: Vec<FileDigest>,
+    /// What else is to be said of it, in a few words.
+    pub remark: Option<String>,
+}
+
+impl Effects {
+    /// Of a step that wrote these files.
+    pub fn of(outputs: Vec<FileDigest>) -> Self {
+        let written_bytes = outputs.iter().map(|file| file.bytes).sum();
+        Self { outputs, written_bytes, ..Self::default() }
+    }
+}
+
+/// Finds what the model in a file makes a machine do, where that is known.
+pub type ModelCosts<'a> = dyn FnMut(&FileRef) -> Option<ModelCost> + 'a;
+
 /// The description of a step: a value that can be written down, and that says itself what the step
-/// asks for and how it is done.
-pub trait Step: Serialize + DeserializeOwned {
-    type Output: Serialize + DeserializeOwned;
-
-    /// Its name, in step ids and in the description's `kind`.
-    const KIND: &'static str;
-
-    /// Goes up when the output for the same inputs changes, so that no older result counts any more.
-    const VERSION: u32;
-
-    const LOAD: Load = Load::Heavy;
-
-    const DEPENDS_ON: DependsOn = DependsOn::Nothing;
-
-    /// Does the step.
-    ///
-    /// # Errors
-    /// The step's own; [`ErrorClass::Interrupted`] when the context says stop.
-    fn run(&self, ctx: &Context<'_>) -> Result<Self::Output, StepError>;
-
+/// asks for. Beside it stands its [`Kind`], and in the list of kinds how it is done.
+pub trait Step {
     /// What it shares with other steps of its kind, in some canonical form: those that answer the same
-    /// are best done together, by [`Step::run_all`]. `None`: each by itself.
+    /// are best done together. `None`: each by itself.
     fn shares(&self) -> Option<String> {
         None
-    }
-
-    /// Does steps that share something; each has its own result, the same as if it were done alone.
-    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<Self::Output, StepError>> {
-        steps.iter().map(|(step, ctx)| step.run(ctx)).collect()
     }
 
     /// The model file that it writes, or what its parts are named after.
     fn out(&mut self) -> Option<&mut Out> {
         None
+    }
+
+    /// Whether it writes its model in parts.
+    fn is_split(&self) -> bool {
+        false
     }
 
     /// The model files that it writes, under their final names; of parts the headers of what it reads
@@ -102,17 +150,13 @@ pub trait Step: Serialize + DeserializeOwned {
         Ok(Vec::new())
     }
 
-    /// Whether it writes its model in parts.
-    fn is_split(&self) -> bool {
-        false
-    }
-
     /// The model file that it would make of `source`, which stands for what it reads; `None` if it
     /// makes none, or headers do not tell.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if headers show that what it is asked for is impossible.
-    fn measure(&self, _source: &dyn TensorSource) -> Result<Option<Measure>, StepError> {
+    /// [`ErrorClass::Usage`](super::ErrorClass::Usage) if headers show that what it is asked for is
+    /// impossible.
+    fn planned_model(&self, _source: &dyn TensorSource) -> Result<Option<PlannedModel>, StepError> {
         Ok(None)
     }
 
@@ -123,11 +167,7 @@ pub trait Step: Serialize + DeserializeOwned {
 
     /// What it makes a machine do, by the model that it writes and by those that it reads; `None` where
     /// that is not known.
-    fn work(
-        &self,
-        _own: Option<&Measure>,
-        _model: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
+    fn work(&self, _own: Option<&PlannedModel>, _costs: &mut ModelCosts<'_>) -> Option<Work> {
         Some(Work::start())
     }
 
@@ -141,47 +181,16 @@ pub trait Step: Serialize + DeserializeOwned {
         None
     }
 
-    /// Its result, as it is kept.
-    ///
-    /// # Errors
-    /// If `result` is not what the kind gives, here and below.
-    fn output(result: &Value) -> Result<Self::Output, StepError> {
-        Deserialize::deserialize(result).map_err(|e: serde_json::Error| {
-            StepError::new(
-                ErrorClass::Step,
-                format!("the result of {} is not what that kind gives: {e}", Self::KIND),
-            )
-        })
-    }
-
-    /// The files that a finished step wrote.
-    fn outputs(_result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        Ok(Vec::new())
-    }
-
-    /// Of these, those that are worth nothing if it turns out that what it read changed meanwhile:
-    /// nothing shows on them what they are.
-    fn made_of_inputs(_result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
-        Ok(Vec::new())
-    }
-
-    /// The bytes that a finished step wrote.
-    fn written_bytes(result: &Value) -> Result<u64, StepError> {
-        Ok(Self::outputs(result)?.iter().map(|file| file.bytes).sum())
-    }
-
-    /// What else is to be said of a finished step, in a few words.
-    fn remark(_result: &Value) -> Result<Option<String>, StepError> {
-        Ok(None)
-    }
-
     /// The files from outside that are read whole to find their digests.
     fn hashes(&self) -> Vec<Utf8PathBuf> {
         Vec::new()
     }
 
-    /// These, with the digests that were found.
-    fn hashed(_result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        Ok(Vec::new())
+    /// What it left behind, by its result.
+    ///
+    /// # Errors
+    /// If `result` is not what the kind gives.
+    fn effects(&self, _result: &Value) -> Result<Effects, StepError> {
+        Ok(Effects::default())
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::Effects;
 use crate::files::FileDigest;
 use crate::ggml::StoredType;
 
@@ -43,6 +44,12 @@ impl WriteResult {
     /// Every file that was written, in order.
     pub fn files(&self) -> &[FileDigest] {
         if self.parts.is_empty() { std::slice::from_ref(&self.output) } else { &self.parts }
+    }
+
+    /// What the step left that wrote them.
+    pub fn effects(&self) -> Effects {
+        let made_of_inputs = self.files().iter().map(|file| file.path.clone()).collect();
+        Effects { made_of_inputs, ..Effects::of(self.files().to_vec()) }
     }
 
     /// Bytes of all of them.

@@ -254,7 +254,7 @@ impl Scheduler<'_> {
             self.advance()?;
         }
         let steps: Vec<usize> = self.waiting.keys().copied().collect();
-        let load = |step: &usize| self.plan.graph().node(*step).draft.load();
+        let load = |step: &usize| self.plan.graph().node(*step).draft.kind().load;
         let fitting = self.slots.choose(steps.iter().map(|step| (*step, load(step))));
         for step in fitting {
             let group = self.with_its_like(step);

@@ -67,8 +67,8 @@ impl Scheduler<'_> {
             report.outputs = done.outputs.iter().map(|o| o.path.clone()).collect();
             if running.is_some() {
                 let draft = &self.plan.graph().node(step).draft;
-                report.written_bytes = draft.written_bytes(&done.result)?;
-                report.remark = draft.remark(&done.result)?;
+                let effects = draft.effects(&done.result)?;
+                (report.written_bytes, report.remark) = (effects.written_bytes, effects.remark);
             }
         }
         self.publish(step, report)

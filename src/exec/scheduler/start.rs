@@ -29,7 +29,7 @@ impl Scheduler<'_> {
             if steps.is_empty() {
                 stderr = tee.log.lock().ok().and_then(|log| log.handle());
                 // One worker, one slot.
-                self.slots.take(step, task.spec.load());
+                self.slots.take(step, task.spec.kind().load);
             }
             steps.push(step);
             order.push(task);

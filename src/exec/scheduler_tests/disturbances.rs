@@ -197,7 +197,7 @@ fn what_was_delivered_to_a_runner_that_is_gone_is_taken_in_by_the_next() {
     let mock =
         Mock { interrupt: named(&["convert"]), orders: Rc::clone(&orders), ..Mock::default() };
     run_with(mock, &workspace, workspace.job(), false, |_| {});
-    let is_convert = |order: &&WorkOrder| order.tasks[0].spec.kind() == "convert";
+    let is_convert = |order: &&WorkOrder| order.tasks[0].spec.kind().name == "convert";
     let order = orders.borrow().iter().find(is_convert).cloned().unwrap();
     // Its worker lives on and finishes, and nobody hears of it.
     let recorder = crate::steps::testing::Recorder::new();

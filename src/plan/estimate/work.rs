@@ -11,7 +11,7 @@ use crate::gguf::{self, TensorSource};
 use crate::plan::layout::{PUBLISH, VERIFY};
 use crate::plan::{Demand, FileFact, Judgement, Plan, Verdict};
 use crate::state;
-use crate::steps::{FileRef, ModelWork, StepError, Work};
+use crate::steps::{FileRef, ModelCost, StepError, Work};
 
 impl Plan {
     /// Adds to `demand` about how long the steps will take that run and never did. If there are some,
@@ -74,7 +74,7 @@ struct Models<'a> {
     plan: &'a Plan,
     demand: &'a Demand,
     /// Of files that are there.
-    opened: BTreeMap<Utf8PathBuf, Option<ModelWork>>,
+    opened: BTreeMap<Utf8PathBuf, Option<ModelCost>>,
 }
 
 impl Models<'_> {
@@ -98,18 +98,18 @@ impl Models<'_> {
     }
 
     /// What the model in `file` makes the machine do: one that will be written, or is there.
-    fn of(&mut self, file: &FileRef) -> Option<ModelWork> {
+    fn of(&mut self, file: &FileRef) -> Option<ModelCost> {
         let mut path = file.path.clone();
         if let Some(maker) = &file.made_by {
             let step = self.plan.graph.find(maker)?;
-            if let Some(work) = self.demand.models.get(&step).and_then(|m| m.work.clone()) {
+            if let Some(work) = self.demand.models.get(&step).and_then(|m| m.cost.clone()) {
                 return Some(work);
             }
             path = self.plan.done(maker)?.outputs.first()?.path.clone();
         }
         let open = |path: &Utf8PathBuf| {
             let file = gguf::File::outline(path).ok()?;
-            ModelWork::of(file.metadata(), file.tensors())
+            ModelCost::of(file.metadata(), file.tensors())
         };
         self.opened.entry(path.clone()).or_insert_with(|| open(&path)).clone()
     }

@@ -11,14 +11,14 @@ use crate::manifest::{Job, ReferenceOrigin};
 use crate::steps::{
     BenchSpec, CompareSpec, ConvertSpec, EvaluateSpec, FileRef, Label, LoadCheckSpec, Out, Place,
     Provenance, PublishSpec, PublishedFormat, QuantizeSource, QuantizeSpec, ReferenceFile,
-    ReportSpec, Step, StepSpec, TimeLimit, VerifySpec,
+    ReportSpec, StepSpec, TimeLimit, VerifySpec,
 };
 
 /// Ids of the steps of which a job has one at most.
-pub const VERIFY: &str = VerifySpec::KIND;
-pub const CONVERT: &str = ConvertSpec::KIND;
-pub const REPORT: &str = ReportSpec::KIND;
-pub const PUBLISH: &str = PublishSpec::KIND;
+pub const VERIFY: &str = VerifySpec::KIND.name;
+pub const CONVERT: &str = ConvertSpec::KIND.name;
+pub const REPORT: &str = ReportSpec::KIND.name;
+pub const PUBLISH: &str = PublishSpec::KIND.name;
 
 /// A file that the job makes or is given: a format, or a reference; by its place in the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn id(job: &Job, kind: &str, target: Target) -> String {
 
 /// The id of the step that makes the file of `target`.
 pub fn maker(job: &Job, target: Target) -> String {
-    id(job, QuantizeSpec::KIND, target)
+    id(job, QuantizeSpec::KIND.name, target)
 }
 
 /// The checkpoint, as convert would write it.
@@ -184,12 +184,12 @@ impl Layout<'_> {
             setting: "load_check.timeout".to_owned(),
         };
         let spec = LoadCheckSpec { gguf: self.model(target), limit: Some(limit).into() };
-        Node::new(id(self.job, LoadCheckSpec::KIND, target), spec).of(f)
+        Node::new(id(self.job, LoadCheckSpec::KIND.name, target), spec).of(f)
     }
 
     /// A format that is measured has passed its load check.
     fn checked(&self, node: Node, f: usize) -> Node {
-        node.of(f).after(id(self.job, LoadCheckSpec::KIND, Target::Format(f)))
+        node.of(f).after(id(self.job, LoadCheckSpec::KIND.name, Target::Format(f)))
     }
 
     fn bench(&self, target: Target) -> Node {
@@ -202,7 +202,7 @@ impl Layout<'_> {
             generate_tokens: bench.generate_tokens,
             kv_cache: None,
         };
-        let node = Node::new(id(self.job, BenchSpec::KIND, target), spec);
+        let node = Node::new(id(self.job, BenchSpec::KIND.name, target), spec);
         match target {
             Target::Format(f) => self.checked(node, f),
             Target::Reference(_) => node,
@@ -231,7 +231,12 @@ impl Layout<'_> {
             special_tokens: evaluate.special_tokens,
             kv_cache: None,
         };
-        Some(self.checked(Node::new(id(self.job, EvaluateSpec::KIND, Target::Format(f)), spec), f))
+        Some(
+            self.checked(
+                Node::new(id(self.job, EvaluateSpec::KIND.name, Target::Format(f)), spec),
+                f,
+            ),
+        )
     }
 
     fn compare(&self, f: usize, r: usize) -> Node {
@@ -244,7 +249,7 @@ impl Layout<'_> {
     }
 
     fn compare_id(&self, f: usize, r: usize) -> String {
-        let target = id(self.job, CompareSpec::KIND, Target::Format(f));
+        let target = id(self.job, CompareSpec::KIND.name, Target::Format(f));
         format!("{target}:{}", self.job.references[r].name)
     }
 

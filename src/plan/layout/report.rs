@@ -6,7 +6,7 @@ use super::{CONVERT, Layout, Target, id, maker};
 use crate::manifest::{FailedFormats, ReferenceOrigin};
 use crate::steps::{
     BenchSpec, Ended, EvaluateSpec, LoadCheckSpec, MadeFrom, NamedFile, Place, QuantizeSpec,
-    ReportCandidate, ReportPublish, ReportReference, ReportSpec, Step,
+    ReportCandidate, ReportPublish, ReportReference, ReportSpec,
 };
 
 impl Layout<'_> {
@@ -40,10 +40,10 @@ impl Layout<'_> {
             name: job.formats[f].spec.name.is.clone(),
             format: job.formats[f].spec.clone(),
             baseline: job.formats[f].baseline,
-            quantize: ended(QuantizeSpec::KIND),
-            load_check: ended(LoadCheckSpec::KIND),
-            bench: ended(BenchSpec::KIND),
-            evaluate: job.evaluate.as_ref().map(|_| ended(EvaluateSpec::KIND)),
+            quantize: ended(QuantizeSpec::KIND.name),
+            load_check: ended(LoadCheckSpec::KIND.name),
+            bench: ended(BenchSpec::KIND.name),
+            evaluate: job.evaluate.as_ref().map(|_| ended(EvaluateSpec::KIND.name)),
             compare: self.references().into_iter().map(compared).collect::<BTreeMap<_, _>>(),
         }
     }
@@ -57,7 +57,7 @@ impl Layout<'_> {
             gguf: Place::from(&reference.gguf),
             given: (!made).then(|| NamedFile::from(&reference.gguf)),
             quantize: made.then(|| Ended::of(maker(self.job, target))),
-            bench: Ended::of(id(self.job, BenchSpec::KIND, target)),
+            bench: Ended::of(id(self.job, BenchSpec::KIND.name, target)),
         }
     }
 

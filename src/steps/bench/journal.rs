@@ -10,7 +10,7 @@ use super::RunSample;
 use crate::files::{self, Stamp, program};
 use crate::metrics::rss::Usage;
 use crate::steps::model_source::model_files;
-use crate::steps::{BenchSpec, ErrorClass, StepError};
+use crate::steps::{BenchSpec, StepError};
 
 /// What runs belong to: only under the very same conditions do they count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Conditions {
     /// The conditions of a benchmark that starts now.
     ///
     /// # Errors
-    /// [`ErrorClass::Input`] if the file cannot be looked at.
+    /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the file cannot be looked at.
     pub fn now(spec: &BenchSpec, threads: usize) -> Result<Self, StepError> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
@@ -65,13 +65,11 @@ impl Conditions {
 /// wrong with it is the benchmark's own error.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a file cannot be looked at.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file cannot be looked at.
 pub(super) fn stamps(gguf: &Utf8Path) -> Result<Vec<Stamp>, StepError> {
     let files = model_files(gguf).unwrap_or_else(|_| vec![gguf.to_owned()]);
-    let stamp = |path: Utf8PathBuf| {
-        Stamp::of_input(&path)
-            .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot read {path}: {e}")))
-    };
+    let stamp =
+        |path: Utf8PathBuf| Stamp::of_input(&path).map_err(|e| StepError::unreadable(&path, &e));
     files.into_iter().map(stamp).collect()
 }
 
@@ -79,7 +77,7 @@ impl Journal {
     /// Opens the journal of the file in `directory`, and the runs that count under `conditions`.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if the journal cannot be written.
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the journal cannot be written.
     pub fn open(
         directory: Option<&Utf8Path>,
         conditions: &Conditions,
@@ -98,7 +96,7 @@ impl Journal {
     /// Keeps a finished run.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if the journal cannot be written.
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the journal cannot be written.
     pub fn keep(&mut self, run: &FinishedRun) -> Result<(), StepError> {
         let Some(journal) = &mut self.open else { return Ok(()) };
         journal.append(std::slice::from_ref(run)).map_err(|e| cannot_write(journal.path(), &e))
@@ -113,7 +111,7 @@ impl Journal {
 }
 
 fn cannot_write(path: &Utf8Path, error: &std::io::Error) -> StepError {
-    StepError::new(ErrorClass::Host, format!("cannot write the journal {path}: {error}"))
+    StepError::host(format!("cannot write the journal {path}: {error}"))
 }
 
 #[cfg(test)]

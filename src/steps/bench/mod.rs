@@ -9,7 +9,7 @@ mod spec;
 mod subject;
 mod summary;
 
-use super::{Context, ErrorClass, Event, Level, StepError, Unit};
+use super::{Context, Event, Level, StepError, Unit};
 use crate::metrics::bandwidth::read_bandwidth;
 use crate::metrics::host::HostFacts;
 use crate::metrics::rss::Memory;
@@ -26,9 +26,9 @@ pub use spec::BenchSpec;
 /// before an interruption are kept; the warm-ups and at least one run are always done anew.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`] if nothing is asked for or more than the model's context;
-/// [`ErrorClass::Input`] if the file is no model; [`ErrorClass::Host`] if memory does not suffice;
-/// [`ErrorClass::Step`] if two runs generate different tokens.
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for or more than the model's context;
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the file is no model; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice;
+/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if two runs generate different tokens.
 pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError> {
     check(spec)?;
     let host = HostFacts::gather();
@@ -82,10 +82,7 @@ fn check(spec: &BenchSpec) -> Result<(), StepError> {
         ("generate_tokens", spec.generate_tokens),
     ] {
         if value == 0 {
-            return Err(StepError::new(
-                ErrorClass::Usage,
-                format!("bench: {name} is 0; expected at least 1"),
-            ));
+            return Err(StepError::usage(format!("bench: {name} is 0; expected at least 1")));
         }
     }
     Ok(())

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchResult;
 use crate::model::KvCacheType;
-use crate::steps::{Context, DependsOn, FileRef, Load, Measure, ModelWork, Step, StepError, Work};
+use crate::steps::{DependsOn, FileRef, Kind, Load, ModelCosts, PlannedModel, Step, Work};
 
 /// What it takes to see how fast memory is, about.
 const BANDWIDTH: Duration = Duration::from_millis(500);
@@ -24,29 +23,21 @@ pub struct BenchSpec {
     pub kv_cache: Option<KvCacheType>,
 }
 
-impl Step for BenchSpec {
-    type Output = BenchResult;
-    const KIND: &'static str = "bench";
+impl BenchSpec {
+    /// What all bench steps have in common.
     // 2: bytes per token, bandwidth, clocks, faults of each run.
     // 3, 4, 5: a faster engine, whose times do not compare with the older ones'.
-    const VERSION: u32 = 5;
-    const LOAD: Load = Load::Alone;
-    const DEPENDS_ON: DependsOn = DependsOn::MachineAndProgram;
+    pub const KIND: Kind =
+        Kind::new("bench", 5).load(Load::Alone).depends_on(DependsOn::MachineAndProgram);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<BenchResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for BenchSpec {
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
         length(&self.gguf)
     }
 
-    fn work(
-        &self,
-        _: Option<&Measure>,
-        model: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
-        let model = model(&self.gguf)?;
+    fn work(&self, _: Option<&PlannedModel>, costs: &mut ModelCosts<'_>) -> Option<Work> {
+        let model = costs(&self.gguf)?;
         let mut work = Work::start();
         let runs = u64::from(self.warmups) + u64::from(self.runs);
         model.add_prompt(&mut work, runs * u64::from(self.prompt_tokens), runs);

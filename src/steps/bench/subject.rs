@@ -13,7 +13,7 @@ use crate::model::{
     DecodeTraffic, Generation, KvCacheType, ModelOptions, Session, decode_traffic, generate,
 };
 use crate::steps::loaded::{Loaded, model_error};
-use crate::steps::{BenchSpec, Context, ErrorClass, Level, StepError, prompt};
+use crate::steps::{BenchSpec, Context, Level, StepError, prompt};
 
 /// The file of a [`Subject`].
 pub struct Opened {
@@ -74,8 +74,8 @@ impl<'a> Subject<'a> {
     /// What is to be measured as `spec` says.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if more is asked for than the model's context;
-    /// [`ErrorClass::Host`] if memory does not suffice; [`ErrorClass::Input`] if the vocabulary
+    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if more is asked for than the model's context;
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary
     /// cannot spell the prompt.
     pub fn new(
         spec: &'a BenchSpec,
@@ -93,7 +93,7 @@ impl<'a> Subject<'a> {
     /// One run: the prompt, then the tokens, with the time of each.
     ///
     /// # Errors
-    /// [`ErrorClass::Interrupted`] when told to stop; the model's own.
+    /// [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted) when told to stop; the model's own.
     pub fn measure(&mut self, ctx: &Context<'_>) -> Result<FinishedRun, StepError> {
         ctx.check_cancelled()?;
         self.session.clear();
@@ -141,7 +141,7 @@ impl<'a> Subject<'a> {
     /// no measurement of the same work.
     ///
     /// # Errors
-    /// [`ErrorClass::Step`] if they differ; otherwise as [`Subject::measure`].
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if they differ; otherwise as [`Subject::measure`].
     pub fn measure_again(
         &mut self,
         first: Option<&FinishedRun>,
@@ -149,14 +149,11 @@ impl<'a> Subject<'a> {
     ) -> Result<FinishedRun, StepError> {
         let run = self.measure(ctx)?;
         match first {
-            Some(first) if first.generated != run.generated => Err(StepError::new(
-                ErrorClass::Step,
-                format!(
-                    "{}: two runs of the same prompt generated different tokens ({:?} and {:?}); \
+            Some(first) if first.generated != run.generated => Err(StepError::failed(format!(
+                "{}: two runs of the same prompt generated different tokens ({:?} and {:?}); \
                      the file changed, or the machine computes wrongly",
-                    self.spec.gguf, first.generated, run.generated
-                ),
-            )),
+                self.spec.gguf, first.generated, run.generated
+            ))),
             _ => Ok(run),
         }
     }

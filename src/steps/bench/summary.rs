@@ -8,7 +8,7 @@ use crate::metrics::clock::sustained_mhz;
 use crate::metrics::host::HostFacts;
 use crate::metrics::rss::{Memory, Usage};
 use crate::metrics::{ClockRates, Distribution};
-use crate::steps::{BenchSpec, ErrorClass, StepError};
+use crate::steps::{BenchSpec, StepError};
 
 /// What a benchmark has found out.
 pub struct Facts<'a> {
@@ -28,7 +28,7 @@ impl Facts<'_> {
     /// The result.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`] if a run took no time.
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a run took no time.
     pub fn summarize(self, opened: &Opened) -> Result<BenchResult, StepError> {
         let Self { spec, threads, host, resumed_runs, runs, memory, read_bandwidth } = self;
         let generated = runs.first().map_or(Vec::new(), |run| run.generated.clone());
@@ -105,9 +105,8 @@ impl Facts<'_> {
 
 fn distribution(what: &str, samples: impl Iterator<Item = f64>) -> Result<Distribution, StepError> {
     Distribution::of(&samples.collect::<Vec<_>>()).ok_or_else(|| {
-        StepError::new(
-            ErrorClass::Host,
-            format!("{what}: the clock stood still during a run; expected a time above zero"),
-        )
+        StepError::host(format!(
+            "{what}: the clock stood still during a run; expected a time above zero"
+        ))
     })
 }

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use super::GreedyAgreement;
 use crate::model::sampler::{self, Sampling};
 use crate::model::{Generation, LogitsFor, ModelOptions, generate};
-use crate::steps::{CompareSpec, Context, ErrorClass, Loaded, StepError, model_error, prompt};
+use crate::steps::{CompareSpec, Context, Loaded, StepError, model_error, prompt};
 
 /// Tokens of the fixed prompt.
 const PROMPT_TOKENS: usize = 64;
@@ -25,8 +25,8 @@ struct Text {
 /// One of them is loaded at a time, and each once.
 ///
 /// # Errors
-/// Of each comparison [`ErrorClass::Input`] if a file is no model, or their vocabularies differ over
-/// the prompt; [`ErrorClass::Usage`] if there are more tokens than the model's context has room for.
+/// Of each comparison [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model, or their vocabularies differ over
+/// the prompt; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there are more tokens than the model's context has room for.
 pub fn agreements(
     steps: &[(&CompareSpec, &Context<'_>)],
 ) -> Vec<Result<GreedyAgreement, StepError>> {
@@ -103,14 +103,11 @@ fn choices(
     let failed = |e: &_| model_error(path, e);
     let prompt = prompt::fixed(path, &loaded.tokenizer, PROMPT_TOKENS)?;
     if prompt != text.prompt {
-        return Err(StepError::new(
-            ErrorClass::Input,
-            format!(
-                "{path} and the reference {} spell the fixed prompt in different tokens; expected \
+        return Err(StepError::input(format!(
+            "{path} and the reference {} spell the fixed prompt in different tokens; expected \
                  two files with the same vocabulary",
-                spec.reference.gguf
-            ),
-        ));
+            spec.reference.gguf
+        )));
     }
     let vocab = loaded.model.vocab_size();
     let Some((_, forced)) = text.tokens.split_last() else { return Ok(Vec::new()) };
@@ -130,10 +127,9 @@ fn choices(
 
 fn choose(path: &Utf8Path, logits: &[f32]) -> Result<u32, StepError> {
     if logits.iter().any(|l| !l.is_finite()) {
-        return Err(StepError::new(
-            ErrorClass::Input,
-            format!("{path}: logits are not finite; qrun check {path} says more"),
-        ));
+        return Err(StepError::input(format!(
+            "{path}: logits are not finite; qrun check {path} says more"
+        )));
     }
     Ok(sampler::greedy(logits))
 }

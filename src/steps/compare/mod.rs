@@ -93,7 +93,7 @@ fn as_files(
     let pair = |spec: &CompareSpec, ctx| -> Result<(Pair<'_>, Same), StepError> {
         if spec.greedy_tokens == 0 {
             let message = "compare: greedy_tokens is 0; expected at least 1";
-            return Err(StepError::new(ErrorClass::Usage, message));
+            return Err(StepError::usage(message));
         }
         let (file, reference) = (file(&spec.gguf.path)?, file(&spec.reference.gguf.path)?);
         let (of_file, of_reference) = (digests(file, ctx), digests(reference, ctx));
@@ -170,7 +170,7 @@ pub fn tensors(
 }
 
 fn not_compared() -> StepError {
-    StepError::new(ErrorClass::Step, "two files were not compared: a bug in qrun")
+    StepError::bug("two files were not compared")
 }
 
 fn open(path: &Utf8Path) -> Result<File, StepError> {

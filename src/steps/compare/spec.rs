@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CompareResult;
 use crate::steps::prompt::PROMPT;
-use crate::steps::{Context, FileRef, Measure, ModelWork, ReferenceFile, Step, StepError, Work};
+use crate::steps::{FileRef, Kind, ModelCosts, PlannedModel, ReferenceFile, Step, Work};
 
 /// Size, types, tensor-wise error and greedy agreement of a file against one reference.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,23 +14,16 @@ pub struct CompareSpec {
     pub greedy_tokens: u32,
 }
 
-impl Step for CompareSpec {
-    type Output = CompareResult;
-    const KIND: &'static str = "compare";
+impl CompareSpec {
+    /// What all compare steps have in common.
     // 2 to 5: as for an evaluation.
-    const VERSION: u32 = 5;
+    pub const KIND: Kind = Kind::new("compare", 5);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<CompareResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for CompareSpec {
     /// Its files, with whatever others are compared.
     fn shares(&self) -> Option<String> {
         Some(String::new())
-    }
-
-    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<CompareResult, StepError>> {
-        super::run_all(steps)
     }
 
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
@@ -39,12 +31,8 @@ impl Step for CompareSpec {
         files.into_iter().filter_map(length).reduce(u64::saturating_add)
     }
 
-    fn work(
-        &self,
-        _: Option<&Measure>,
-        model: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
-        let (a, b) = (model(&self.gguf)?, model(&self.reference.gguf)?);
+    fn work(&self, _: Option<&PlannedModel>, costs: &mut ModelCosts<'_>) -> Option<Work> {
+        let (a, b) = (costs(&self.gguf)?, costs(&self.reference.gguf)?);
         let tokens = u64::from(self.greedy_tokens);
         let mut work = Work {
             read: a.bytes.saturating_add(b.bytes),

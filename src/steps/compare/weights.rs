@@ -7,7 +7,7 @@ use super::{TensorError, TensorErrors, TypeDifference};
 use crate::compute::ThreadPool;
 use crate::ggml;
 use crate::gguf::{File, TensorInfo, TensorSource};
-use crate::steps::{Context, ErrorClass, StepError, Unit};
+use crate::steps::{Context, StepError, Unit};
 
 /// Weights that one thread compares in one go, about.
 const CHUNK: usize = 1 << 16;
@@ -95,7 +95,7 @@ pub struct Pair<'a> {
 /// nothing can be computed with its type. A file that is in several pairs is read once.
 ///
 /// # Errors
-/// Of a pair [`ErrorClass::Input`] if a weight of one of its files is not finite.
+/// Of a pair [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a weight of one of its files is not finite.
 pub fn compare_all(pairs: &[Pair<'_>], pool: &ThreadPool) -> Vec<Result<Comparison, StepError>> {
     let mut accounts: Vec<Account<'_>> = pairs.iter().map(|pair| Account::new(*pair)).collect();
     // In the first file's order, which is that of all files of one model.
@@ -366,28 +366,22 @@ fn sums_of(mine: &[f32], theirs: &[f32]) -> Sums {
 
 fn unreadable(both: &Both<'_>) -> StepError {
     let (info, other) = (both.mine(), both.theirs());
-    StepError::new(
-        ErrorClass::Input,
-        format!(
-            "tensor {} cannot be compared: it is {} in {} and {} in {}, and this build cannot read \
+    StepError::input(format!(
+        "tensor {} cannot be compared: it is {} in {} and {} in {}, and this build cannot read \
              both",
-            info.name,
-            info.ggml_type,
-            both.pair.file.path(),
-            other.ggml_type,
-            both.pair.reference.path()
-        ),
-    )
+        info.name,
+        info.ggml_type,
+        both.pair.file.path(),
+        other.ggml_type,
+        both.pair.reference.path()
+    ))
 }
 
 fn not_finite(both: &Both<'_>) -> StepError {
-    StepError::new(
-        ErrorClass::Input,
-        format!(
-            "tensor {} has weights that are not finite in {} or {}; qrun check FILE says where",
-            both.mine().name,
-            both.pair.file.path(),
-            both.pair.reference.path()
-        ),
-    )
+    StepError::input(format!(
+        "tensor {} has weights that are not finite in {} or {}; qrun check FILE says where",
+        both.mine().name,
+        both.pair.file.path(),
+        both.pair.reference.path()
+    ))
 }

@@ -4,12 +4,11 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::files::FileDigest;
 use crate::gguf::{TensorInfo, TensorSource};
 use crate::steps::write_model::planned_files;
 use crate::steps::{
-    CheckpointDir, Context, ConvertDtype, FileRef, Measure, ModelWork, Out, Step, StepError,
-    TokenizerSource, Work, WriteResult, source_warnings,
+    CheckpointDir, ConvertDtype, Effects, Kind, ModelCost, ModelCosts, Out, PlannedModel, Step,
+    StepError, TokenizerSource, Work, WriteResult, source_warnings,
 };
 
 /// Write a checkpoint as a GGUF file.
@@ -28,16 +27,13 @@ pub struct ConvertSpec {
     pub hash_tensors: bool,
 }
 
-impl Step for ConvertSpec {
-    type Output = WriteResult;
-    const KIND: &'static str = "convert";
+impl ConvertSpec {
+    /// What all convert steps have in common.
     // 2: a chat template with the built-in vocabulary; all that the model card says.
-    const VERSION: u32 = 2;
+    pub const KIND: Kind = Kind::new("convert", 2);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for ConvertSpec {
     fn out(&mut self) -> Option<&mut Out> {
         Some(&mut self.out)
     }
@@ -50,30 +46,22 @@ impl Step for ConvertSpec {
         self.split.is_some()
     }
 
-    fn measure(&self, source: &dyn TensorSource) -> Result<Option<Measure>, StepError> {
+    fn planned_model(&self, source: &dyn TensorSource) -> Result<Option<PlannedModel>, StepError> {
         let files = planned_files(source.metadata(), source.tensors(), &self.out, self.split).ok();
-        Ok(files.map(|files| Measure {
+        Ok(files.map(|files| PlannedModel {
             bytes: files.iter().map(|file| file.layout.file_bytes()).sum(),
-            work: ModelWork::of(source.metadata(), source.tensors()),
+            cost: ModelCost::of(source.metadata(), source.tensors()),
             dequantize: source.tensors().iter().map(TensorInfo::elements).sum(),
             warnings: source_warnings(source),
-            ..Measure::default()
+            ..PlannedModel::default()
         }))
     }
 
-    fn work(
-        &self,
-        own: Option<&Measure>,
-        _: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
+    fn work(&self, own: Option<&PlannedModel>, _: &mut ModelCosts<'_>) -> Option<Work> {
         own.map(Work::write)
     }
 
-    fn outputs(result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        Ok(Self::output(result)?.files().to_vec())
-    }
-
-    fn made_of_inputs(result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
-        Ok(Self::outputs(result)?.into_iter().map(|file| file.path).collect())
+    fn effects(&self, result: &Value) -> Result<Effects, StepError> {
+        Ok(Self::KIND.read::<WriteResult>(result)?.effects())
     }
 }

@@ -75,7 +75,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
     if spec.context < MIN_CONTEXT {
         let message =
             format!("a window of {} tokens is too short; use {MIN_CONTEXT} or more", spec.context);
-        return Err(StepError::new(ErrorClass::Usage, message));
+        return Err(StepError::usage(message));
     }
     let context = spec.context as usize;
     let options = ModelOptions { threads: ctx.threads, exact: spec.exact, kv_cache: spec.kv_cache };
@@ -114,7 +114,7 @@ pub fn run(spec: &EvaluateSpec, ctx: &Context<'_>) -> Result<EvaluateResult, Ste
             references,
         })
     });
-    result.ok_or_else(|| StepError::new(ErrorClass::Usage, "no token was scored"))
+    result.ok_or_else(|| StepError::usage("no token was scored"))
 }
 
 /// The windows of all texts, in order; none crosses from one text into the next.
@@ -130,14 +130,11 @@ fn windows(
         let text = text(path, ctx)?;
         let tokens = tokens(path, &text, spec.special_tokens, models, ctx)?;
         if tokens.len() < context {
-            return Err(StepError::new(
-                ErrorClass::Input,
-                format!(
-                    "{path} has {} tokens; one window needs {context}: use a longer text or a \
+            return Err(StepError::input(format!(
+                "{path} has {} tokens; one window needs {context}: use a longer text or a \
                      smaller context",
-                    tokens.len()
-                ),
-            ));
+                tokens.len()
+            )));
         }
         let (_, first) = &models[0];
         let bos = first.tokenizer.bos().filter(|_| first.tokenizer.add_bos());
@@ -152,7 +149,7 @@ fn windows(
     windows.truncate(limit);
     if windows.is_empty() {
         let message = "nothing to evaluate: no text, or no window of it was asked for";
-        return Err(StepError::new(ErrorClass::Usage, message));
+        return Err(StepError::usage(message));
     }
     Ok(windows)
 }
@@ -162,13 +159,13 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
     let mut bytes = Vec::new();
     open_regular(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
-        .map_err(|e| input(format!("cannot read {path}: {e}")))?;
+        .map_err(|e| StepError::unreadable(path, &e))?;
     // A web page may be what somebody evaluates on; a pointer is not.
     if let Some(pointer @ StandIn::LfsPointer { .. }) = StandIn::of(&bytes) {
-        return Err(input(format!("{path} is {pointer}")));
+        return Err(StepError::input(format!("{path} is {pointer}")));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(input(format!(
+        return Err(StepError::input(format!(
             "{path} is UTF-16 text, by its first two bytes; expected UTF-8: convert it, for \
              example with iconv -f UTF-16 -t UTF-8"
         )));
@@ -176,7 +173,7 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
     let text = String::from_utf8(bytes).map_err(|e| {
         let (at, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
         let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
-        input(format!(
+        StepError::input(format!(
             "{path} is not UTF-8 text: expected UTF-8, found the byte {:#04x} at offset {at}, in \
              line {line}; convert it, for example with iconv -f LATIN1 -t UTF-8",
             bytes[at]
@@ -188,10 +185,6 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
         ctx.log(Level::Warn, format!("{path} {message}"));
     }
     Ok(text)
-}
-
-fn input(message: String) -> StepError {
-    StepError::new(ErrorClass::Input, message)
 }
 
 /// The tokens of one text, on which all vocabularies have to agree: a divergence between other
@@ -234,7 +227,7 @@ fn tokens(
                 let at = first.iter().zip(&tokens).position(|(a, b)| a != b);
                 let sizes = (models[0].1.model.vocab_size(), loaded.model.vocab_size());
                 if at.is_some() || first.len() != tokens.len() || sizes.0 != sizes.1 {
-                    return Err(input(format!(
+                    return Err(StepError::input(format!(
                         "{} and {gguf} do not share a vocabulary ({} and {} tokens; {path} becomes \
                          {} and {} tokens, alike up to token {}); compare files of one model",
                         models[0].0,

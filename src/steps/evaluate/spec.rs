@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EvaluateResult, LOGITS_BYTES};
+use super::LOGITS_BYTES;
 use crate::model::KvCacheType;
-use crate::steps::{Context, FileRef, Measure, ModelWork, ReferenceFile, Step, StepError, Work};
+use crate::steps::{FileRef, Kind, ModelCosts, PlannedModel, ReferenceFile, Step, Work};
 
 /// Bytes of a text in a token, about: English in a vocabulary of 200,000.
 const TOKEN_BYTES: u64 = 4;
@@ -53,19 +53,16 @@ impl EvaluateSpec {
     }
 }
 
-impl Step for EvaluateSpec {
-    type Output = EvaluateResult;
-    const KIND: &'static str = "evaluate";
+impl EvaluateSpec {
+    /// What all evaluate steps have in common.
     // 2: other kernels, whose activations have scales in single precision for every 32.
     // 3: rows of floats are summed in sixteen lanes with AVX-512.
     // 4: the gate of an expert by an exponential of vectors.
     // 5: marks of messages in a corpus are tokens; more keys of a file's are obeyed.
-    const VERSION: u32 = 5;
+    pub const KIND: Kind = Kind::new("evaluate", 5);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<EvaluateResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for EvaluateSpec {
     /// All are mapped and read in turns, a few windows each time: what does not fit beside the others
     /// is read from the disk as often.
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
@@ -74,15 +71,11 @@ impl Step for EvaluateSpec {
         Some(mapped.saturating_add(LOGITS_BYTES))
     }
 
-    fn work(
-        &self,
-        _: Option<&Measure>,
-        model: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
+    fn work(&self, _: Option<&PlannedModel>, costs: &mut ModelCosts<'_>) -> Option<Work> {
         let mut work = Work::start();
         let tokens = self.windows() * u64::from(self.context);
         for file in std::iter::once(&self.gguf).chain(self.references.iter().map(|r| &r.gguf)) {
-            model(file)?.add_prompt(&mut work, tokens, tokens / 2);
+            costs(file)?.add_prompt(&mut work, tokens, tokens / 2);
         }
         Some(work)
     }

@@ -3,21 +3,18 @@
 //! refused already where the model is loaded.
 
 use crate::gguf::{File, TensorSource, Value};
-use crate::steps::{Context, ErrorClass, Level, StepError};
+use crate::steps::{Context, Level, StepError};
 use crate::tokenizer::Tokenizer;
 
 /// Fails at what llama.cpp refuses; warns of what it warns of.
 pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
     let path = file.path();
     let wrong_type = |key: &str, expected: &str, found: &Value| {
-        StepError::new(
-            ErrorClass::Input,
-            format!(
-                "{path}: metadata: {key} is stored as {}; expected {expected}, and llama.cpp \
+        StepError::input(format!(
+            "{path}: metadata: {key} is stored as {}; expected {expected}, and llama.cpp \
                  refuses anything else",
-                found.type_name()
-            ),
-        )
+            found.type_name()
+        ))
     };
     match file.metadata().get("general.name") {
         None | Some(Value::String(_)) => {}

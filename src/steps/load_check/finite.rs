@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::compute::ThreadPool;
 use crate::ggml::{self, GgmlType};
 use crate::gguf::{File, TensorInfo, TensorSource};
-use crate::steps::{Context, ErrorClass, StepError, Unit};
+use crate::steps::{Context, StepError, Unit};
 
 /// Bytes that one thread looks at in one go.
 const CHUNK: usize = 1 << 20;
@@ -14,15 +14,14 @@ const CHUNK: usize = 1 << 20;
 /// Checks that every weight of `file` is finite; a quantized block's scales decide for the block.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] naming the first tensor, row and columns that are not, and their value.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) naming the first tensor, row and columns that are not, and their value.
 pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), StepError> {
     let total: u64 = file.tensors().iter().map(TensorInfo::bytes).sum();
     let mut done = 0;
     for (number, info) in file.tensors().iter().enumerate() {
         let bytes = file.data(number);
-        let ggml_type = info
-            .computable()
-            .map_err(|e| StepError::new(ErrorClass::Input, format!("{}: {e}", file.path())))?;
+        let ggml_type =
+            info.computable().map_err(|e| StepError::input(format!("{}: {e}", file.path())))?;
         let bad = first_bad_block(ggml_type, bytes, pool, ctx);
         ctx.check_cancelled()?;
         if let Some(block) = bad {
@@ -77,17 +76,14 @@ fn not_finite(
     let weight = block * width + found.unwrap_or(0);
     let (row, column) = (weight / info.columns(), weight % info.columns());
     let value = found.map_or("a scale that is not finite".to_owned(), |at| weights[at].to_string());
-    StepError::new(
-        ErrorClass::Input,
-        format!(
-            "{}: tensor {} ({}, {} rows of {}), row {row}, column {column}: expected a finite \
+    StepError::input(format!(
+        "{}: tensor {} ({}, {} rows of {}), row {row}, column {column}: expected a finite \
              weight, found {value}; the file is damaged or was made from damaged weights: make it \
              again",
-            file.path(),
-            info.name,
-            info.ggml_type,
-            info.rows(),
-            info.columns(),
-        ),
-    )
+        file.path(),
+        info.name,
+        info.ggml_type,
+        info.rows(),
+        info.columns(),
+    ))
 }

@@ -104,37 +104,28 @@ fn vocabulary_fits(path: &Utf8Path, tokens: usize, rows: usize) -> Result<(), St
     if tokens == rows {
         return Ok(());
     }
-    Err(StepError::new(
-        ErrorClass::Input,
-        format!(
-            "{path}: the vocabulary has {tokens} tokens and the model's output {rows} rows; \
+    Err(StepError::input(format!(
+        "{path}: the vocabulary has {tokens} tokens and the model's output {rows} rows; \
              expected as many of one as of the other"
-        ),
-    ))
+    )))
 }
 
 /// Every logit is finite, and not all of a row are the same.
 fn logits_are_sound(path: &Utf8Path, logits: &[f32], vocab: usize) -> Result<(), StepError> {
     for (position, row) in logits.chunks_exact(vocab).enumerate() {
         if let Some(token) = row.iter().position(|l| !l.is_finite()) {
-            return Err(StepError::new(
-                ErrorClass::Input,
-                format!(
-                    "{path}: the logit of token {token} after position {position} of the fixed \
+            return Err(StepError::input(format!(
+                "{path}: the logit of token {token} after position {position} of the fixed \
                      prompt is {}; expected a finite number: the weights overflow",
-                    row[token]
-                ),
-            ));
+                row[token]
+            )));
         }
         if vocab > 1 && row.iter().all(|l| *l == row[0]) {
-            return Err(StepError::new(
-                ErrorClass::Input,
-                format!(
-                    "{path}: all {vocab} logits after position {position} of the fixed prompt are \
+            return Err(StepError::input(format!(
+                "{path}: all {vocab} logits after position {position} of the fixed prompt are \
                      {}; expected them to differ: the output weights are lost",
-                    row[0]
-                ),
-            ));
+                row[0]
+            )));
         }
     }
     Ok(())

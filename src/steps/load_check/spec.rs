@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::steps::prompt::PROMPT;
 use crate::steps::{
-    Context, DependsOn, FileRef, Label, Measure, ModelWork, Step, StepError, TimeLimit, Work,
+    DependsOn, FileRef, Kind, Label, ModelCosts, PlannedModel, Step, TimeLimit, Work,
 };
 
 /// Tokens that the check generates.
@@ -31,27 +31,19 @@ pub struct LoadCheckResult {
     pub checks: Vec<String>,
 }
 
-impl Step for LoadCheckSpec {
-    type Output = LoadCheckResult;
-    const KIND: &'static str = "load_check";
+impl LoadCheckSpec {
+    /// What all load_check steps have in common.
     // 2: refuses and warns of more.
-    const VERSION: u32 = 2;
-    const DEPENDS_ON: DependsOn = DependsOn::Machine;
+    pub const KIND: Kind = Kind::new("load_check", 2).depends_on(DependsOn::Machine);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<LoadCheckResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for LoadCheckSpec {
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
         length(&self.gguf)
     }
 
-    fn work(
-        &self,
-        _: Option<&Measure>,
-        model: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
-        let model = model(&self.gguf)?;
+    fn work(&self, _: Option<&PlannedModel>, costs: &mut ModelCosts<'_>) -> Option<Work> {
+        let model = costs(&self.gguf)?;
         let mut work = Work { read: model.bytes, ..Work::start() };
         model.add_prompt(&mut work, 2 * PROMPT, PROMPT);
         model.add_generation(&mut work, CHECKED);

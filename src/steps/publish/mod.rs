@@ -14,7 +14,7 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Context, ErrorClass, Level, StepError};
+use super::{Context, Level, StepError};
 use crate::files::{FileDigest, share_blocks, write_atomic};
 use transfer::{Reflink, Transfer};
 
@@ -26,9 +26,9 @@ pub use spec::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFi
 /// A file that is there already with the same digest is left; so is one whose place is where it is.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a file is missing or no longer what its digest says;
-/// [`ErrorClass::Step`] if another file has the name; [`ErrorClass::Usage`] if two files want one
-/// name; [`ErrorClass::Host`] if the directory cannot be written.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing or no longer what its digest says;
+/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if another file has the name; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if two files want one
+/// name; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the directory cannot be written.
 pub fn run(spec: &PublishSpec, ctx: &Context<'_>) -> Result<PublishResult, StepError> {
     run_with(spec, ctx, share_blocks)
 }
@@ -75,16 +75,15 @@ fn places(spec: &PublishSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     let mut taken: BTreeMap<Utf8PathBuf, &Utf8Path> = BTreeMap::new();
     let mut places = Vec::with_capacity(spec.files.len());
     for PublishFile { file, .. } in spec.files.iter() {
-        let place = place(&spec.to, &file.path).ok_or_else(|| {
-            StepError::new(ErrorClass::Usage, format!("cannot publish {}: not a file", file.path))
-        })?;
+        let place = place(&spec.to, &file.path)
+            .ok_or_else(|| StepError::usage(format!("cannot publish {}: not a file", file.path)))?;
         if let Some(other) = taken.insert(place.clone(), &file.path)
             && other != file.path
         {
-            return Err(StepError::new(
-                ErrorClass::Usage,
-                format!("{other} and {} would both be published as {place}; rename one", file.path),
-            ));
+            return Err(StepError::usage(format!(
+                "{other} and {} would both be published as {place}; rename one",
+                file.path
+            )));
         }
         places.push(place);
     }

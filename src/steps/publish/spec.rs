@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::FileDigest;
-use crate::steps::{Context, Label, Load, Place, PublishedFormat, Step, StepError};
+use crate::steps::{Effects, Kind, Label, Load, Place, PublishedFormat, Step, StepError};
 
 /// Copy files to a directory and write their SHA-256 lines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,34 +84,22 @@ pub enum PublishedBy {
     InPlace,
 }
 
-impl Step for PublishSpec {
-    type Output = PublishResult;
-    const KIND: &'static str = "publish";
+impl PublishSpec {
+    /// What all publish steps have in common.
     // 2: says how each file came to its place, and what was left out.
-    const VERSION: u32 = 2;
-    const LOAD: Load = Load::Light;
+    pub const KIND: Kind = Kind::new("publish", 2).load(Load::Light);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<PublishResult, StepError> {
-        super::run(self, ctx)
-    }
-
-    fn outputs(result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        let PublishResult { files, sha256_list, .. } = Self::output(result)?;
-        Ok(files.into_iter().map(|published| published.file).chain(sha256_list).collect())
-    }
-
-    /// A copy was held against its digest while it was made; a reflink was not read.
-    fn made_of_inputs(result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
-        let PublishResult { files, .. } = Self::output(result)?;
-        let unread = files.into_iter().filter(|file| file.made == PublishedBy::Reflink);
-        Ok(unread.map(|published| published.file.path).collect())
-    }
-
-    fn written_bytes(result: &Value) -> Result<u64, StepError> {
-        Ok(Self::output(result)?.written_bytes)
-    }
-
-    fn remark(result: &Value) -> Result<Option<String>, StepError> {
-        Ok(Some(Self::output(result)?.to_string()))
+impl Step for PublishSpec {
+    fn effects(&self, result: &Value) -> Result<Effects, StepError> {
+        let result: PublishResult = Self::KIND.read(result)?;
+        let remark = Some(result.to_string());
+        // A copy was held against its digest while it was made; a reflink was not read.
+        let unread = result.files.iter().filter(|file| file.made == PublishedBy::Reflink);
+        let made_of_inputs = unread.map(|published| published.file.path.clone()).collect();
+        let written_bytes = result.written_bytes;
+        let files = result.files.into_iter().map(|published| published.file);
+        let outputs = files.chain(result.sha256_list).collect();
+        Ok(Effects { made_of_inputs, written_bytes, remark, ..Effects::of(outputs) })
     }
 }

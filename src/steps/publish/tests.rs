@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::io;
 
 use super::*;
+use crate::steps::ErrorClass;
 use crate::steps::Label;
 use crate::steps::testing::{Recorder, context};
 

@@ -8,16 +8,13 @@
 //! known the reflink is read before it gets its name. A copy is read anyway.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use crate::files::{FileDigest, Output, open_regular};
-use crate::steps::{Context, ErrorClass, Level, PublishFile, PublishedBy, StepError, Unit};
-
-/// Bytes read at a time.
-const CHUNK: usize = 4 << 20;
+use crate::steps::{Context, Level, PublishFile, PublishedBy, StepError, Unit};
 
 /// Makes the first file share the blocks of the second, or fails where that cannot be done.
 pub type Reflink = fn(&File, &File) -> io::Result<()>;
@@ -41,11 +38,12 @@ impl Transfer<'_> {
     /// As [`super::run`].
     pub fn put(&mut self, file: &PublishFile, place: &Utf8Path) -> Result<PublishedBy, StepError> {
         let origin = &file.file;
-        let source = fs::canonicalize(&origin.path).map_err(|e| unreadable(&origin.path, &e))?;
+        let source =
+            fs::canonicalize(&origin.path).map_err(|e| StepError::unreadable(&origin.path, &e))?;
         let there = match fs::metadata(place) {
             Ok(there) => Some(there),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(unreadable(place, &e)),
+            Err(e) => return Err(StepError::unreadable(place, &e)),
         };
         match there {
             Some(_) if fs::canonicalize(place).is_ok_and(|p| p == source) => {
@@ -90,22 +88,20 @@ impl Transfer<'_> {
         if there.is_file() && there.len() == *bytes && self.sha256(place)? == *sha256 {
             return Ok(());
         }
-        Err(StepError::new(
-            ErrorClass::Step,
-            format!(
-                "cannot publish {path} as {place}: another file has that name ({} bytes; expected \
+        Err(StepError::failed(format!(
+            "cannot publish {path} as {place}: another file has that name ({} bytes; expected \
                  {bytes} bytes with SHA-256 {sha256}). Nothing is overwritten: move it away or \
                  publish to another directory",
-                there.len(),
-            ),
-        ))
+            there.len(),
+        )))
     }
 
     /// Makes `place` a reflink; whether the file system can.
     fn share(&mut self, file: &PublishFile, place: &Utf8Path) -> Result<bool, StepError> {
         let origin = &file.file;
-        let source = open_regular(&origin.path).map_err(|e| unreadable(&origin.path, &e))?;
-        let there = source.metadata().map_err(|e| unreadable(&origin.path, &e))?;
+        let source =
+            open_regular(&origin.path).map_err(|e| StepError::unreadable(&origin.path, &e))?;
+        let there = source.metadata().map_err(|e| StepError::unreadable(&origin.path, &e))?;
         if there.len() != origin.bytes {
             return Err(changed(origin, there.len(), None));
         }
@@ -146,17 +142,12 @@ impl Transfer<'_> {
         path: &Utf8Path,
         mut take: impl FnMut(&[u8]) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
-        let mut file = open_regular(path).map_err(|e| unreadable(path, &e))?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            self.ctx.check_cancelled()?;
-            let n = file.read(&mut buffer).map_err(|e| unreadable(path, &e))?;
-            if n == 0 {
-                return Ok(());
-            }
-            take(&buffer[..n])?;
-            self.advance(n as u64);
-        }
+        let ctx = self.ctx;
+        ctx.read(path, |chunk| {
+            take(chunk)?;
+            self.advance(chunk.len() as u64);
+            Ok(())
+        })
     }
 
     fn advance(&mut self, bytes: u64) {
@@ -176,16 +167,9 @@ fn expect(origin: &FileDigest, bytes: u64, sha256: &str) -> Result<(), StepError
 
 fn changed(origin: &FileDigest, bytes: u64, sha256: Option<&str>) -> StepError {
     let found = sha256.map_or(String::new(), |found| format!(" with {found}"));
-    StepError::new(
-        ErrorClass::Input,
-        format!(
-            "cannot publish {}: it has changed since it was made: expected {} bytes with SHA-256 \
+    StepError::input(format!(
+        "cannot publish {}: it has changed since it was made: expected {} bytes with SHA-256 \
              {}, found {bytes} bytes{found}; run the job again",
-            origin.path, origin.bytes, origin.sha256,
-        ),
-    )
-}
-
-fn unreadable(path: &Utf8Path, error: &io::Error) -> StepError {
-    StepError::new(ErrorClass::Input, format!("cannot read {path}: {error}"))
+        origin.path, origin.bytes, origin.sha256,
+    ))
 }

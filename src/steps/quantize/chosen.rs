@@ -10,9 +10,7 @@ use crate::ggml::{GgmlType, Mix};
 use crate::gguf::{Imatrix, Metadata, SPLIT_KEYS, TensorSource, Value};
 use crate::steps::model_source::source_warnings;
 use crate::steps::write_model::{self, PlannedFile, Target, oversized, planned_files};
-use crate::steps::{
-    Context, ErrorClass, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix,
-};
+use crate::steps::{Context, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix};
 
 /// The choices for one source and format.
 pub struct Chosen {
@@ -36,13 +34,12 @@ impl Chosen {
     /// Chooses.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`] if the format makes no sense for this source; [`ErrorClass::Input`] if
+    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense for this source; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if
     /// the importance matrix is not what it should be.
     pub fn new(spec: &QuantizeSpec, source: &dyn TensorSource) -> Result<Self, StepError> {
-        let usage = |message: String| StepError::new(ErrorClass::Usage, message);
         let format = &spec.format;
-        let mix: Mix = format.base.parse().map_err(|e| usage(format!("{e}")))?;
-        let rules = rules::compile(&format.tensors).map_err(usage)?;
+        let mix: Mix = format.base.parse().map_err(|e| StepError::usage(format!("{e}")))?;
+        let rules = rules::compile(&format.tensors).map_err(StepError::usage)?;
         let matrix = format.imatrix.as_ref().map(|f| Imatrix::open(&f.path)).transpose()?;
         let policy = Policy {
             mix,
@@ -65,8 +62,8 @@ impl Chosen {
             .collect();
         let choices = policy
             .choose(&facts::of(source.metadata()), &tensors)
-            .map_err(|e| usage(format!("format {}: {e}", format.name)))?;
-        rules::all_match(&rules, &tensors).map_err(usage)?;
+            .map_err(|e| StepError::usage(format!("format {}: {e}", format.name)))?;
+        rules::all_match(&rules, &tensors).map_err(StepError::usage)?;
         let importance: Vec<Importance> = infos
             .iter()
             .zip(&choices)
@@ -135,7 +132,7 @@ impl Chosen {
     /// The files that the model goes into.
     ///
     /// # Errors
-    /// [`ErrorClass::Step`] if it would be no GGUF file; [`ErrorClass::Usage`] if there would be too
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if it would be no GGUF file; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too
     /// many.
     pub fn files(
         &self,

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::model_source::{identity, open_source, outline_source, refuse_own_input, weight_files};
 use super::write_model::{FLUSH_BYTES, ModelFile, PlannedFile, infos, write_all};
-use super::{Context, ErrorClass, Level, StepError, UsedImatrix, WriteResult};
+use super::{Context, Level, StepError, UsedImatrix, WriteResult};
 use crate::ggml::StoredType;
 use crate::gguf::{TensorSource, bits_per_weight};
 use chosen::Chosen;
@@ -90,10 +90,10 @@ pub struct PlannedTensor {
 /// Does the step.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`] if the format makes no sense, needs an importance matrix that is not given
-/// or is not of this model, or the output is there already; [`ErrorClass::Input`] if the source or
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense, needs an importance matrix that is not given
+/// or is not of this model, or the output is there already; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the source or
 /// the matrix is not what it should be or has values that are not finite;
-/// [`ErrorClass::Host`] if the file cannot be written.
+/// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     // One file in, one result out.
     run_all(&[(spec, ctx)]).remove(0)
@@ -139,7 +139,7 @@ pub fn run_all(steps: &[(&QuantizeSpec, &Context<'_>)]) -> Vec<Result<WriteResul
     let mut written = written.into_iter();
     let result = |ready: Result<Ready, StepError>| {
         let imatrix = ready?.imatrix;
-        let lost = || StepError::new(ErrorClass::Step, "a model was not written: a bug in qrun");
+        let lost = || StepError::bug("a model was not written");
         Ok(WriteResult { imatrix, ..written.next().ok_or_else(lost)?? })
     };
     ready.into_iter().map(result).collect()
@@ -176,7 +176,7 @@ impl Ready {
             refuse_own_input(&inputs, &file.path)?;
         }
         if let Some(problem) = chosen.problem.as_ref().or(chosen.needs_imatrix.as_ref()) {
-            return Err(StepError::new(ErrorClass::Usage, problem));
+            return Err(StepError::usage(problem));
         }
         let imatrix = chosen.used_imatrix(spec, &mut known.digests);
         if let Some(imatrix) = &imatrix {

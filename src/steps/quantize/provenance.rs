@@ -11,8 +11,8 @@ use crate::gguf::{Array, Metadata, Value};
 use crate::published::model_files;
 use crate::steps::model_source::weight_files;
 use crate::steps::{
-    Context, ConvertSpec, ErrorClass, Label, Level, Provenance, QuantizeSource, QuantizeSpec, Step,
-    StepError, TokenizerSource, UsedImatrix, VerifySpec, verify,
+    Context, ConvertSpec, Label, Level, Provenance, QuantizeSource, QuantizeSpec, StepError,
+    TokenizerSource, UsedImatrix, VerifySpec, verify,
 };
 
 /// What all keys begin with.
@@ -31,7 +31,7 @@ pub(super) type Inputs = BTreeMap<String, String>;
 /// for its inputs.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a directory cannot be listed.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a directory cannot be listed.
 pub fn input_files(source: &QuantizeSource) -> Result<BTreeMap<String, Utf8PathBuf>, StepError> {
     let QuantizeSource::Checkpoint { directory, tokenizer, .. } = source else {
         let files = weight_files(source)?;
@@ -57,14 +57,14 @@ pub fn input_files(source: &QuantizeSource) -> Result<BTreeMap<String, Utf8PathB
 
 fn model_files_in(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StepError> {
     let names = model_files(directory)
-        .map_err(|e| StepError::new(ErrorClass::Input, format!("cannot list {directory}: {e}")))?;
+        .map_err(|e| StepError::input(format!("cannot list {directory}: {e}")))?;
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
 /// The inputs with their digests: those that are given, or found by reading the files.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a file cannot be read.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file cannot be read.
 pub(super) fn inputs(provenance: &Provenance, ctx: &Context<'_>) -> Result<Inputs, StepError> {
     if let Some(inputs) = &*provenance.inputs {
         return Ok(inputs.clone());
@@ -113,12 +113,12 @@ pub(super) fn set(
     say("input.names", Value::Array(Array::String(names)));
     say("input.sha256", Value::Array(Array::String(digests)));
     if let QuantizeSource::Checkpoint { tokenizer, dtype, .. } = &provenance.made_from {
-        say("convert.version", Value::U32(ConvertSpec::VERSION));
+        say("convert.version", Value::U32(ConvertSpec::KIND.version));
         say("convert.dtype", text(&word(dtype)));
         say("convert.tokenizer", text(&word(tokenizer)));
     }
     let format = &spec.format;
-    say("quantize.version", Value::U32(QuantizeSpec::VERSION));
+    say("quantize.version", Value::U32(QuantizeSpec::KIND.version));
     say("quantize.format", text(&format.base));
     say("quantize.native_mxfp4", text(&word(&spec.native_mxfp4)));
     if !format.tensors.is_empty() {

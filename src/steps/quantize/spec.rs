@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{PlannedTensor, QuantizePlan};
-use crate::files::FileDigest;
 use crate::ggml::GgmlType;
 use crate::gguf::{TensorInfo, TensorSource};
 use crate::steps::{
-    Context, ErrorClass, FileRef, Label, Measure, ModelWork, Out, QuantizeSource, Step, StepError,
-    Work, WriteResult,
+    Effects, FileRef, Kind, Label, ModelCost, ModelCosts, Out, PlannedModel, QuantizeSource, Step,
+    StepError, Work, WriteResult,
 };
 
 /// What quantize does with experts that are MXFP4 already.
@@ -112,24 +111,17 @@ pub struct QuantizeSpec {
     pub hash_tensors: bool,
 }
 
-impl Step for QuantizeSpec {
-    type Output = WriteResult;
-    const KIND: &'static str = "quantize";
+impl QuantizeSpec {
+    /// What all quantize steps have in common.
     // 2: q5_K cuts the levels of its scales where importance is known, too.
     // 3: a chat template with the built-in vocabulary; all that the model card says.
-    const VERSION: u32 = 3;
+    pub const KIND: Kind = Kind::new("quantize", 3);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for QuantizeSpec {
     /// Its source.
     fn shares(&self) -> Option<String> {
         serde_json::to_string(&self.source).ok()
-    }
-
-    fn run_all(steps: &[(&Self, &Context<'_>)]) -> Vec<Result<WriteResult, StepError>> {
-        super::run_all(steps)
     }
 
     fn out(&mut self) -> Option<&mut Out> {
@@ -144,40 +136,32 @@ impl Step for QuantizeSpec {
         self.split.is_some()
     }
 
-    fn measure(&self, source: &dyn TensorSource) -> Result<Option<Measure>, StepError> {
+    fn planned_model(&self, source: &dyn TensorSource) -> Result<Option<PlannedModel>, StepError> {
         let plan = super::plan_source(source, self)?;
         match plan.refusal() {
-            Some(problem) => Err(StepError::new(ErrorClass::Usage, problem)),
-            None => Ok(Some(measure(source, plan))),
+            Some(problem) => Err(StepError::usage(problem)),
+            None => Ok(Some(planned_model(source, plan))),
         }
     }
 
-    fn work(
-        &self,
-        own: Option<&Measure>,
-        _: &mut dyn FnMut(&FileRef) -> Option<ModelWork>,
-    ) -> Option<Work> {
+    fn work(&self, own: Option<&PlannedModel>, _: &mut ModelCosts<'_>) -> Option<Work> {
         own.map(Work::write)
     }
 
-    fn outputs(result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        Ok(Self::output(result)?.files().to_vec())
-    }
-
-    fn made_of_inputs(result: &Value) -> Result<Vec<Utf8PathBuf>, StepError> {
-        Ok(Self::outputs(result)?.into_iter().map(|file| file.path).collect())
+    fn effects(&self, result: &Value) -> Result<Effects, StepError> {
+        Ok(Self::KIND.read::<WriteResult>(result)?.effects())
     }
 }
 
 /// What is to be said of a file that is quantized from `source`.
-fn measure(source: &dyn TensorSource, plan: QuantizePlan) -> Measure {
+fn planned_model(source: &dyn TensorSource, plan: QuantizePlan) -> PlannedModel {
     let info = |t: &PlannedTensor| TensorInfo::new(t.name.as_str(), t.ggml_type, t.shape.clone());
     let infos: Vec<TensorInfo> = plan.tensors.iter().map(info).collect();
-    let mut file = Measure {
+    let mut file = PlannedModel {
         bytes: plan.file_bytes,
-        work: ModelWork::of(source.metadata(), &infos),
+        cost: ModelCost::of(source.metadata(), &infos),
         warnings: plan.warnings,
-        ..Measure::default()
+        ..PlannedModel::default()
     };
     // The others are copied.
     let changed = plan.tensors.iter().zip(&infos).filter(|(t, _)| t.from != t.ggml_type);

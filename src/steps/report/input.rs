@@ -11,8 +11,8 @@ use super::{InputFile, MadeAt, MadeFrom, ReportCandidate, ReportReference, Repor
 use crate::steps::context::{from_here, rfc3339};
 use crate::steps::evaluate::EvaluateResult;
 use crate::steps::{
-    BenchResult, CompareResult, Ended, ErrorClass, FormatSpec, LoadCheckResult, NamedFile,
-    StepError, WriteResult, warnings,
+    BenchResult, CompareResult, Ended, FormatSpec, LoadCheckResult, NamedFile, StepError,
+    WriteResult, warnings,
 };
 
 /// Name of the reference that is the model before quantizing.
@@ -62,7 +62,7 @@ impl<'a> Input<'a> {
     /// Types the results in `spec`.
     ///
     /// # Errors
-    /// [`ErrorClass::Step`] if a result is not of its step's type.
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if a result is not of its step's type.
     pub fn parse(spec: &'a ReportSpec) -> Result<Self, StepError> {
         let candidates: Vec<_> =
             spec.candidates.iter().map(Candidate::parse).collect::<Result<_, _>>()?;
@@ -256,12 +256,9 @@ fn result<T: DeserializeOwned>(ended: &Ended) -> Result<Option<T>, StepError> {
 
 fn typed<T: DeserializeOwned>(value: &Value, step: &str) -> Result<T, StepError> {
     T::deserialize(value).map_err(|e| {
-        StepError::new(
-            ErrorClass::Step,
-            format!(
-                "the recorded result of {step} is not one this version of qrun reads: {e}; run that \
+        StepError::failed(format!(
+            "the recorded result of {step} is not one this version of qrun reads: {e}; run that \
                  step again with --force {step}"
-            ),
-        )
+        ))
     })
 }

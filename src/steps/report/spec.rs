@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ReportResult;
-use crate::files::FileDigest;
-use crate::steps::{Context, Ended, FormatSpec, Load, NamedFile, Place, Step, StepError};
+use crate::steps::{Effects, Ended, FormatSpec, Kind, Load, NamedFile, Place, Step, StepError};
 
 /// Write the JSON, the report and the recommendation from other steps' results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,18 +121,14 @@ pub struct MadeAt {
     pub finished: String,
 }
 
+impl ReportSpec {
+    /// What all report steps have in common.
+    pub const KIND: Kind = Kind::new("report", 1).load(Load::Light);
+}
+
 impl Step for ReportSpec {
-    type Output = ReportResult;
-    const KIND: &'static str = "report";
-    const VERSION: u32 = 1;
-    const LOAD: Load = Load::Light;
-
-    fn run(&self, ctx: &Context<'_>) -> Result<ReportResult, StepError> {
-        super::run(self, ctx)
-    }
-
-    fn outputs(result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        let ReportResult { markdown, json, logs, .. } = Self::output(result)?;
-        Ok([vec![markdown], json, logs].concat())
+    fn effects(&self, result: &Value) -> Result<Effects, StepError> {
+        let ReportResult { markdown, json, logs, .. } = Self::KIND.read(result)?;
+        Ok(Effects::of([vec![markdown], json, logs].concat()))
     }
 }

@@ -3,25 +3,21 @@
 mod spec;
 
 use std::fs;
-use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Context, ErrorClass, StepError, Unit};
-use crate::files::{FileDigest, open_regular};
+use super::{Context, StepError, Unit};
+use crate::files::FileDigest;
 
 pub use spec::{VerifyResult, VerifySpec};
-
-/// Bytes read at a time.
-const CHUNK: usize = 4 << 20;
 
 /// Does the step. Files are hashed side by side, each by one thread.
 ///
 /// # Errors
-/// [`ErrorClass::Input`] if a file is missing, cannot be read or is not what its digest says; all
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing, cannot be read or is not what its digest says; all
 /// of them are named.
 pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepError> {
     let paths: Vec<Utf8PathBuf> = spec.files.keys().map(|n| spec.directory.join(n)).collect();
@@ -33,7 +29,7 @@ pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepErr
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(ctx.threads)
         .build()
-        .map_err(|e| StepError::new(ErrorClass::Host, format!("cannot start threads: {e}")))?;
+        .map_err(|e| StepError::host(format!("cannot start threads: {e}")))?;
     let files: Vec<Result<FileDigest, StepError>> =
         pool.install(|| paths.par_iter().map(|path| hashed.file(path)).collect());
     let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -50,14 +46,11 @@ pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepErr
         })
         .collect();
     if !wrong.is_empty() {
-        return Err(StepError::new(
-            ErrorClass::Input,
-            format!(
-                "{}\ndownload it again; if it was meant to change, `qrun run --accept-inputs` takes it \
+        return Err(StepError::input(format!(
+            "{}\ndownload it again; if it was meant to change, `qrun run --accept-inputs` takes it \
                  into the job's lock, and a digest in the manifest itself has to be corrected there",
-                wrong.join("\n")
-            ),
-        ));
+            wrong.join("\n")
+        )));
     }
     Ok(VerifyResult { files })
 }
@@ -65,8 +58,8 @@ pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepErr
 fn size(path: &Utf8Path) -> Result<u64, StepError> {
     match fs::metadata(path) {
         Ok(m) if m.is_file() => Ok(m.len()),
-        Ok(_) => Err(StepError::new(ErrorClass::Input, format!("{path} is not a file"))),
-        Err(e) => Err(unreadable(path, &e)),
+        Ok(_) => Err(StepError::input(format!("{path} is not a file"))),
+        Err(e) => Err(StepError::unreadable(path, &e)),
     }
 }
 
@@ -79,28 +72,17 @@ struct Hashed<'a> {
 
 impl Hashed<'_> {
     fn file(&self, path: &Utf8Path) -> Result<FileDigest, StepError> {
-        let mut file = open_regular(path).map_err(|e| unreadable(path, &e))?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK];
-        let mut bytes = 0;
-        loop {
-            self.ctx.check_cancelled()?;
-            let n = file.read(&mut buffer).map_err(|e| unreadable(path, &e))?;
-            if n == 0 {
-                break;
-            }
-            hasher.update(&buffer[..n]);
-            bytes += n as u64;
-            let done = self.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
-            self.ctx.progress(done, self.total, Unit::Bytes);
-        }
+        let (mut hasher, mut bytes) = (Sha256::new(), 0);
+        self.ctx.read(path, |piece| {
+            hasher.update(piece);
+            bytes += piece.len() as u64;
+            let before = self.done.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            self.ctx.progress(before + piece.len() as u64, self.total, Unit::Bytes);
+            Ok(())
+        })?;
         let sha256 = hex::encode(hasher.finalize());
         Ok(FileDigest { path: path.to_owned(), bytes, sha256 })
     }
-}
-
-fn unreadable(path: &Utf8Path, error: &std::io::Error) -> StepError {
-    StepError::new(ErrorClass::Input, format!("cannot read {path}: {error}"))
 }
 
 #[cfg(test)]
@@ -109,6 +91,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::steps::ErrorClass;
     use crate::steps::testing::{Recorder, context};
 
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::FileDigest;
-use crate::steps::{Context, Label, Step, StepError};
+use crate::steps::{Effects, Kind, Label, Step, StepError};
 
 /// Hash the checkpoint's files and hold them against what is expected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,20 +26,18 @@ pub struct VerifyResult {
     pub files: Vec<FileDigest>,
 }
 
+impl VerifySpec {
+    /// What all verify steps have in common.
+    pub const KIND: Kind = Kind::new("verify", 1);
+}
+
 impl Step for VerifySpec {
-    type Output = VerifyResult;
-    const KIND: &'static str = "verify";
-    const VERSION: u32 = 1;
-
-    fn run(&self, ctx: &Context<'_>) -> Result<VerifyResult, StepError> {
-        super::run(self, ctx)
-    }
-
     fn hashes(&self) -> Vec<Utf8PathBuf> {
         self.files.keys().map(|name| self.directory.join(name)).collect()
     }
 
-    fn hashed(result: &Value) -> Result<Vec<FileDigest>, StepError> {
-        Ok(Self::output(result)?.files)
+    fn effects(&self, result: &Value) -> Result<Effects, StepError> {
+        let VerifyResult { files: hashed } = Self::KIND.read(result)?;
+        Ok(Effects { hashed, ..Effects::default() })
     }
 }

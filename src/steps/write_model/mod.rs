@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
-use super::{Context, ErrorClass, StepError, WriteResult};
+use super::{Context, StepError, WriteResult};
 use crate::files::program;
 use crate::ggml::{self, StoredType};
 use crate::gguf::{
@@ -99,15 +99,12 @@ impl<'a> ModelFile<'a> {
         self.check_types()?;
         let files = PartFile::all(self)?;
         if files.len() > MOST_FILES {
-            return Err(StepError::new(
-                ErrorClass::Usage,
-                format!(
-                    "{} would be {} files, which are written at once; at most {MOST_FILES} can be: \
+            return Err(StepError::usage(format!(
+                "{} would be {} files, which are written at once; at most {MOST_FILES} can be: \
                      choose larger parts",
-                    self.out,
-                    files.len()
-                ),
-            ));
+                self.out,
+                files.len()
+            )));
         }
         Ok(files)
     }
@@ -117,20 +114,20 @@ impl<'a> ModelFile<'a> {
     fn check_types(&self) -> Result<(), StepError> {
         if self.metadata.left_out_bytes() > 0 {
             let message = "the source is an outline, which is for plans: a bug in qrun";
-            return Err(StepError::new(ErrorClass::Step, message));
+            return Err(StepError::failed(message));
         }
         for target in self.targets {
             let info = &self.source.tensors()[target.source];
             if info.ggml_type == target.ggml_type {
                 continue;
             }
-            let not_computable = |e: NotComputable| StepError::new(ErrorClass::Step, e.to_string());
+            let not_computable = |e: NotComputable| StepError::failed(e.to_string());
             info.computable().map_err(not_computable)?;
             let to = info.in_type(target.ggml_type).computable().map_err(not_computable)?;
             if ggml::needs_importance(to) && self.importance(info).is_none() {
                 let error = ggml::QuantizeError::NeedsImportance(to);
                 let message = format!("tensor {}: {error}", info.name);
-                return Err(StepError::new(ErrorClass::Step, message));
+                return Err(StepError::failed(message));
             }
         }
         Ok(())
@@ -154,9 +151,9 @@ impl<'a> ModelFile<'a> {
 /// More than [`MOST_FILES`] take a pass more.
 ///
 /// # Errors
-/// Of each model [`ErrorClass::Input`] if a tensor cannot be read, has weights that are not finite or
-/// the source was changed meanwhile; [`ErrorClass::Host`] if a file cannot be written;
-/// [`ErrorClass::Usage`] if one is there and not to be replaced; [`ErrorClass::Step`] if the types
+/// Of each model [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a tensor cannot be read, has weights that are not finite or
+/// the source was changed meanwhile; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a file cannot be written;
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if one is there and not to be replaced; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if the types
 /// cannot be made of these tensors. What shows before anything is written is an error of that model
 /// alone; with any other no file of the pass is finished.
 pub(super) fn write_all(models: &[ModelFile<'_>]) -> Vec<Result<WriteResult, StepError>> {
@@ -238,10 +235,7 @@ fn joined(files: Vec<(bool, Result<Finished, StepError>)>) -> Result<WriteResult
     }
     let bits_per_weight = bits_per_weight(&infos);
     let Some(output) = outputs.first().cloned() else {
-        return Err(StepError::new(
-            ErrorClass::Step,
-            "a model was written to no file: a bug in qrun",
-        ));
+        return Err(StepError::failed("a model was written to no file: a bug in qrun"));
     };
     let parts = if split { outputs } else { Vec::new() };
     Ok(WriteResult { output, parts, tensors, resumed_tensors, bits_per_weight, imatrix: None })

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::ModelFile;
 use crate::gguf::{Layout, Metadata, TensorInfo, part_metadata, part_path, partition};
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::StepError;
 
 /// One of the files of a model, as it will be.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct PlannedFile {
 /// parts of which none has more than `split` bytes of tensors, if no tensor has more by itself.
 ///
 /// # Errors
-/// [`ErrorClass::Step`] if there would be no GGUF file; [`ErrorClass::Usage`] if there would be too
+/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if there would be no GGUF file; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too
 /// many.
 pub fn planned_files(
     metadata: &Metadata,
@@ -32,17 +32,16 @@ pub fn planned_files(
 ) -> Result<Vec<PlannedFile>, StepError> {
     let file = |path: Utf8PathBuf, metadata: &Metadata, tensors: Range<usize>| {
         let layout = Layout::new(metadata, &infos[tensors.clone()])
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("{path}: {e}")))?;
+            .map_err(|e| StepError::failed(format!("{path}: {e}")))?;
         Ok(PlannedFile { path, tensors, layout })
     };
     let Some(most) = split else {
         return Ok(vec![file(out.to_owned(), metadata, 0..infos.len())?]);
     };
     let parts = partition(infos, most).map_err(|count| {
-        StepError::new(
-            ErrorClass::Usage,
-            format!("{out} in parts of {most} bytes would be {count} files; choose larger parts"),
-        )
+        StepError::usage(format!(
+            "{out} in parts of {most} bytes would be {count} files; choose larger parts"
+        ))
     })?;
     let count = parts.len();
     let part = |(number, tensors)| {

@@ -130,14 +130,11 @@ impl<'a> Prepared<'a> {
         if (self.file.model.identity)()? == self.identity {
             return Ok(());
         }
-        Err(StepError::new(
-            ErrorClass::Input,
-            format!(
-                "the input of {} was changed while it was read, so what was written is neither \
+        Err(StepError::input(format!(
+            "the input of {} was changed while it was read, so what was written is neither \
                  the old nor the new; run again when nobody writes to it",
-                self.file.planned.path
-            ),
-        ))
+            self.file.planned.path
+        )))
     }
 
     /// Gives the file its final name; `hasher` has been fed all of it.

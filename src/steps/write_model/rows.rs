@@ -9,7 +9,7 @@ use super::queue::{Buffers, Part};
 use super::span::Span;
 use crate::ggml::{self, GgmlType, QuantizeError};
 use crate::gguf::{Importance, TensorInfo};
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::StepError;
 
 /// Weights that are made at a time; their floats fit into a core's cache.
 const PIECE: usize = 1 << 17;
@@ -56,8 +56,8 @@ impl<'a> Maker<'a> {
     /// Makes `part` in `buffers`.
     ///
     /// # Errors
-    /// [`ErrorClass::Input`] if it cannot be read or has weights that are not finite;
-    /// [`ErrorClass::Step`] if a type cannot be made of it; [`ErrorClass::Interrupted`].
+    /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if it cannot be read or has weights that are not finite;
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if a type cannot be made of it; [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted).
     pub fn make(&mut self, part: Part, buffers: Buffers) -> Result<Made, StepError> {
         let mut forms = self.begin(&part, buffers);
         let start = |ty| part.span.bytes(ty, self.pass.from(part.tensor).columns()).start;
@@ -147,7 +147,7 @@ impl<'a> Maker<'a> {
         self.read(tensor, piece, &mut stored)?;
         self.floats.resize(piece.weights(), 0.0);
         ggml::dequantize(computable(from)?, &stored, &mut self.floats)
-            .map_err(|e| StepError::new(ErrorClass::Step, format!("tensor {}: {e}", from.name)))?;
+            .map_err(|e| StepError::failed(format!("tensor {}: {e}", from.name)))?;
         self.stored = stored;
         Ok(())
     }
@@ -164,34 +164,31 @@ impl<'a> Maker<'a> {
             }
             _ => source
                 .read_rows(number, piece.rows.clone(), out)
-                .map_err(|e| StepError::new(ErrorClass::Input, e.to_string())),
+                .map_err(|e| StepError::input(e.to_string())),
         }
     }
 }
 
 /// The type to compute with.
 fn computable(info: &TensorInfo) -> Result<GgmlType, StepError> {
-    info.computable().map_err(|e| StepError::new(ErrorClass::Step, e.to_string()))
+    info.computable().map_err(|e| StepError::failed(e.to_string()))
 }
 
 /// An error whose rows and columns count from the tensor's first.
 fn quantize_error(info: &TensorInfo, piece: &Span, error: QuantizeError) -> StepError {
     let name = &info.name;
     match error {
-        QuantizeError::NotFinite { row, column, value } => StepError::new(
-            ErrorClass::Input,
-            format!(
-                "tensor {name}: row {}, column {} is {value}; expected finite weights: the input \
+        QuantizeError::NotFinite { row, column, value } => StepError::input(format!(
+            "tensor {name}: row {}, column {} is {value}; expected finite weights: the input \
                  is damaged or its training failed",
-                piece.rows.start + row,
-                piece.columns.start + column
-            ),
-        ),
+            piece.rows.start + row,
+            piece.columns.start + column
+        )),
         QuantizeError::OutOfRange { ty, row, largest } => {
             let error = QuantizeError::OutOfRange { ty, row: piece.rows.start + row, largest };
-            StepError::new(ErrorClass::Step, format!("tensor {name}: {error}"))
+            StepError::failed(format!("tensor {name}: {error}"))
         }
-        other => StepError::new(ErrorClass::Step, format!("tensor {name}: {other}")),
+        other => StepError::failed(format!("tensor {name}: {other}")),
     }
 }
 
@@ -205,12 +202,9 @@ fn check_finite(info: &TensorInfo, piece: &Span, bytes: &[u8]) -> Result<(), Ste
     let weight = block * info.ggml_type.block_size();
     let row = piece.rows.start + weight / piece.columns.len();
     let column = piece.columns.start + weight % piece.columns.len();
-    Err(StepError::new(
-        ErrorClass::Input,
-        format!(
-            "tensor {}: row {row} is not finite from column {column} on; expected finite weights: \
+    Err(StepError::input(format!(
+        "tensor {}: row {row} is not finite from column {column} on; expected finite weights: \
              the input is damaged or its training failed",
-            info.name
-        ),
-    ))
+        info.name
+    )))
 }

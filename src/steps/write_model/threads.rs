@@ -20,7 +20,7 @@ use super::queue::{Buffers, Queue, largest_part};
 use super::rows::Maker;
 use super::writer::{Numbered, Sink, Writer};
 use crate::gguf::Layout;
-use crate::steps::{ErrorClass, StepError};
+use crate::steps::StepError;
 
 /// Bytes that the parts in memory may have together, unless two of them have more.
 const PARTS_BYTES: usize = 256 << 20;
@@ -149,8 +149,7 @@ fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     f: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>, StepError> {
-    let host =
-        |e: io::Error| StepError::new(ErrorClass::Host, format!("cannot start a thread: {e}"));
+    let host = |e: io::Error| StepError::host(format!("cannot start a thread: {e}"));
     thread::Builder::new().spawn_scoped(scope, f).map_err(host)
 }
 

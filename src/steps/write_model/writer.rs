@@ -12,7 +12,7 @@ use super::keeper::Note;
 use super::rows::Made;
 use crate::files::Output;
 use crate::gguf::Layout;
-use crate::steps::{Context, ErrorClass, StepError, Unit};
+use crate::steps::{Context, StepError, Unit};
 
 /// A part by its number, or why there is none: an error, or the panic of its maker.
 pub type Numbered = (usize, thread::Result<Result<Made, StepError>>);
@@ -45,8 +45,8 @@ impl Writer<'_> {
     /// Writes what is made, until there is no more.
     ///
     /// # Errors
-    /// What the first part in order failed with; [`ErrorClass::Host`] if a file cannot be written;
-    /// [`ErrorClass::Interrupted`].
+    /// What the first part in order failed with; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a file cannot be written;
+    /// [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted).
     pub fn run(mut self, parts: Receiver<Numbered>) -> Result<(), StepError> {
         let result = self.write_all(parts);
         if result.is_err() {
@@ -100,7 +100,7 @@ impl Writer<'_> {
                         sink.output.drain()?;
                     }
                 }
-                let stopped = |_| StepError::new(ErrorClass::Host, "the flushing has stopped");
+                let stopped = |_| StepError::host("the flushing has stopped");
                 sink.keeper.send(Note::InFile(sink.output.in_file())).map_err(stopped)?;
             }
         }

@@ -15,7 +15,7 @@ use super::{bandwidth, check};
 use crate::metrics::PairedRatio;
 use crate::metrics::host::HostFacts;
 use crate::metrics::paired::MOST_PAIRS;
-use crate::steps::{BenchSpec, Context, ErrorClass, Level, StepError, Unit};
+use crate::steps::{BenchSpec, Context, Level, StepError, Unit};
 
 pub use order::PairOrder;
 pub use result::{BenchPairResult, PairComparison};
@@ -27,9 +27,9 @@ const SCHEMA: u32 = 1;
 /// Measures both files.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`] if nothing is asked for, more runs than can be compared, or more than a
-/// model's context; [`ErrorClass::Input`] if a file is no model; [`ErrorClass::Host`] if memory does
-/// not suffice for both; [`ErrorClass::Step`] if two runs of a file generate different tokens.
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for, more runs than can be compared, or more than a
+/// model's context; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does
+/// not suffice for both; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if two runs of a file generate different tokens.
 pub fn run(spec: &BenchPairSpec, ctx: &Context<'_>) -> Result<BenchPairResult, StepError> {
     let specs = [spec.first.clone(), BenchSpec { gguf: spec.second.clone(), ..spec.first.clone() }];
     let [a, b] = &specs;
@@ -38,7 +38,7 @@ pub fn run(spec: &BenchPairSpec, ctx: &Context<'_>) -> Result<BenchPairResult, S
     if pairs > MOST_PAIRS {
         let message =
             format!("bench: {pairs} runs cannot be compared; expected {MOST_PAIRS} or fewer");
-        return Err(StepError::new(ErrorClass::Usage, message));
+        return Err(StepError::usage(message));
     }
     let host = HostFacts::gather();
     both_fit(&specs, host.available_ram_bytes)?;
@@ -92,7 +92,7 @@ pub fn run(spec: &BenchPairSpec, ctx: &Context<'_>) -> Result<BenchPairResult, S
             ctx.log(Level::Warn, format!("{}: {reason}", side.gguf));
         }
     }
-    let still = || StepError::new(ErrorClass::Host, "the clock stood still during a run");
+    let still = || StepError::host("the clock stood still during a run");
     Ok(BenchPairResult {
         schema: SCHEMA,
         seed: spec.seed,
@@ -132,18 +132,15 @@ fn both_fit(specs: &[BenchSpec; 2], available: u64) -> Result<(), StepError> {
         return Ok(());
     }
     let size = |bytes| ByteSize(bytes).display().si();
-    Err(StepError::new(
-        ErrorClass::Host,
-        format!(
-            "{} ({}) and {} ({}) have to be in memory together to run in turns, and {} are \
+    Err(StepError::host(format!(
+        "{} ({}) and {} ({}) have to be in memory together to run in turns, and {} are \
              available; free some, or measure them one after the other without --compare",
-            specs[0].gguf,
-            size(files[0].1),
-            specs[1].gguf,
-            size(files[1].1),
-            size(available),
-        ),
-    ))
+        specs[0].gguf,
+        size(files[0].1),
+        specs[1].gguf,
+        size(files[1].1),
+        size(available),
+    )))
 }
 
 #[cfg(test)]
@@ -151,6 +148,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::steps::ErrorClass;
 
     #[test]
     fn two_files_have_to_fit_together_and_one_file_once() {

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchPairResult;
 use crate::steps::bench::BenchSpec;
-use crate::steps::{Context, DependsOn, FileRef, Load, Step, StepError};
+use crate::steps::{DependsOn, FileRef, Kind, Load, Step};
 
 /// Benchmark two files in turns, to compare them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,18 +16,14 @@ pub struct BenchPairSpec {
     pub seed: u64,
 }
 
-impl Step for BenchPairSpec {
-    type Output = BenchPairResult;
-    const KIND: &'static str = "bench_pair";
+impl BenchPairSpec {
+    /// What all bench_pair steps have in common.
     // 2, 3, 4: as for the benchmark of one file.
-    const VERSION: u32 = 4;
-    const LOAD: Load = Load::Alone;
-    const DEPENDS_ON: DependsOn = DependsOn::MachineAndProgram;
+    pub const KIND: Kind =
+        Kind::new("bench_pair", 4).load(Load::Alone).depends_on(DependsOn::MachineAndProgram);
+}
 
-    fn run(&self, ctx: &Context<'_>) -> Result<BenchPairResult, StepError> {
-        super::run(self, ctx)
-    }
-
+impl Step for BenchPairSpec {
     fn mapped_bytes(&self, length: &dyn Fn(&FileRef) -> Option<u64>) -> Option<u64> {
         Some(length(&self.first.gguf)?.saturating_add(length(&self.second)?))
     }

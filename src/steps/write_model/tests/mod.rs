@@ -14,6 +14,7 @@ use super::*;
 use crate::files::Mark;
 use crate::ggml::GgmlType;
 use crate::gguf::{File, SourceError, Value};
+use crate::steps::ErrorClass;
 use crate::steps::testing::{Recorder, context};
 use crate::steps::{Event, EventSink, WrittenTensor};
 

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::steps::ErrorClass;
 
 /// Interrupts a run at `bytes`, with a journal.
 fn interrupted(model: &Model, bytes: u64) -> Place {

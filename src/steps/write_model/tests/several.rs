@@ -1,6 +1,7 @@
 //! Files made in one pass are those made one by one.
 
 use super::*;
+use crate::steps::ErrorClass;
 
 /// The files of [`several`]: types of the tensors, from the first on and again.
 const MIXES: [&[GgmlType]; 3] = [

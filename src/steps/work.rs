@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Measure;
+use super::PlannedModel;
 use crate::ggml::{GgmlType, StoredType};
 use crate::gguf::{Metadata, SourceError, TensorInfo, TensorSource};
 use crate::model::{KvCacheType, decode_traffic};
@@ -44,7 +44,7 @@ impl Work {
     }
 
     /// That of writing a model.
-    pub fn write(model: &Measure) -> Self {
+    pub fn write(model: &PlannedModel) -> Self {
         Self {
             hash: model.bytes,
             write: model.bytes,
@@ -57,7 +57,7 @@ impl Work {
 
 /// What a model makes a machine do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ModelWork {
+pub struct ModelCost {
     /// Bytes of all tensors.
     pub bytes: u64,
     /// Weights of all tensors.
@@ -71,7 +71,7 @@ pub struct ModelWork {
     output_weights: [u64; 2],
 }
 
-impl ModelWork {
+impl ModelCost {
     /// Of the model with this header; `None` of an architecture of which nothing is known.
     pub fn of(metadata: &Metadata, tensors: &[TensorInfo]) -> Option<Self> {
         let of_token = |tensors: Vec<TensorInfo>| {
