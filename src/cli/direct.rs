@@ -103,7 +103,7 @@ pub fn look_at<'p>(
                 if let Some(limit) = limit.filter(|limit| tokens > *limit) {
                     too_long.push(format!(
                         "{path} reads texts of at most {limit} tokens, and {tokens} are asked for; \
-                         ask for fewer"
+                        ask for fewer"
                     ));
                 }
             }

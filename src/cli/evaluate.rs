@@ -131,7 +131,7 @@ impl Shown {
     fn describe(&self) -> String {
         let mut text = format!(
             "tokens scored        {} in {} windows\nspecial tokens       {}\n\
-             perplexity           {:.4} ± {:.4}\n",
+            perplexity           {:.4} ± {:.4}\n",
             self.tokens,
             self.windows,
             match self.special_tokens {
@@ -147,7 +147,7 @@ impl Shown {
         if let Some(KlSummary { mean, median, p99, max }) = self.kl_divergence {
             text.push_str(&format!(
                 "KL divergence        mean {mean:.6}, median {median:.6}, p99 {p99:.6}, \
-                 max {max:.6} nats\n"
+                max {max:.6} nats\n"
             ));
         }
         if let Some(agreement) = self.top_token_agreement {

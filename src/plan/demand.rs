@@ -120,7 +120,7 @@ impl Plan {
         {
             demand.problems.push(format!(
                 "host.min_ram asks for {} of memory, this {} has {}; run it {}, or lower \
-                 host.min_ram if the job is known to fit",
+                host.min_ram if the job is known to fit",
                 size(min),
                 if demand.memory_limit.is_some() { "process" } else { "machine" },
                 demand.host_ram,
@@ -200,7 +200,7 @@ impl Plan {
             if disk.needed_bytes > disk.free_bytes {
                 demand.problems.push(format!(
                     "{} have to be written to the file system of {}, which has {} free; free {} or \
-                     change the paths in the manifest",
+                    change the paths in the manifest",
                     size(disk.needed_bytes),
                     disk.directory,
                     size(disk.free_bytes),

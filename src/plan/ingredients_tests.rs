@@ -99,7 +99,8 @@ fn every_draft(workspace: &Workspace) -> (Plan, Vec<StepSpec>) {
 fn every_field_of_every_step_is_in_its_key_and_a_change_of_it_is_told() {
     let workspace = Workspace::new();
     let (plan, drafts) = every_draft(&workspace);
-    let kinds: std::collections::BTreeSet<_> = drafts.iter().map(|draft| draft.kind().name).collect();
+    let kinds: std::collections::BTreeSet<_> =
+        drafts.iter().map(|draft| draft.kind().name).collect();
     assert_eq!(kinds.len(), 10, "{kinds:?}");
     let mut changed = 0;
     for draft in &drafts {

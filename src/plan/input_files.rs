@@ -42,7 +42,7 @@ impl Inputs {
                 Some(names) => inputs.tokenizer = names,
                 None => inputs.problems.push(format!(
                     "input.tokenizer: {directory} is not there; expected a directory with \
-                     tokenizer.json"
+                    tokenizer.json"
                 )),
             }
         }
@@ -52,7 +52,7 @@ impl Inputs {
                 (true, _) => inputs.find_parts(reference),
                 (false, true) => inputs.problems.push(format!(
                     "reference {}: {} is not there; put it there, change its gguf, or say \
-                     `required = false`",
+                    `required = false`",
                     reference.name, reference.gguf
                 )),
                 (false, false) => {
@@ -66,7 +66,7 @@ impl Inputs {
             if !imatrix.is_file() {
                 inputs.problems.push(format!(
                     "imatrix: {imatrix} is not there; expected an importance matrix that \
-                     llama-imatrix made"
+                    llama-imatrix made"
                 ));
             }
         }
@@ -103,7 +103,7 @@ impl Inputs {
         let Some(names) = list(directory)? else {
             self.problems.push(format!(
                 "input.checkpoint: {directory} is not there; expected a directory with \
-                 config.json and *.safetensors"
+                config.json and *.safetensors"
             ));
             return Ok(());
         };

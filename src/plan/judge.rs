@@ -136,7 +136,7 @@ impl Plan {
                         let remedy = self.remedy(&expected);
                         problems.push(format!(
                             "{path} has SHA-256 {sha256}, expected {expected}; fetch it again, \
-                             or, if it was meant to change, {remedy}"
+                            or, if it was meant to change, {remedy}"
                         ));
                     }
                 }

@@ -66,8 +66,8 @@ fn no_tokenizer(directory: &Utf8Path, architecture: &Architecture) -> StepError 
     let built_in = architecture.vocabularies.join(" or ");
     StepError::input(format!(
         "{directory} has no tokenizer.json; say where the vocabulary comes from: \
-             {built_in}, built in for {}, or a directory with tokenizer.json \
-             (`tokenizer` under [input] in a manifest, --tokenizer on the command line)",
+        {built_in}, built in for {}, or a directory with tokenizer.json \
+        (`tokenizer` under [input] in a manifest, --tokenizer on the command line)",
         architecture.name
     ))
 }
@@ -124,8 +124,8 @@ pub fn source_warnings(source: &dyn TensorSource) -> Vec<String> {
     if source.metadata().str("tokenizer.chat_template").is_none() {
         warnings.push(
             "what it is made from has no chat template (tokenizer.chat_template), so the file has \
-             none and llama.cpp's server formats conversations as ChatML, whatever the model was \
-             trained on; put the model's chat_template.jinja beside its tokenizer.json"
+            none and llama.cpp's server formats conversations as ChatML, whatever the model was \
+            trained on; put the model's chat_template.jinja beside its tokenizer.json"
                 .to_owned(),
         );
     }

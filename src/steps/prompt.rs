@@ -39,7 +39,7 @@ pub fn fixed(path: &Utf8Path, tokenizer: &Tokenizer, tokens: usize) -> Result<Ve
     if text.is_empty() {
         return Err(StepError::input(format!(
             "{path}: its vocabulary has no token for any of the fixed prompt's characters; \
-                 expected a vocabulary that spells English text"
+            expected a vocabulary that spells English text"
         )));
     }
     let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());

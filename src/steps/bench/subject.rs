@@ -151,7 +151,7 @@ impl<'a> Subject<'a> {
         match first {
             Some(first) if first.generated != run.generated => Err(StepError::failed(format!(
                 "{}: two runs of the same prompt generated different tokens ({:?} and {:?}); \
-                     the file changed, or the machine computes wrongly",
+                the file changed, or the machine computes wrongly",
                 self.spec.gguf, first.generated, run.generated
             ))),
             _ => Ok(run),

@@ -105,7 +105,7 @@ fn choices(
     if prompt != text.prompt {
         return Err(StepError::input(format!(
             "{path} and the reference {} spell the fixed prompt in different tokens; expected \
-                 two files with the same vocabulary",
+            two files with the same vocabulary",
             spec.reference.gguf
         )));
     }

@@ -123,7 +123,7 @@ fn facts(spec: &CompareSpec, pair: Pair<'_>, compared: Comparison) -> CompareRes
         Level::Info,
         format!(
             "{} tensors compared, {} identical, {} of another type, {} without a counterpart; \
-             relative RMSE {:.6}",
+            relative RMSE {:.6}",
             compared.errors.tensors,
             compared.errors.identical,
             compared.type_differences.len(),

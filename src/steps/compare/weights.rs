@@ -215,7 +215,7 @@ impl<'a> Account<'a> {
             if !identical && !both.is_computable() {
                 self.unmatched.push(format!(
                     "{} differs: it is {} here and {} in the reference, whose weights cannot be \
-                     compared",
+                    compared",
                     info.name, info.ggml_type, other.ggml_type
                 ));
                 continue;
@@ -368,7 +368,7 @@ fn unreadable(both: &Both<'_>) -> StepError {
     let (info, other) = (both.mine(), both.theirs());
     StepError::input(format!(
         "tensor {} cannot be compared: it is {} in {} and {} in {}, and this build cannot read \
-             both",
+        both",
         info.name,
         info.ggml_type,
         both.pair.file.path(),

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use super::model_source::{
     identity, open_checkpoint, outline_source, refuse_own_input, source_warnings, weight_files,
 };
-use super::write_model::{FLUSH_BYTES, ModelFile, Target, oversized, planned_files};
+use super::write_model::{FLUSH_BYTES, NewModel, NewTensor, new_files, oversized};
 use super::{Context, Level, QuantizeSource, StepError, WriteResult};
 use crate::gguf::TensorSource;
 
@@ -21,24 +21,24 @@ pub use spec::ConvertSpec;
 /// there already.
 pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     let source = open_checkpoint(&spec.checkpoint, &spec.tokenizer, spec.dtype)?;
-    let targets: Vec<Target> = source
+    let tensors: Vec<NewTensor> = source
         .tensors()
         .iter()
         .enumerate()
-        .map(|(source, info)| Target { source, ggml_type: info.ggml_type })
+        .map(|(source, info)| NewTensor { source, ggml_type: info.ggml_type })
         .collect();
     let files = weight_files(&source_of(spec))?;
     let infos = source.tensors();
-    for file in planned_files(source.metadata(), infos, &spec.out, spec.split)? {
+    for file in new_files(source.metadata(), infos, &spec.out, spec.split)? {
         refuse_own_input(&files, &file.path)?;
     }
     for warning in source_warnings(&source).into_iter().chain(oversized(infos, spec.split)) {
         ctx.log(Level::Warn, warning);
     }
-    let file = ModelFile {
+    let model = NewModel {
         source: &source,
         metadata: source.metadata(),
-        targets: &targets,
+        tensors: &tensors,
         out: &spec.out,
         split: spec.split,
         replace: spec.out.replace,
@@ -48,7 +48,7 @@ pub fn run(spec: &ConvertSpec, ctx: &Context<'_>) -> Result<WriteResult, StepErr
         flush_bytes: FLUSH_BYTES,
         ctx,
     };
-    file.write()
+    model.write()
 }
 
 /// The checkpoint, as what it is written from.
@@ -69,6 +69,6 @@ pub fn output_paths(spec: &ConvertSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
         return Ok(vec![spec.out.path.clone()]);
     }
     let source = outline_source(&source_of(spec))?;
-    let files = planned_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
+    let files = new_files(source.metadata(), source.tensors(), &spec.out, spec.split)?;
     Ok(files.into_iter().map(|file| file.path).collect())
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::gguf::{TensorInfo, TensorSource};
-use crate::steps::write_model::planned_files;
+use crate::steps::write_model::new_files;
 use crate::steps::{
     CheckpointDir, ConvertDtype, Effects, Kind, ModelCost, ModelCosts, Out, PlannedModel, Step,
     StepError, TokenizerSource, Work, WriteResult, source_warnings,
@@ -47,7 +47,7 @@ impl Step for ConvertSpec {
     }
 
     fn planned_model(&self, source: &dyn TensorSource) -> Result<Option<PlannedModel>, StepError> {
-        let files = planned_files(source.metadata(), source.tensors(), &self.out, self.split).ok();
+        let files = new_files(source.metadata(), source.tensors(), &self.out, self.split).ok();
         Ok(files.map(|files| PlannedModel {
             bytes: files.iter().map(|file| file.layout.file_bytes()).sum(),
             cost: ModelCost::of(source.metadata(), source.tensors()),

@@ -132,7 +132,7 @@ fn windows(
         if tokens.len() < context {
             return Err(StepError::input(format!(
                 "{path} has {} tokens; one window needs {context}: use a longer text or a \
-                     smaller context",
+                smaller context",
                 tokens.len()
             )));
         }
@@ -167,7 +167,7 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(StepError::input(format!(
             "{path} is UTF-16 text, by its first two bytes; expected UTF-8: convert it, for \
-             example with iconv -f UTF-16 -t UTF-8"
+            example with iconv -f UTF-16 -t UTF-8"
         )));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
@@ -175,7 +175,7 @@ fn text(path: &Utf8Path, ctx: &Context<'_>) -> Result<String, StepError> {
         let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count();
         StepError::input(format!(
             "{path} is not UTF-8 text: expected UTF-8, found the byte {:#04x} at offset {at}, in \
-             line {line}; convert it, for example with iconv -f LATIN1 -t UTF-8",
+            line {line}; convert it, for example with iconv -f LATIN1 -t UTF-8",
             bytes[at]
         ))
     })?;
@@ -209,7 +209,7 @@ fn tokens(
             Level::Warn,
             format!(
                 "{path} spells control tokens {count} times, the first of them {first}: they are \
-                 read as text, as by llama-perplexity"
+                read as text, as by llama-perplexity"
             ),
         );
     }
@@ -229,7 +229,7 @@ fn tokens(
                 if at.is_some() || first.len() != tokens.len() || sizes.0 != sizes.1 {
                     return Err(StepError::input(format!(
                         "{} and {gguf} do not share a vocabulary ({} and {} tokens; {path} becomes \
-                         {} and {} tokens, alike up to token {}); compare files of one model",
+                        {} and {} tokens, alike up to token {}); compare files of one model",
                         models[0].0,
                         sizes.0,
                         sizes.1,

@@ -12,7 +12,7 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
     let wrong_type = |key: &str, expected: &str, found: &Value| {
         StepError::input(format!(
             "{path}: metadata: {key} is stored as {}; expected {expected}, and llama.cpp \
-                 refuses anything else",
+            refuses anything else",
             found.type_name()
         ))
     };
@@ -29,13 +29,13 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
         let message = match behind {
             1.. => format!(
                 "{bytes} bytes of {part} after the last tensor's data, which belong to nothing; \
-                 llama.cpp ignores them: the file may have been written over a longer one, or \
-                 joined wrongly"
+                llama.cpp ignores them: the file may have been written over a longer one, or \
+                joined wrongly"
             ),
             0 => continue,
             ..0 => format!(
                 "{part} ends {bytes} bytes before the padding of its last tensor does; llama.cpp \
-                 loads it, but tools that read all data at once take it for cut"
+                loads it, but tools that read all data at once take it for cut"
             ),
         };
         ctx.log(Level::Warn, message);

@@ -78,8 +78,8 @@ fn not_finite(
     let value = found.map_or("a scale that is not finite".to_owned(), |at| weights[at].to_string());
     StepError::input(format!(
         "{}: tensor {} ({}, {} rows of {}), row {row}, column {column}: expected a finite \
-             weight, found {value}; the file is damaged or was made from damaged weights: make it \
-             again",
+        weight, found {value}; the file is damaged or was made from damaged weights: make it \
+        again",
         file.path(),
         info.name,
         info.ggml_type,

@@ -41,7 +41,7 @@ pub fn run(spec: &LoadCheckSpec, ctx: &Context<'_>) -> Result<LoadCheckResult, S
     let Loaded { file, model, tokenizer } = &loaded;
     passed.note(format!(
         "the header holds: GGUF version {}, {} metadata pairs, {} tensors, each aligned, inside \
-         the file and apart from the others",
+        the file and apart from the others",
         file.version(),
         file.metadata().iter().len(),
         file.tensors().len(),
@@ -106,7 +106,7 @@ fn vocabulary_fits(path: &Utf8Path, tokens: usize, rows: usize) -> Result<(), St
     }
     Err(StepError::input(format!(
         "{path}: the vocabulary has {tokens} tokens and the model's output {rows} rows; \
-             expected as many of one as of the other"
+        expected as many of one as of the other"
     )))
 }
 
@@ -116,14 +116,14 @@ fn logits_are_sound(path: &Utf8Path, logits: &[f32], vocab: usize) -> Result<(),
         if let Some(token) = row.iter().position(|l| !l.is_finite()) {
             return Err(StepError::input(format!(
                 "{path}: the logit of token {token} after position {position} of the fixed \
-                     prompt is {}; expected a finite number: the weights overflow",
+                prompt is {}; expected a finite number: the weights overflow",
                 row[token]
             )));
         }
         if vocab > 1 && row.iter().all(|l| *l == row[0]) {
             return Err(StepError::input(format!(
                 "{path}: all {vocab} logits after position {position} of the fixed prompt are \
-                     {}; expected them to differ: the output weights are lost",
+                {}; expected them to differ: the output weights are lost",
                 row[0]
             )));
         }

@@ -112,7 +112,7 @@ fn warn(result: &PublishResult, to: &Utf8Path, ctx: &Context<'_>) {
             Level::Warn,
             format!(
                 "{files} of this job {stand} in {to}, made earlier or left out now: {example}. \
-                 Nothing is deleted, and the list of digests has none of them"
+                Nothing is deleted, and the list of digests has none of them"
             ),
         );
     }

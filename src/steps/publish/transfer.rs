@@ -90,8 +90,8 @@ impl Transfer<'_> {
         }
         Err(StepError::failed(format!(
             "cannot publish {path} as {place}: another file has that name ({} bytes; expected \
-                 {bytes} bytes with SHA-256 {sha256}). Nothing is overwritten: move it away or \
-                 publish to another directory",
+            {bytes} bytes with SHA-256 {sha256}). Nothing is overwritten: move it away or \
+            publish to another directory",
             there.len(),
         )))
     }
@@ -169,7 +169,7 @@ fn changed(origin: &FileDigest, bytes: u64, sha256: Option<&str>) -> StepError {
     let found = sha256.map_or(String::new(), |found| format!(" with {found}"));
     StepError::input(format!(
         "cannot publish {}: it has changed since it was made: expected {} bytes with SHA-256 \
-             {}, found {bytes} bytes{found}; run the job again",
+        {}, found {bytes} bytes{found}; run the job again",
         origin.path, origin.bytes, origin.sha256,
     ))
 }

@@ -9,14 +9,14 @@ use crate::ggml::policy::{self, Policy};
 use crate::ggml::{GgmlType, Mix};
 use crate::gguf::{Imatrix, Metadata, SPLIT_KEYS, TensorSource, Value};
 use crate::steps::model_source::source_warnings;
-use crate::steps::write_model::{self, PlannedFile, Target, oversized, planned_files};
+use crate::steps::write_model::{self, NewFile, NewTensor, new_files, oversized};
 use crate::steps::{Context, Level, NativeMxfp4, OnFallback, QuantizeSpec, StepError, UsedImatrix};
 
 /// The choices for one source and format.
 pub struct Chosen {
     pub metadata: Metadata,
     /// In file order.
-    pub targets: Vec<Target>,
+    pub tensors: Vec<NewTensor>,
     pub matrix: Option<Imatrix>,
     /// What stands out of the matrix.
     survey: Survey,
@@ -98,17 +98,19 @@ impl Chosen {
         }
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&a, &b| policy::by_layer_and_name(tensors[a].name, tensors[b].name));
-        let target =
-            |&i: &usize| Target { source: i, ggml_type: copied::type_of(&infos[i], &choices[i]) };
+        let new = |&i: &usize| NewTensor {
+            source: i,
+            ggml_type: copied::type_of(&infos[i], &choices[i]),
+        };
         let why = choices.iter().zip(&importance).map(|(choice, importance)| {
             let why = choice.why(&rules);
             importance.why().map_or(why.clone(), |more| format!("{why}; {more}"))
         });
-        let targets: Vec<Target> = order.iter().map(target).collect();
-        warnings.extend(oversized(&write_model::infos(source, &targets), spec.split));
+        let new_tensors: Vec<NewTensor> = order.iter().map(new).collect();
+        warnings.extend(oversized(&write_model::infos(source, &new_tensors), spec.split));
         Ok(Self {
             metadata,
-            targets,
+            tensors: new_tensors,
             why: why.collect(),
             problem,
             needs_imatrix: importance::lack(format, infos, &choices, &importance),
@@ -138,9 +140,9 @@ impl Chosen {
         &self,
         spec: &QuantizeSpec,
         source: &dyn TensorSource,
-    ) -> Result<Vec<PlannedFile>, StepError> {
-        let infos = write_model::infos(source, &self.targets);
-        planned_files(&self.metadata, &infos, &spec.out, spec.split)
+    ) -> Result<Vec<NewFile>, StepError> {
+        let infos = write_model::infos(source, &self.tensors);
+        new_files(&self.metadata, &infos, &spec.out, spec.split)
     }
 
     /// Says what is worth knowing before the step begins.
@@ -148,11 +150,11 @@ impl Chosen {
         for warning in &self.warnings {
             ctx.log(Level::Warn, warning.as_str());
         }
-        warn_about_losses(source, &self.targets, ctx);
-        for target in &self.targets {
-            let info = &source.tensors()[target.source];
-            let (name, from, to) = (&info.name, info.ggml_type, target.ggml_type);
-            let why = &self.why[target.source];
+        warn_about_losses(source, &self.tensors, ctx);
+        for tensor in &self.tensors {
+            let info = &source.tensors()[tensor.source];
+            let (name, from, to) = (&info.name, info.ggml_type, tensor.ggml_type);
+            let why = &self.why[tensor.source];
             ctx.log(Level::Debug, format!("{name}: {from} to {to}: {why}"));
         }
     }
@@ -178,20 +180,20 @@ fn metadata(source: &Metadata, mix: Mix) -> Metadata {
 }
 
 /// Quantizing what is quantized already loses twice.
-fn warn_about_losses(source: &dyn TensorSource, targets: &[Target], ctx: &Context<'_>) {
-    let again = targets.iter().filter(|t| {
+fn warn_about_losses(source: &dyn TensorSource, tensors: &[NewTensor], ctx: &Context<'_>) {
+    let again = tensors.iter().filter(|t| {
         let from = source.tensors()[t.source].ggml_type;
         from.block_size() > 1 && from != t.ggml_type
     });
     let (count, example) = again.fold((0, None), |(n, e), t| (n + 1, e.or(Some(t))));
-    if let Some(target) = example {
-        let info = &source.tensors()[target.source];
+    if let Some(tensor) = example {
+        let info = &source.tensors()[tensor.source];
         ctx.log(
             Level::Warn,
             format!(
                 "{count} tensors are quantized already and lose precision a second time, such as \
-                 {} from {} to {}",
-                info.name, info.ggml_type, target.ggml_type
+                {} from {} to {}",
+                info.name, info.ggml_type, tensor.ggml_type
             ),
         );
     }

@@ -18,7 +18,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::model_source::{identity, open_source, outline_source, refuse_own_input, weight_files};
-use super::write_model::{FLUSH_BYTES, ModelFile, PlannedFile, infos, write_all};
+use super::write_model::{FLUSH_BYTES, NewFile, NewModel, infos, write_all};
 use super::{Context, Level, StepError, UsedImatrix, WriteResult};
 use crate::ggml::StoredType;
 use crate::gguf::{TensorSource, bits_per_weight};
@@ -121,10 +121,10 @@ pub fn run_all(steps: &[(&QuantizeSpec, &Context<'_>)]) -> Vec<Result<WriteResul
             same.and_then(|(ready, _)| ready.chosen.matrix.as_ref())
         };
         let identities: Vec<_> = able().map(|(ready, _)| || identity(&ready.inputs)).collect();
-        let files = able().zip(&identities).map(|((ready, (spec, ctx)), identity)| ModelFile {
+        let files = able().zip(&identities).map(|((ready, (spec, ctx)), identity)| NewModel {
             source: &*source,
             metadata: &ready.chosen.metadata,
-            targets: &ready.chosen.targets,
+            tensors: &ready.chosen.tensors,
             out: &spec.out,
             split: spec.split,
             replace: spec.out.replace,
@@ -238,24 +238,24 @@ fn planned(
     spec: &QuantizeSpec,
     chosen: Chosen,
 ) -> Result<QuantizePlan, StepError> {
-    let infos = infos(source, &chosen.targets);
+    let infos = infos(source, &chosen.tensors);
     let files = chosen.files(spec, source)?;
-    let planned = |file: &PlannedFile| PlannedPart {
+    let planned = |file: &NewFile| PlannedPart {
         path: file.path.clone(),
         tensors: file.tensors.len(),
         bytes: file.layout.file_bytes(),
     };
     let parts: Vec<PlannedPart> = files.iter().map(planned).collect();
     let bits_per_weight = bits_per_weight(&infos);
-    let tensors = infos.into_iter().zip(&chosen.targets).map(|(info, target)| PlannedTensor {
+    let tensors = infos.into_iter().zip(&chosen.tensors).map(|(info, tensor)| PlannedTensor {
         bytes: info.bytes(),
-        from: source.tensors()[target.source].ggml_type,
+        from: source.tensors()[tensor.source].ggml_type,
         name: info.name.to_string(),
         shape: info.shape,
         ggml_type: info.ggml_type,
-        why: chosen.why[target.source].clone(),
-        uses_importance: chosen.importance[target.source] == Importance::Used,
-        lacks_importance: chosen.importance[target.source] == Importance::MissingAndNeeded,
+        why: chosen.why[tensor.source].clone(),
+        uses_importance: chosen.importance[tensor.source] == Importance::Used,
+        lacks_importance: chosen.importance[tensor.source] == Importance::MissingAndNeeded,
     });
     Ok(QuantizePlan {
         tensors: tensors.collect(),

@@ -258,7 +258,7 @@ fn typed<T: DeserializeOwned>(value: &Value, step: &str) -> Result<T, StepError>
     T::deserialize(value).map_err(|e| {
         StepError::failed(format!(
             "the recorded result of {step} is not one this version of qrun reads: {e}; run that \
-                 step again with --force {step}"
+            step again with --force {step}"
         ))
     })
 }

@@ -48,7 +48,7 @@ pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepErr
     if !wrong.is_empty() {
         return Err(StepError::input(format!(
             "{}\ndownload it again; if it was meant to change, `qrun run --accept-inputs` takes it \
-                 into the job's lock, and a digest in the manifest itself has to be corrected there",
+            into the job's lock, and a digest in the manifest itself has to be corrected there",
             wrong.join("\n")
         )));
     }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::parts::PartFile;
+use super::files::NewFile;
+use super::model::NewModel;
+use super::open_file::OpenFile;
 use crate::ggml::StoredType;
 use crate::gguf::{Importance, TensorInfo, TensorSource};
 use crate::steps::Context;
@@ -10,54 +12,62 @@ use crate::steps::Context;
 /// One or more models with the same tensors in the same order, made of the same source, each in one or
 /// more files. Tensors are numbered as the models have them.
 pub struct Pass<'a> {
-    files: Vec<&'a PartFile<'a>>,
-    /// For each file the tensors that it lacks.
-    missing: Vec<Range<usize>>,
+    /// Each file with the tensors that it lacks.
+    files: Vec<(&'a NewModel<'a>, &'a NewFile, Range<usize>)>,
 }
 
 /// A type that a tensor is wanted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
+pub struct Variant {
     pub ggml_type: StoredType,
     /// Numbers of the files that want it.
     pub files: Vec<usize>,
 }
 
 impl<'a> Pass<'a> {
-    /// A pass that makes of each of `files` what follows those of its tensors that are there, which
-    /// are so many from its first on.
-    pub fn new(files: Vec<&'a PartFile<'a>>, there: impl Iterator<Item = usize>) -> Self {
+    /// A pass that makes of each of `files` what follows those of its tensors that are there.
+    pub fn new(files: &[OpenFile<'a>]) -> Self {
         debug_assert!(files.iter().all(|f| {
-            let sources =
-                |f: &PartFile<'_>| f.model.targets.iter().map(|t| t.source).collect::<Vec<_>>();
-            sources(f) == sources(files[0])
+            let sources = |f: &OpenFile<'_>| {
+                f.model.tensors.iter().map(|tensor| tensor.source).collect::<Vec<_>>()
+            };
+            sources(f) == sources(&files[0])
         }));
-        let missing = |(file, there): (&&PartFile<'_>, usize)| {
-            file.planned.tensors.start + there..file.planned.tensors.end
+        let lacks = |open: &OpenFile<'_>| {
+            open.file.tensors.start + open.resumed_tensors..open.file.tensors.end
         };
-        let missing = files.iter().zip(there).map(missing).collect();
-        Self { files, missing }
+        Self { files: files.iter().map(|open| (open.model, open.file, lacks(open))).collect() }
+    }
+
+    /// The model that stands for what all have in common.
+    fn first(&self) -> &'a NewModel<'a> {
+        self.files[0].0
+    }
+
+    /// Number `file` of its files.
+    pub fn file(&self, file: usize) -> &'a NewFile {
+        self.files[file].1
     }
 
     /// Whose threads and cancellation are the pass's.
     pub fn ctx(&self) -> &'a Context<'a> {
-        self.files[0].model.ctx
+        self.first().ctx
     }
 
     /// What is read.
     pub fn source(&self) -> &'a dyn TensorSource {
-        self.files[0].model.source
+        self.first().source
     }
 
     /// The tensors that any file lacks, in order.
     pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
-        let lacks = |tensor: &usize| self.missing.iter().any(|missing| missing.contains(tensor));
-        (0..self.files[0].model.targets.len()).filter(lacks)
+        let lack = |tensor: &usize| self.files.iter().any(|(.., lacks)| lacks.contains(tensor));
+        (0..self.first().tensors.len()).filter(lack)
     }
 
     /// The number in the source of tensor number `tensor` of the files.
     pub fn source_tensor(&self, tensor: usize) -> usize {
-        self.files[0].model.targets[tensor].source
+        self.first().tensors[tensor].source
     }
 
     /// Tensor number `tensor` of the files as the source has it.
@@ -70,37 +80,36 @@ impl<'a> Pass<'a> {
     pub fn can_cut_rows(&self, tensor: usize) -> bool {
         let from = self.from(tensor);
         self.source().bytes(self.source_tensor(tensor)).is_some()
-            && self.files.iter().all(|file| file.model.importance(from).is_none())
+            && self.files.iter().all(|(model, ..)| model.importance(from).is_none())
     }
 
-    /// How much the columns of a tensor weigh in one of its forms.
-    pub fn importance(&self, tensor: usize, form: &Form) -> Option<Importance<'a>> {
-        self.files[form.files[0]].model.importance(self.from(tensor))
+    /// How much the columns of a tensor weigh in one of its variants.
+    pub fn importance(&self, tensor: usize, variant: &Variant) -> Option<Importance<'a>> {
+        self.files[variant.files[0]].0.importance(self.from(tensor))
     }
 
     /// The types that tensor number `tensor` is wanted in, each once, or once for each matrix that
     /// weighs its columns.
-    pub fn forms(&self, tensor: usize) -> Vec<Form> {
-        let mut forms: Vec<Form> = Vec::new();
-        for (number, file) in self.files.iter().enumerate() {
-            if !self.missing[number].contains(&tensor) {
+    pub fn variants(&self, tensor: usize) -> Vec<Variant> {
+        let mut variants: Vec<Variant> = Vec::new();
+        for (number, (model, _, lacks)) in self.files.iter().enumerate() {
+            if !lacks.contains(&tensor) {
                 continue;
             }
-            let file = file.model;
-            let ggml_type = file.targets[tensor].ggml_type;
-            let same = |form: &&mut Form| {
-                let other = self.files[form.files[0]].model.importance;
-                form.ggml_type == ggml_type
-                    && match (file.importance, other) {
+            let ggml_type = model.tensors[tensor].ggml_type;
+            let same = |variant: &&mut Variant| {
+                let other = self.files[variant.files[0]].0.importance;
+                variant.ggml_type == ggml_type
+                    && match (model.importance, other) {
                         (Some(one), Some(other)) => std::ptr::eq(one, other),
                         (one, other) => one.is_none() && other.is_none(),
                     }
             };
-            match forms.iter_mut().find(same) {
-                Some(form) => form.files.push(number),
-                None => forms.push(Form { ggml_type, files: vec![number] }),
+            match variants.iter_mut().find(same) {
+                Some(variant) => variant.files.push(number),
+                None => variants.push(Variant { ggml_type, files: vec![number] }),
             }
         }
-        forms
+        variants
     }
 }

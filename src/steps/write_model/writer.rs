@@ -1,43 +1,58 @@
-//! Writes parts to their files in order, whichever thread was faster, and hands them on to those
-//! that hash and keep account.
+//! Appends pieces to their files in order, whichever thread was faster, and hands them on to those that
+//! hash them and keep account.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::{panic, thread};
 
-use super::ModelFile;
-use super::behind::Behind;
-use super::keeper::Note;
-use super::rows::Made;
+use super::files::NewFile;
+use super::journal::Advance;
+use super::maker::MadePiece;
+use super::model::NewModel;
+use super::pieces::Behind;
 use crate::files::Output;
-use crate::gguf::Layout;
 use crate::steps::{Context, StepError, Unit};
 
-/// A part by its number, or why there is none: an error, or the panic of its maker.
-pub type Numbered = (usize, thread::Result<Result<Made, StepError>>);
+/// A piece by its number, or why there is none: an error, or the panic of its maker.
+pub type Numbered = (usize, thread::Result<Result<MadePiece, StepError>>);
 
-/// One file as the writer sees it.
-pub struct Sink<'a> {
+/// Writes one file.
+pub struct FileWriter<'a> {
     pub output: &'a mut Output,
     /// The model that it is of; its other files stand beside it.
-    pub model: &'a ModelFile<'a>,
-    /// Number of its first tensor in the pass.
-    pub first: usize,
-    pub layout: &'a Layout,
-    /// Bytes of each of its tensors, without padding.
-    pub sizes: &'a [u64],
-    pub keeper: Sender<Note>,
+    pub model: &'a NewModel<'a>,
+    pub file: &'a NewFile,
+    pub keeper: Sender<Advance>,
     /// The thread that hashes it.
-    pub digest: Sender<Arc<Made>>,
+    pub hasher: Sender<Arc<MadePiece>>,
     /// The thread that hashes those of its tensors of which it is the first file, if one does.
-    pub tensors: Option<Sender<Arc<Made>>>,
+    pub tensor_hasher: Option<Sender<Arc<MadePiece>>>,
+}
+
+impl FileWriter<'_> {
+    /// Writes what `made` is in this file.
+    fn append(&mut self, made: &Arc<MadePiece>, bytes: &[u8]) -> Result<(), StepError> {
+        // It listens as long as there is something to hash.
+        let _ = self.hasher.send(Arc::clone(made));
+        self.output.append(bytes)?;
+        if made.piece.last {
+            let tensor = made.piece.tensor - self.file.tensors.start;
+            self.output.append(&vec![0; self.file.padding(tensor)])?;
+            if tensor + 1 == self.file.infos.len() {
+                // Other files come now, and this one needs no memory any more.
+                self.output.drain()?;
+            }
+        }
+        let stopped = |_| StepError::host("the flushing has stopped");
+        self.keeper.send(Advance::InFile(self.output.in_file())).map_err(stopped)
+    }
 }
 
 /// Writes one or more files.
 pub struct Writer<'a> {
     pub ctx: &'a Context<'a>,
-    pub sinks: Vec<Sink<'a>>,
+    pub files: Vec<FileWriter<'a>>,
     pub behind: Behind<'a>,
 }
 
@@ -45,29 +60,30 @@ impl Writer<'_> {
     /// Writes what is made, until there is no more.
     ///
     /// # Errors
-    /// What the first part in order failed with; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a file cannot be written;
+    /// What the first piece in order failed with;
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if a file cannot be written;
     /// [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted).
-    pub fn run(mut self, parts: Receiver<Numbered>) -> Result<(), StepError> {
-        let result = self.write_all(parts);
+    pub fn run(mut self, pieces: Receiver<Numbered>) -> Result<(), StepError> {
+        let result = self.write_all(pieces);
         if result.is_err() {
             // What another run may continue is not left in memory.
-            for sink in &mut self.sinks {
-                if sink.output.drain().is_ok() {
+            for file in &mut self.files {
+                if file.output.drain().is_ok() {
                     // A keeper that is gone has said why.
-                    let _ = sink.keeper.send(Note::InFile(sink.output.in_file()));
+                    let _ = file.keeper.send(Advance::InFile(file.output.in_file()));
                 }
             }
         }
         result
     }
 
-    fn write_all(&mut self, parts: Receiver<Numbered>) -> Result<(), StepError> {
+    fn write_all(&mut self, pieces: Receiver<Numbered>) -> Result<(), StepError> {
         let mut early = BTreeMap::new();
         let mut next = 0;
-        for (number, part) in parts {
-            early.insert(number, part);
-            while let Some(part) = early.remove(&next) {
-                match part {
+        for (number, made) in pieces {
+            early.insert(number, made);
+            while let Some(made) = early.remove(&next) {
+                match made {
                     Ok(made) => self.write(made?)?,
                     Err(cause) => panic::resume_unwind(cause),
                 }
@@ -77,37 +93,23 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn write(&mut self, made: Made) -> Result<(), StepError> {
+    fn write(&mut self, made: MadePiece) -> Result<(), StepError> {
         self.ctx.check_cancelled()?;
         let made = Arc::new(made);
-        for (form, bytes) in &made.forms {
-            if let Some(tensors) = form.files.first().and_then(|f| self.sinks[*f].tensors.as_ref())
-            {
-                // As below.
-                let _ = tensors.send(Arc::clone(&made));
+        for (variant, bytes) in &made.variants {
+            let first = variant.files.first();
+            if let Some(hasher) = first.and_then(|f| self.files[*f].tensor_hasher.as_ref()) {
+                // As for files.
+                let _ = hasher.send(Arc::clone(&made));
             }
-            for &file in &form.files {
-                let sink = &mut self.sinks[file];
-                // It listens as long as there is something to hash.
-                let _ = sink.digest.send(Arc::clone(&made));
-                sink.output.append(bytes)?;
-                if made.part.last {
-                    let tensor = made.part.tensor - sink.first;
-                    let padding = sink.layout.padding(sink.sizes[tensor]);
-                    sink.output.append(&vec![0; padding])?;
-                    if tensor + 1 == sink.sizes.len() {
-                        // Other files come now, and this one needs no memory any more.
-                        sink.output.drain()?;
-                    }
-                }
-                let stopped = |_| StepError::host("the flushing has stopped");
-                sink.keeper.send(Note::InFile(sink.output.in_file())).map_err(stopped)?;
+            for &file in &variant.files {
+                self.files[file].append(&made, bytes)?;
             }
         }
-        self.behind.pass(&made.part);
-        for files in self.sinks.chunk_by(|a, b| std::ptr::eq(a.model, b.model)) {
-            let done = files.iter().map(|s| s.output.written()).sum();
-            let total = files.iter().map(|s| s.layout.file_bytes()).sum();
+        self.behind.add(&made.piece);
+        for files in self.files.chunk_by(|a, b| std::ptr::eq(a.model, b.model)) {
+            let done = files.iter().map(|f| f.output.written()).sum();
+            let total = files.iter().map(|f| f.file.layout.file_bytes()).sum();
             files[0].model.ctx.progress(done, total, Unit::Bytes);
         }
         Ok(())

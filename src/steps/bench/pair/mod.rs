@@ -134,7 +134,7 @@ fn both_fit(specs: &[BenchSpec; 2], available: u64) -> Result<(), StepError> {
     let size = |bytes| ByteSize(bytes).display().si();
     Err(StepError::host(format!(
         "{} ({}) and {} ({}) have to be in memory together to run in turns, and {} are \
-             available; free some, or measure them one after the other without --compare",
+        available; free some, or measure them one after the other without --compare",
         specs[0].gguf,
         size(files[0].1),
         specs[1].gguf,

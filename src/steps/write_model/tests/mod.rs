@@ -8,15 +8,15 @@ use std::fs;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::files::Mark;
 use crate::ggml::GgmlType;
-use crate::gguf::{File, SourceError, Value};
-use crate::steps::ErrorClass;
+use crate::gguf::{File, Layout, Metadata, SourceError, TensorInfo, TensorSource, Value};
 use crate::steps::testing::{Recorder, context};
-use crate::steps::{Event, EventSink, WrittenTensor};
+use crate::steps::{Context, ErrorClass, Event, EventSink, WrittenTensor};
 
 /// Columns of every matrix of [`Model`].
 const COLUMNS: usize = 256;
@@ -48,11 +48,11 @@ impl Model {
         Self { metadata, tensors, data, rows_read: AtomicU64::new(0) }
     }
 
-    fn targets(&self) -> Vec<Target> {
+    fn targets(&self) -> Vec<NewTensor> {
         let types = [GgmlType::F32, GgmlType::Q8_0, GgmlType::Q4_K].into_iter().cycle();
         types
             .zip(0..self.tensors.len())
-            .map(|(ty, source)| Target { source, ggml_type: ty.into() })
+            .map(|(ty, source)| NewTensor { source, ggml_type: ty.into() })
             .collect()
     }
 
@@ -111,14 +111,14 @@ impl Place {
     fn file<'a>(
         &'a self,
         model: &'a Model,
-        targets: &'a [Target],
+        targets: &'a [NewTensor],
         identity: &'a (dyn Fn() -> Result<String, StepError> + Sync),
         ctx: &'a Context<'a>,
-    ) -> ModelFile<'a> {
-        ModelFile {
+    ) -> NewModel<'a> {
+        NewModel {
             source: model,
             metadata: &model.metadata,
-            targets,
+            tensors: targets,
             out: &self.out,
             split: None,
             replace: false,
@@ -215,7 +215,7 @@ fn weights_that_are_not_finite_are_named() {
 fn a_type_without_its_importance_is_refused_before_anything_is_written() {
     let model = Model::new();
     let place = Place::new();
-    let targets = [Target { source: 0, ggml_type: GgmlType::IQ1_S.into() }];
+    let targets = [NewTensor { source: 0, ggml_type: GgmlType::IQ1_S.into() }];
     let (recorder, same) = (Recorder::new(), || Ok(String::new()));
     let error = place.file(&model, &targets, &same, &context(&recorder)).write().unwrap_err();
     let expected = "tensor tensor.0: iq1_s cannot be had without an importance matrix";

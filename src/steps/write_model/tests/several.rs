@@ -1,7 +1,6 @@
 //! Files made in one pass are those made one by one.
 
 use super::*;
-use crate::steps::ErrorClass;
 
 /// The files of [`several`]: types of the tensors, from the first on and again.
 const MIXES: [&[GgmlType]; 3] = [
@@ -17,18 +16,18 @@ fn several(
     identity: &(dyn Fn() -> Result<String, StepError> + Sync),
     ctx: &Context<'_>,
 ) -> Result<Vec<WriteResult>, StepError> {
-    let targets = MIXES.map(|types| -> Vec<Target> {
+    let targets = MIXES.map(|types| -> Vec<NewTensor> {
         let types = types.iter().copied().cycle();
         types
             .zip(0..source.tensors().len())
-            .map(|(ty, source)| Target { source, ggml_type: ty.into() })
+            .map(|(ty, source)| NewTensor { source, ggml_type: ty.into() })
             .collect()
     });
     let outs = [0, 1, 2].map(|i| place.out.with_file_name(format!("{i}.gguf")));
-    let files = targets.iter().zip(&outs).map(|(targets, out)| ModelFile {
+    let files = targets.iter().zip(&outs).map(|(targets, out)| NewModel {
         source,
         metadata: source.metadata(),
-        targets,
+        tensors: targets,
         out,
         split: None,
         replace: true,

@@ -5,35 +5,50 @@ use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::ModelFile;
 use crate::gguf::{Layout, Metadata, TensorInfo, part_metadata, part_path, partition};
 use crate::steps::StepError;
 
 /// One of the files of a model, as it will be.
 #[derive(Clone, Debug)]
-pub struct PlannedFile {
+pub struct NewFile {
     pub path: Utf8PathBuf,
     /// Which of the model's tensors it has, in file order.
     pub tensors: Range<usize>,
+    /// These, as they will be.
+    pub infos: Vec<TensorInfo>,
     pub layout: Layout,
+}
+
+impl NewFile {
+    /// Bytes of padding behind its tensor number `tensor`.
+    pub fn padding(&self, tensor: usize) -> usize {
+        self.layout.padding(self.infos[tensor].bytes())
+    }
+
+    /// Where that tensor, with its padding, ends.
+    pub fn end(&self, tensor: usize) -> u64 {
+        let bytes = self.infos[tensor].bytes();
+        self.layout.offset(tensor) + bytes + self.layout.padding(bytes) as u64
+    }
 }
 
 /// The files of a model with this metadata and these tensors, at least one: `out` itself, or beside it
 /// parts of which none has more than `split` bytes of tensors, if no tensor has more by itself.
 ///
 /// # Errors
-/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if there would be no GGUF file; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too
-/// many.
-pub fn planned_files(
+/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if there would be no GGUF file;
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too many.
+pub fn new_files(
     metadata: &Metadata,
     infos: &[TensorInfo],
     out: &Utf8Path,
     split: Option<u64>,
-) -> Result<Vec<PlannedFile>, StepError> {
+) -> Result<Vec<NewFile>, StepError> {
     let file = |path: Utf8PathBuf, metadata: &Metadata, tensors: Range<usize>| {
-        let layout = Layout::new(metadata, &infos[tensors.clone()])
-            .map_err(|e| StepError::failed(format!("{path}: {e}")))?;
-        Ok(PlannedFile { path, tensors, layout })
+        let infos = infos[tensors.clone()].to_vec();
+        let layout =
+            Layout::new(metadata, &infos).map_err(|e| StepError::failed(format!("{path}: {e}")))?;
+        Ok(NewFile { path, tensors, infos, layout })
     };
     let Some(most) = split else {
         return Ok(vec![file(out.to_owned(), metadata, 0..infos.len())?]);
@@ -65,28 +80,4 @@ pub fn oversized(infos: &[TensorInfo], split: Option<u64>) -> Option<String> {
         first.name,
         first.bytes()
     ))
-}
-
-/// One file of a model that is written.
-pub struct PartFile<'a> {
-    pub model: &'a ModelFile<'a>,
-    pub planned: PlannedFile,
-    /// Its tensors as they will be.
-    pub infos: Vec<TensorInfo>,
-}
-
-impl<'a> PartFile<'a> {
-    /// The files of `model`, in order.
-    ///
-    /// # Errors
-    /// As [`planned_files`].
-    pub fn all(model: &'a ModelFile<'a>) -> Result<Vec<Self>, StepError> {
-        let infos = model.infos();
-        let planned = planned_files(model.metadata, &infos, model.out, model.split)?;
-        let part = |planned: PlannedFile| {
-            let infos = infos[planned.tensors.clone()].to_vec();
-            PartFile { model, planned, infos }
-        };
-        Ok(planned.into_iter().map(part).collect())
-    }
 }

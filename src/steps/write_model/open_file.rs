@@ -1,54 +1,53 @@
-//! One file of a pass, which may be a part of a model, from its first look at what a killed run left to
-//! its final name.
+//! One file of a pass, from its first look at what a killed run left to its final name.
 
 use std::fs::File;
 
 use bytesize::ByteSize;
 use sha2::Sha256;
 
-use super::parts::PartFile;
-use super::program;
-use super::vouched::{Entry, Header, Whole, journal_path, vouched};
+use super::files::NewFile;
+use super::journal::{Entry, Header, Keeper, journal_path, vouched};
+use super::model::{NewModel, this_program};
 use crate::files::{FileDigest, Journal, Output, Prefix};
-use crate::gguf::{TensorInfo, bits_per_weight};
+use crate::gguf::bits_per_weight;
 use crate::steps::{ErrorClass, Level, StepError, Unit, WrittenTensor};
 
 /// A file that has its final name.
 pub struct Finished {
     pub output: FileDigest,
     pub tensors: Vec<WrittenTensor>,
-    pub infos: Vec<TensorInfo>,
     /// Tensors taken over from a killed run.
     pub resumed_tensors: usize,
 }
 
 /// A file whose place is taken and whose header is written.
-pub struct Prepared<'a> {
-    pub file: &'a PartFile<'a>,
+pub struct OpenFile<'a> {
+    pub model: &'a NewModel<'a>,
+    pub file: &'a NewFile,
     /// What the source was when this began.
     identity: String,
     /// Tensors taken over from a killed run.
-    resumed_tensors: usize,
-    /// Bytes of each tensor, without padding.
-    pub sizes: Vec<u64>,
+    pub resumed_tensors: usize,
     pub output: Output,
-    pub journal: Option<Journal>,
-    /// Finished tensors.
-    pub done: Vec<Entry>,
+    pub keeper: Keeper<'a>,
 }
 
-impl<'a> Prepared<'a> {
-    /// Opens the files of one model and finds what is good of them. `promised` bytes of the disk are
+impl<'a> OpenFile<'a> {
+    /// Opens the files of `model` and finds what is good of them. `promised` bytes of the disk are
     /// other files'; theirs are added.
     ///
     /// # Errors
-    /// Those of [`Prepared::new`], for any of them.
-    pub fn all(files: &'a [PartFile<'a>], promised: &mut u64) -> Result<Vec<Self>, StepError> {
+    /// Those of [`OpenFile::new`], for any of them.
+    pub fn all(
+        model: &'a NewModel<'a>,
+        files: &'a [NewFile],
+        promised: &mut u64,
+    ) -> Result<Vec<Self>, StepError> {
         let (before, mut all) = (*promised, Vec::with_capacity(files.len()));
         for file in files {
-            match Self::new(file, *promised) {
+            match Self::new(model, file, *promised) {
                 Ok(next) => {
-                    *promised += next.missing_bytes();
+                    *promised += file.layout.file_bytes() - next.output.written();
                     all.push(next);
                 }
                 Err(error) => {
@@ -65,16 +64,11 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// [`ErrorClass::Host`] if it cannot be written; [`ErrorClass::Usage`] if it is there and not
-    /// to be replaced; [`ErrorClass::Step`] if it would be no GGUF file; those of
-    /// [`ModelFile::identity`].
-    fn new(file: &'a PartFile<'a>, promised: u64) -> Result<Self, StepError> {
-        let PartFile { model, planned, infos } = file;
-        let ctx = model.ctx;
-        let (out, layout) = (planned.path.as_path(), &planned.layout);
-        let sizes: Vec<u64> = infos.iter().map(TensorInfo::bytes).collect();
+    /// to be replaced; those of [`NewModel::identity`].
+    fn new(model: &'a NewModel<'a>, file: &'a NewFile, promised: u64) -> Result<Self, StepError> {
+        let (ctx, out, layout) = (model.ctx, file.path.as_path(), &file.layout);
         let identity = (model.identity)()?;
-
-        let header = Header::new(model.digest(&identity, layout, &program()));
+        let header = Header::new(model.digest(&identity, layout, &this_program()));
         let path = ctx.journals.as_ref().map(|directory| journal_path(directory, out));
         let mut done = Vec::new();
         let start = |partial: &File| -> Result<Prefix, StepError> {
@@ -88,8 +82,8 @@ impl<'a> Prepared<'a> {
                 ctx.progress(done, total, Unit::Bytes);
                 ctx.check_cancelled().is_ok()
             };
-            let whole = Whole { layout, sizes: &sizes, hash_tensors: model.hash_tensors };
-            let (entries, prefix) = vouched(path, &header, partial, &whole, &mut watch);
+            let entries = Journal::entries(path, &header);
+            let (entries, prefix) = vouched(entries, partial, file, model.hash_tensors, &mut watch);
             // What was not looked at may be good.
             ctx.check_cancelled()?;
             if checking {
@@ -114,26 +108,22 @@ impl<'a> Prepared<'a> {
             output.write(layout.header())?;
         }
         let resumed_tensors = done.len();
-        Ok(Self { file, identity, resumed_tensors, sizes, output, journal, done })
-    }
-
-    /// Bytes that are still to be written.
-    fn missing_bytes(&self) -> u64 {
-        self.file.planned.layout.file_bytes() - self.output.written()
+        let keeper = Keeper::new(model, file, &output, journal, done)?;
+        Ok(Self { model, file, identity, resumed_tensors, output, keeper })
     }
 
     /// Whether the source is still what it was.
     ///
     /// # Errors
-    /// [`ErrorClass::Input`] if it is not; those of [`ModelFile::identity`].
+    /// [`ErrorClass::Input`] if it is not; those of [`NewModel::identity`].
     pub fn check_unchanged(&self) -> Result<(), StepError> {
-        if (self.file.model.identity)()? == self.identity {
+        if (self.model.identity)()? == self.identity {
             return Ok(());
         }
         Err(StepError::input(format!(
-            "the input of {} was changed while it was read, so what was written is neither \
-                 the old nor the new; run again when nobody writes to it",
-            self.file.planned.path
+            "the input of {} was changed while it was read, so what was written is neither the old \
+            nor the new; run again when nobody writes to it",
+            self.file.path
         )))
     }
 
@@ -142,17 +132,16 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// Those of [`Output::finish`].
     pub fn finish(mut self, hasher: Sha256) -> Result<Finished, StepError> {
-        if self.journal.is_some() {
+        if self.keeper.journal.is_some() {
             // Where the last flush or the name fails, the next run has nothing left to make.
             self.output.keep_partial();
         }
         let output = self.output.finish_hashed(hasher)?;
-        if let Some(journal) = self.journal {
-            journal.remove();
-        }
+        let Keeper { journal, done, .. } = self.keeper;
+        journal.into_iter().for_each(Journal::remove);
         let infos = &self.file.infos;
         let bits_per_weight = bits_per_weight(infos);
-        self.file.model.ctx.log(
+        self.model.ctx.log(
             Level::Info,
             format!(
                 "wrote {}: {} tensors, {} bytes, {bits_per_weight:.3} bits per weight, SHA-256 {}",
@@ -162,36 +151,33 @@ impl<'a> Prepared<'a> {
                 output.sha256
             ),
         );
-        let tensors = infos.iter().zip(self.done).map(|(info, entry)| WrittenTensor {
+        let tensors = infos.iter().zip(done).map(|(info, entry): (_, Entry)| WrittenTensor {
             name: info.name.to_string(),
             ggml_type: info.ggml_type,
             bytes: entry.bytes,
             sha256: entry.tensor_sha256,
         });
         let (tensors, resumed_tensors) = (tensors.collect(), self.resumed_tensors);
-        Ok(Finished { output, tensors, infos: infos.clone(), resumed_tensors })
-    }
-
-    /// Whether it is one of several files of its model, or could be.
-    pub fn is_part(&self) -> bool {
-        self.file.model.split.is_some()
+        Ok(Finished { output, tensors, resumed_tensors })
     }
 
     /// Leaves what a killed run left, and nothing else: another file of the model cannot be written.
-    fn step_back(mut self) {
-        if self.resumed_tensors > 0 {
-            self.output.keep_partial();
-        } else if let Some(journal) = self.journal {
-            journal.remove();
-        }
+    fn step_back(self) {
+        let keep = self.resumed_tensors > 0;
+        self.close(keep);
     }
 
     /// Leaves the unfinished file for the next run to continue if `error` is one that the next run
     /// may not have, else nothing.
-    pub fn give_up(mut self, error: &StepError) {
-        if self.journal.is_some() && can_continue(error) {
+    pub fn give_up(self, error: &StepError) {
+        let keep = self.keeper.journal.is_some() && can_continue(error);
+        self.close(keep);
+    }
+
+    fn close(mut self, keep: bool) {
+        if keep {
             self.output.keep_partial();
-        } else if let Some(journal) = self.journal {
+        } else if let Some(journal) = self.keeper.journal {
             journal.remove();
         }
     }
