@@ -10,7 +10,7 @@ use super::direct::{Threads, run_step};
 use super::{CliError, Globals, output};
 use crate::ggml::StoredType;
 use crate::gguf::{Metadata, Name, TensorSource};
-use crate::steps::compare::{self, Comparison};
+use crate::steps::compare::{self, ComparedFiles};
 
 /// Show how two GGUF files differ: metadata, and each tensor's type, bytes and weights
 ///
@@ -93,7 +93,7 @@ fn keys(a: &Metadata, b: &Metadata) -> Vec<KeyDifference> {
     in_a.chain(in_b).map(of).collect()
 }
 
-fn weights(compared: Comparison) -> Difference {
+fn weights(compared: ComparedFiles) -> Difference {
     let tensors = compared.tensors.into_iter().map(|t| TensorDifference {
         name: t.error.name,
         type_a: t.error.ggml_type,

@@ -46,7 +46,8 @@ impl Files {
         self.outputs.push(Named { path: path.to_owned(), key: key.into(), span });
     }
 
-    /// The job writes the model `path`, in parts beside that name if models are [split](Self::set_split).
+    /// The job writes the model `path`, in parts beside that name if models are
+    /// [split](Self::set_split).
     pub fn model(&mut self, path: &Utf8Path, key: impl Into<String>, span: Range<usize>) {
         let key = key.into();
         self.models.push(Named { path: path.to_owned(), key: key.clone(), span: span.clone() });

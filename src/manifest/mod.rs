@@ -1,5 +1,5 @@
-//! The manifest: the TOML as typed, and the job resolved from it once. Knows nothing of what is
-//! done with it.
+//! The manifest: the TOML as typed, and the job resolved from it once. Knows the words of
+//! steps' descriptions, and nothing of what is done with them.
 
 mod diagnostic;
 mod escape;

@@ -1,6 +1,8 @@
 //! The manifest as typed: what serde reads and what the JSON schema is generated from. Every
 //! docstring here is a description in the schema. Meaning is checked in `resolve`.
 
+mod defaults;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -110,13 +112,13 @@ pub struct Convert {
 pub struct Quantize {
     /// What happens to experts that are MXFP4 already: `keep` copies them unchanged, `requantize`
     /// gives them the format's type.
-    #[serde(default = "keep")]
+    #[serde(default = "defaults::keep")]
     #[schemars(with = "NativeMxfp4")]
     pub native_mxfp4: Spanned<String>,
     /// What happens where the rows of a tensor are no multiple of the block size of the type that it
     /// should get: `warn` takes the type that llama-quantize takes then and says so, `refuse` writes
     /// nothing.
-    #[serde(default = "warn")]
+    #[serde(default = "defaults::warn")]
     #[schemars(with = "OnFallback")]
     pub fallback: Spanned<String>,
     /// Whether the files carry, as metadata under `qrun.*`, what their bytes are a function of: digests
@@ -149,7 +151,7 @@ pub struct Format {
     #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: Spanned<String>,
     /// What the candidate is to the others. Exactly one is the baseline.
-    #[schemars(with = "Option<Role>")]
+    #[schemars(with = "Option<FormatRole>")]
     pub role: Option<Spanned<String>>,
     /// The mix, as llama-quantize names them: `q4_K_M`, `q8_0`, ... Left out, the name is the mix.
     #[schemars(with = "Option<MixName>")]
@@ -178,8 +180,8 @@ pub struct Format {
 
 /// What a candidate is to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum Role {
+#[schemars(rename = "Role", rename_all = "lowercase")]
+pub enum FormatRole {
     /// The one that is kept unless another is better by more than the noise.
     Baseline,
 }
@@ -258,7 +260,7 @@ pub struct Evaluate {
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub corpus: Spanned<Vec<Spanned<String>>>,
     /// Tokens per window; the second half of each is scored.
-    #[serde(default = "window")]
+    #[serde(default = "defaults::window")]
     #[schemars(with = "u32", range(min = MIN_CONTEXT))]
     pub context: Spanned<u32>,
     /// Windows at most, from the start of the text. Left out, all of it.
@@ -269,7 +271,7 @@ pub struct Evaluate {
     #[serde(default)]
     pub special_tokens: SpecialTokens,
     /// Tokens to generate greedily, to see where a candidate first leaves a reference.
-    #[serde(default = "greedy_tokens")]
+    #[serde(default = "defaults::greedy_tokens")]
     #[schemars(with = "u32", range(min = 1))]
     pub greedy_tokens: Spanned<u32>,
 }
@@ -289,7 +291,7 @@ pub struct Publish {
     pub only: Option<Spanned<Vec<Spanned<String>>>>,
     /// What becomes of a format of which a step failed or did not run: `leave_out` leaves it out
     /// and says so; `publish` publishes its file all the same, if there is one.
-    #[serde(default = "leave_out")]
+    #[serde(default = "defaults::leave_out")]
     #[schemars(with = "FailedFormats")]
     pub failed: Spanned<String>,
     /// File of SHA-256 lines as `sha256sum -c` reads them, with `{name}` and `{timestamp}` in its
@@ -306,59 +308,4 @@ pub struct Report {
     /// Directory for `README-<name>.md`, a copy of the benchmark's JSON and the logs.
     #[schemars(with = "String")]
     pub dir: Spanned<String>,
-}
-
-/// A value that the manifest leaves out.
-fn default<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
-}
-
-fn keep() -> Spanned<String> {
-    default("keep".to_owned())
-}
-
-fn warn() -> Spanned<String> {
-    default("warn".to_owned())
-}
-
-fn leave_out() -> Spanned<String> {
-    default("leave_out".to_owned())
-}
-
-fn window() -> Spanned<u32> {
-    default(512)
-}
-
-fn greedy_tokens() -> Spanned<u32> {
-    default(48)
-}
-
-impl Default for Convert {
-    fn default() -> Self {
-        Self { dtype: default("f32".to_owned()), gguf: None }
-    }
-}
-
-impl Default for LoadCheck {
-    fn default() -> Self {
-        Self { timeout: default("120s".to_owned()) }
-    }
-}
-
-impl Default for Bench {
-    fn default() -> Self {
-        Self {
-            warmups: default(3),
-            runs: default(10),
-            prompt_tokens: default(128),
-            generate_tokens: default(32),
-            out: default("bench/bench_results_full.json".to_owned()),
-        }
-    }
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self { dir: default("reports".to_owned()) }
-    }
 }

@@ -33,8 +33,8 @@ impl Plan {
             |path: &Utf8Path| path.strip_prefix(&self.job.workspace).unwrap_or(path).to_string();
         Ok(Some(format!(
             "{} would write over {}, which {} made otherwise ({first}) and still wants, so that \
-             each would undo what the other did; give this job another `name`, or `{key}` \
-             another place",
+            each would undo what the other did; give this job another `name`, or `{key}` \
+            another place",
             node.id,
             shown(path.as_ref()),
             shown(&other.manifest),
@@ -56,7 +56,7 @@ impl Plan {
         }
         let mut draft = node.draft.clone();
         if let StepSpec::Quantize(spec) = &mut draft {
-            spec.source = self.source_to_measure();
+            spec.source = self.whole_source();
         }
         // One that cannot be made writes over nothing.
         Ok(draft.model_files().unwrap_or_default())

@@ -7,8 +7,8 @@ use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::headers::Headers;
 use super::layout::{PUBLISH, Target, maker};
-use super::sizes::Headers;
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes};
 use crate::metrics::memory_limit::MemoryLimit;
@@ -43,20 +43,32 @@ pub struct Demand {
 }
 
 /// What one step asks of the machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StepDemand {
+    /// Exact, from the headers; absent where they cannot be read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub write_bytes: Option<u64>,
+    /// Memory that it should find: the files that it maps and its buffers.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ram_bytes: Option<u64>,
+    /// How long its last success took.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_duration_ms: Option<i64>,
-    /// About how long it will take, where it runs and never did; see [`Plan::estimate`].
+    /// About how long it will take, where it runs and never did: from sizes and a short trial of this
+    /// machine; see [`Plan::estimate`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated_duration_ms: Option<i64>,
     /// Bytes of files that publish will copy, as far as they are known.
+    #[serde(skip)]
     pub copied_bytes: u64,
     /// Publish will share the blocks of files instead of copying them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reflinks: bool,
     /// What it will warn of, as far as headers tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// It waits for others to be judged, and what it wrote last still stands.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub may_hold: bool,
 }
 
@@ -75,8 +87,8 @@ impl Plan {
     /// Adds up what the plan asks for, as judged.
     ///
     /// # Errors
-    /// If the state or a file system does not answer; [`ErrorClass::Usage`] if the manifest asks for
-    /// what the inputs' headers show to be impossible.
+    /// If the state or a file system does not answer; [`ErrorClass::Usage`] if the manifest asks
+    /// for what the inputs' headers show to be impossible.
     pub fn demand(&self, judgements: &[Judgement]) -> Result<Demand, StepError> {
         let runs =
             |step: usize| judgements[step].verdict != Verdict::Fresh && !self.is_left_out(step);
@@ -177,7 +189,7 @@ impl Plan {
                     let target = Target::Format(f);
                     let from = names::model_template(&self.job, target);
                     let in_place = Utf8Path::new(&from).parent() == Some(&publish.to);
-                    if in_place || self.is_published(f)? {
+                    if in_place || self.is_in_place(f)? {
                         continue;
                     }
                     let from = existing_ancestor(Utf8Path::new(&from));

@@ -6,7 +6,7 @@ use petgraph::visit::EdgeRef;
 
 use super::Machine;
 use super::ingredients::{self, Input};
-use super::input_files::Inputs;
+use super::input_files::InputFiles;
 use super::layout::{Node, VERIFY, layout};
 use crate::manifest::Job;
 
@@ -29,7 +29,7 @@ pub struct Graph {
 
 impl Graph {
     /// Lays out the steps of `job`; references that are missing have none.
-    pub(super) fn build(job: &Job, inputs: &Inputs, machine: &Machine) -> Self {
+    pub(super) fn build(job: &Job, inputs: &InputFiles, machine: &Machine) -> Self {
         let mut graph = Self { inner: DiGraph::new() };
         for node in layout(job, inputs) {
             graph.inner.add_node(node);
@@ -56,7 +56,7 @@ impl Graph {
             Input::Output { step, .. } => vec![(step, Edge::File)],
             Input::Ended { step, .. } => vec![(step, Edge::ResultOrFailure)],
             Input::After(step) => vec![(step, Edge::After)],
-            Input::Published { format, .. } => {
+            Input::Release { format, .. } => {
                 let its = self.nodes().filter(|node| node.format == Some(format));
                 its.map(|node| (node.id.clone(), Edge::ResultOrFailure)).collect()
             }

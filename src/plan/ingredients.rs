@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value};
 
 use super::Machine;
-use super::input_files::Inputs;
+use super::input_files::InputFiles;
 use super::layout::{Node, VERIFY};
 use crate::checkpoint::model_name;
 use crate::metrics::host::HostFacts;
@@ -29,7 +29,7 @@ pub enum Input {
     /// spoils nothing.
     Named { name: String, path: Utf8PathBuf },
     /// The files of a format, by its place in the job, or why they are not published.
-    Published { name: String, format: usize },
+    Release { name: String, format: usize },
 }
 
 /// Where a description's field is called otherwise in the manifest, the manifest's word is shown:
@@ -47,7 +47,12 @@ const WORDS: [(&str, &str); 9] = [
 ];
 
 /// Everything that goes into the step `node`; names are unique.
-pub fn inputs(node: &Node, workspace: &Utf8Path, files: &Inputs, machine: &Machine) -> Vec<Input> {
+pub fn inputs(
+    node: &Node,
+    workspace: &Utf8Path,
+    files: &InputFiles,
+    machine: &Machine,
+) -> Vec<Input> {
     let kind = node.draft.kind();
     let mut list = List { workspace, files, inputs: Vec::new() };
     list.parameter(format!("{}.version", kind.name), kind.version);
@@ -67,7 +72,7 @@ pub fn inputs(node: &Node, workspace: &Utf8Path, files: &Inputs, machine: &Machi
 
 struct List<'a> {
     workspace: &'a Utf8Path,
-    files: &'a Inputs,
+    files: &'a InputFiles,
     inputs: Vec<Input>,
 }
 
@@ -175,7 +180,7 @@ impl List<'_> {
             Special::Ended(step) => {
                 self.push(Input::Ended { name: word(name), step: step.to_owned() });
             }
-            Special::Published(format) => self.push(Input::Published { name: word(name), format }),
+            Special::Release(format) => self.push(Input::Release { name: word(name), format }),
         }
     }
 
@@ -202,7 +207,7 @@ enum Special<'a> {
     Place(&'a Utf8Path),
     Named { path: &'a Utf8Path, sha256: Option<&'a str> },
     Ended(&'a str),
-    Published(usize),
+    Release(usize),
 }
 
 fn special(fields: &Map<String, Value>) -> Option<Special<'_>> {
@@ -222,7 +227,7 @@ fn special(fields: &Map<String, Value>) -> Option<Special<'_>> {
         .or_else(|| Some(Special::Ended(text("$step")?)))
         .or_else(|| {
             let format = fields.get("$published")?.as_u64()?;
-            Some(Special::Published(usize::try_from(format).ok()?))
+            Some(Special::Release(usize::try_from(format).ok()?))
         })
 }
 

@@ -21,7 +21,7 @@ fn ingredients(plan: &Plan, kind: &str, draft: &Value) -> Vec<Ingredient> {
             Some((name, path.into_string()))
         }
         Input::Output { name, step } | Input::Ended { name, step } => Some((name, step)),
-        Input::Published { name, format } => Some((name, format.to_string())),
+        Input::Release { name, format } => Some((name, format.to_string())),
         Input::After(_) => None,
     };
     list.inputs.into_iter().filter_map(value).collect()

@@ -17,7 +17,7 @@ const LARGEST_STAND_IN: u64 = 1 << 16;
 
 /// What stands where the manifest says that inputs are.
 #[derive(Clone, Debug, Default)]
-pub struct Inputs {
+pub struct InputFiles {
     /// Names in the checkpoint's directory, sorted.
     pub checkpoint: Vec<String>,
     /// Names in the tokenizer's own directory, where it has one; sorted.
@@ -32,7 +32,7 @@ pub struct Inputs {
     pub lost_outputs: Vec<Utf8PathBuf>,
 }
 
-impl Inputs {
+impl InputFiles {
     /// Looks at the directories and files that `job` names.
     pub fn find(job: &Job) -> Result<Self, StepError> {
         let mut inputs = Self::default();

@@ -3,7 +3,7 @@
 
 use super::ingredients::{self, Input};
 use super::layout::{Node, PUBLISH, REPORT, VERIFY};
-use super::published::Published;
+use super::release::Release;
 use super::{Done, FileFact, Plan, Reason, StepState, Verdict, key, names};
 use crate::state::{Action, Ingredient, Owner};
 use crate::steps::{Load, StepError};
@@ -260,13 +260,13 @@ impl Plan {
                 };
                 (name, value, step)
             }
-            Input::Published { name, format } => {
-                let published = self.published(format);
-                let waits_for = match &published {
-                    Published::WaitsFor(steps) => steps.clone(),
+            Input::Release { name, format } => {
+                let release = self.release(format);
+                let waits_for = match &release {
+                    Release::WaitsFor(steps) => steps.clone(),
                     _ => Vec::new(),
                 };
-                return Ok(Some(Known { name, value: published.ingredient(), waits_for }));
+                return Ok(Some(Known { name, value: release.ingredient(), waits_for }));
             }
             Input::After(_) => return Ok(None),
         };

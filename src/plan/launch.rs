@@ -73,7 +73,7 @@ impl Plan {
                 let outputs = self.done(&step).map_or(&[][..], |done| &done.outputs);
                 outputs.iter().map(|output| output.path.clone()).collect()
             }
-            Input::Published { format, .. } => self.published_paths(format),
+            Input::Release { format, .. } => self.release_paths(format),
             Input::Parameter { .. }
             | Input::Named { .. }
             | Input::Ended { .. }

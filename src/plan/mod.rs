@@ -1,5 +1,5 @@
-//! Manifest and state to a step graph with a key and a verdict per step. Knows nothing of how a
-//! step works inside.
+//! Manifest and state to a step graph with a key and a verdict per step. Runs no step; of how
+//! one works inside it knows what the description says, and where publish puts files.
 
 mod conflicts;
 mod demand;
@@ -7,6 +7,7 @@ mod estimate;
 mod fill;
 mod foresight;
 mod graph;
+mod headers;
 mod ingredients;
 mod input_files;
 mod judge;
@@ -16,10 +17,9 @@ mod layout;
 mod matrices;
 mod names;
 mod pins;
-mod published;
+mod release;
 pub mod render;
 mod select;
-mod sizes;
 mod step_state;
 mod verdict;
 
@@ -55,7 +55,7 @@ pub struct Plan {
     state: Option<State>,
     machine: Machine,
     /// What stands where the manifest says that inputs are.
-    inputs: input_files::Inputs,
+    inputs: input_files::InputFiles,
     /// By step number: how far each one is.
     states: Vec<StepState>,
     /// Stamps of the files that verify is to hash, taken before it started.
@@ -95,9 +95,10 @@ impl Plan {
     /// Lays out the steps of `job` and looks at its inputs, without reading any large file.
     ///
     /// # Errors
-    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the state cannot be read or a directory cannot be listed.
+    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the state cannot be read or a
+    /// directory cannot be listed.
     pub fn new(job: Job, state: Option<State>, machine: Machine) -> Result<Self, StepError> {
-        let inputs = input_files::Inputs::find(&job)?;
+        let inputs = input_files::InputFiles::find(&job)?;
         let graph = Graph::build(&job, &inputs, &machine);
         let states = vec![StepState::Undecided; graph.len()];
         let mut plan = Self {

@@ -107,8 +107,8 @@ impl<'a> Context<'a> {
     /// Hands the file at `path` to `take`, piece by piece.
     ///
     /// # Errors
-    /// [`super::ErrorClass::Input`] if it cannot be read; [`super::ErrorClass::Interrupted`]; those of
-    /// `take`.
+    /// [`super::ErrorClass::Input`] if it cannot be read; [`super::ErrorClass::Interrupted`]; those
+    /// of `take`.
     pub fn read(
         &self,
         path: &Utf8Path,

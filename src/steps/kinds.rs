@@ -1,5 +1,5 @@
-//! The list of the kinds of step: each is a folder here and a line in it. Knows nothing of the graph that
-//! orders steps.
+//! The list of the kinds of step: each is a folder here and a line in it. Knows nothing of the
+//! graph that orders steps.
 
 use std::ops::{Deref, DerefMut};
 

@@ -39,7 +39,7 @@ pub use kinds::{StepSpec, run_all};
 pub use load_check::{LoadCheckResult, LoadCheckSpec};
 pub use loaded::{Loaded, model_error};
 pub use model_source::{open_checkpoint, open_source, outline_source, source_warnings};
-pub use publish::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFile};
+pub use publish::{Arrival, FileToPublish, PublishResult, PublishSpec, PublishedFile};
 pub use quantize::{
     FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
 };

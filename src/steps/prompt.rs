@@ -33,7 +33,8 @@ said the clerk, and put the kettle on once more.
 /// model wants one, over and over until it is long enough.
 ///
 /// # Errors
-/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary has no token for any of the text.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary has no token for any of
+/// the text.
 pub fn fixed(path: &Utf8Path, tokenizer: &Tokenizer, tokens: usize) -> Result<Vec<u32>, StepError> {
     let text = tokenizer.encode(TEXT, Special::AsText);
     if text.is_empty() {

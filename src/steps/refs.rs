@@ -108,7 +108,7 @@ impl Ended {
 /// What becomes of a format when its job publishes: its files, or why they are left out, go into the
 /// key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedFormat {
+pub struct ReleaseOf {
     /// The format's place in the manifest.
     #[serde(rename = "$published")]
     pub format: usize,

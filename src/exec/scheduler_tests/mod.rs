@@ -26,7 +26,7 @@ use crate::plan::testing::{Workspace, format, rule};
 use crate::plan::{Plan, Verdict};
 use crate::state::{RunOutcome, State, Status};
 use crate::steps::{
-    Context, ErrorClass, Event, EventSink, PublishResult, PublishSpec, PublishedBy, PublishedFile,
+    Arrival, Context, ErrorClass, Event, EventSink, PublishResult, PublishSpec, PublishedFile,
     StepError, StepSpec, VerifyResult, WriteResult,
 };
 
@@ -202,7 +202,7 @@ fn fake(spec: &StepSpec, tick: u64, recommended: &str) -> Result<Value, StepErro
             let files = spec.files.iter().map(|file| PublishedFile {
                 format: file.format.clone(),
                 file: file.file.clone(),
-                made: PublishedBy::InPlace,
+                made: Arrival::InPlace,
                 although: file.although.clone(),
             });
             let result = PublishResult {

@@ -32,7 +32,8 @@ impl Resolver<'_> {
             }
             let role = format.role.as_ref();
             let is_baseline = role.is_some_and(|role| {
-                self.choice(role, "role", &[("baseline", Some(raw::Role::Baseline))]).is_some()
+                self.choice(role, "role", &[("baseline", Some(raw::FormatRole::Baseline))])
+                    .is_some()
             });
             if is_baseline
                 && let Some(role) = role

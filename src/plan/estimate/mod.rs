@@ -29,7 +29,8 @@ pub struct Rates {
     pub float_products: f64,
 }
 
-/// How long a machine with these rates takes for `work`; `None` where a rate is not known that it takes.
+/// How long a machine with these rates takes for `work`; `None` where a rate is not known that it
+/// takes.
 ///
 /// What is written goes through threads side by side, so the slowest counts: the disk, the hash, or
 /// the processor, which does all but the disk's part.

@@ -5,13 +5,13 @@ mod report;
 
 use camino::Utf8PathBuf;
 
-use super::input_files::Inputs;
+use super::input_files::InputFiles;
 use super::names;
 use crate::manifest::{Job, ReferenceOrigin};
 use crate::steps::{
     BenchSpec, CompareSpec, ConvertSpec, EvaluateSpec, FileRef, Label, LoadCheckSpec, Out, Place,
-    Provenance, PublishSpec, PublishedFormat, QuantizeSource, QuantizeSpec, ReferenceFile,
-    ReportSpec, StepSpec, TimeLimit, VerifySpec,
+    Provenance, PublishSpec, QuantizeSource, QuantizeSpec, ReferenceFile, ReleaseOf, ReportSpec,
+    StepSpec, TimeLimit, VerifySpec,
 };
 
 /// Ids of the steps of which a job has one at most.
@@ -62,7 +62,7 @@ impl Node {
 }
 
 /// The steps of `job`, each after all that it waits for; references that are missing have none.
-pub fn layout(job: &Job, inputs: &Inputs) -> Vec<Node> {
+pub fn layout(job: &Job, inputs: &InputFiles) -> Vec<Node> {
     let layout = Layout { job, inputs };
     let references = layout.references();
     let formats = 0..job.formats.len();
@@ -108,7 +108,7 @@ pub fn checkpoint_source(job: &Job) -> QuantizeSource {
 
 struct Layout<'a> {
     job: &'a Job,
-    inputs: &'a Inputs,
+    inputs: &'a InputFiles,
 }
 
 impl Layout<'_> {
@@ -258,7 +258,7 @@ impl Layout<'_> {
         let publish = self.job.publish.as_ref()?;
         let formats = self.job.publishable().into_iter();
         let spec = PublishSpec {
-            formats: formats.map(|format| PublishedFormat { format }).collect(),
+            formats: formats.map(|format| ReleaseOf { format }).collect(),
             files: Label::default(),
             left_out: Label::default(),
             to: Place::from(&publish.to),

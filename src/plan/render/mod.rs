@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use graphs::{dot, mermaid};
 pub use text::{about, duration, size, text};
 
-use super::demand::Demand;
+use super::demand::{Demand, StepDemand};
 use super::matrices::Matrix;
 use super::{Judgement, Plan, Verdict};
 use crate::steps::StepError;
@@ -49,28 +49,8 @@ pub struct StepView {
     /// The model file that it writes, `{timestamp}` not filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes: Option<String>,
-    /// Exact, from the headers; absent where they cannot be read yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub write_bytes: Option<u64>,
-    /// Memory that it should find: the files that it maps and its buffers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ram_bytes: Option<u64>,
-    /// How long its last success took.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_duration_ms: Option<i64>,
-    /// About how long it will take, where it runs and never did: from sizes and a short trial of this
-    /// machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimated_duration_ms: Option<i64>,
-    /// Publish shares the blocks of files instead of copying them.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub reflinks: bool,
-    /// What it will warn of, as far as headers tell.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// It waits to be judged, and will most likely be found to hold.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub may_hold: bool,
+    #[serde(flatten)]
+    pub demand: StepDemand,
 }
 
 impl View {
@@ -85,7 +65,6 @@ impl View {
         let steps: Vec<StepView> = (0..graph.len())
             .map(|step| {
                 let needs = graph.needs(step);
-                let own = &demand.steps[step];
                 StepView {
                     step: id(step),
                     verdict: judgements[step].verdict.clone(),
@@ -93,13 +72,7 @@ impl View {
                     needs: needs.iter().map(|(from, _)| id(*from)).collect(),
                     after: needs.iter().filter(|(f, _)| runs(*f)).map(|(f, _)| id(*f)).collect(),
                     writes: plan.destination(graph.node(step)).map(|(_, path)| path),
-                    write_bytes: own.write_bytes,
-                    ram_bytes: own.ram_bytes,
-                    last_duration_ms: own.last_duration_ms,
-                    estimated_duration_ms: own.estimated_duration_ms,
-                    reflinks: own.reflinks,
-                    warnings: own.warnings.clone(),
-                    may_hold: own.may_hold,
+                    demand: demand.steps[step].clone(),
                 }
             })
             .collect();

@@ -48,7 +48,7 @@ pub fn text(view: &View) -> String {
         if let Some(time) = time(&view.steps) {
             let _ = writeln!(out, "time    {time}");
         }
-        if let Some(ram) = runs().filter_map(|step| step.ram_bytes).max() {
+        if let Some(ram) = runs().filter_map(|step| step.demand.ram_bytes).max() {
             let _ = writeln!(
                 out,
                 "memory  {} for the largest step, this {} has {}",
@@ -83,9 +83,9 @@ pub fn text(view: &View) -> String {
 fn time(steps: &[StepView]) -> Option<String> {
     let (mut sure, mut at_most, mut estimated) = (0, 0, false);
     for step in steps.iter().filter(|step| step.verdict.word() != "fresh") {
-        estimated |= step.last_duration_ms.is_none();
-        let time = step.last_duration_ms.or(step.estimated_duration_ms)?;
-        *if step.may_hold { &mut at_most } else { &mut sure } += time;
+        estimated |= step.demand.last_duration_ms.is_none();
+        let time = step.demand.last_duration_ms.or(step.demand.estimated_duration_ms)?;
+        *if step.demand.may_hold { &mut at_most } else { &mut sure } += time;
     }
     let in_words = if estimated { about } else { duration };
     let more = match at_most {
@@ -118,11 +118,11 @@ fn rows(step: &StepView) -> Vec<[String; 5]> {
     let first = [
         step.step.clone(),
         step.verdict.word().to_owned(),
-        match step.write_bytes.filter(|_| step.verdict.word() != "fresh") {
-            None if step.reflinks => "reflink".to_owned(),
+        match step.demand.write_bytes.filter(|_| step.verdict.word() != "fresh") {
+            None if step.demand.reflinks => "reflink".to_owned(),
             bytes => bytes.map_or(String::new(), size),
         },
-        match (step.last_duration_ms, step.estimated_duration_ms) {
+        match (step.demand.last_duration_ms, step.demand.estimated_duration_ms) {
             (Some(ms), _) => duration(ms),
             (None, Some(ms)) => about(ms),
             (None, None) => String::new(),
@@ -144,7 +144,7 @@ fn rows(step: &StepView) -> Vec<[String; 5]> {
 fn warnings(view: &View) -> Vec<(&str, Vec<String>)> {
     let mut all: Vec<(&str, Vec<String>)> = Vec::new();
     for step in &view.steps {
-        for warning in &step.warnings {
+        for warning in &step.demand.warnings {
             match all.iter_mut().find(|(known, _)| known == warning) {
                 Some((_, steps)) => steps.push(step.step.clone()),
                 None => all.push((warning, vec![step.step.clone()])),
@@ -191,9 +191,10 @@ pub fn about(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Verdict;
+    use crate::plan::{StepDemand, Verdict};
 
     fn step(verdict: Verdict, ms: i64, may_hold: bool) -> StepView {
+        let demand = StepDemand { last_duration_ms: Some(ms), may_hold, ..StepDemand::default() };
         StepView {
             step: String::new(),
             verdict,
@@ -201,13 +202,7 @@ mod tests {
             needs: Vec::new(),
             after: Vec::new(),
             writes: None,
-            write_bytes: None,
-            ram_bytes: None,
-            last_duration_ms: Some(ms),
-            estimated_duration_ms: None,
-            reflinks: false,
-            warnings: Vec::new(),
-            may_hold,
+            demand,
         }
     }
 
@@ -222,14 +217,18 @@ mod tests {
             said(&[stale(), waits(true), fresh()]),
             "2.0 s if it goes as last time, and up to 30.0 s more if what waits turns out to be stale"
         );
-        let never = StepView { last_duration_ms: None, ..stale() };
+        let estimated = |estimated_duration_ms| StepView {
+            demand: StepDemand { estimated_duration_ms, ..StepDemand::default() },
+            ..stale()
+        };
+        let never = estimated(None);
         assert_eq!(time(&[stale(), never.clone()]), None);
-        let guessed = StepView { estimated_duration_ms: Some(178_000), ..never };
+        let guessed = estimated(Some(178_000));
         let all = [stale(), guessed, waits(true)];
         assert_eq!(
             said(&all),
             "about 3 min, by sizes and a trial of this machine, and up to about 30 s more if what \
-             waits turns out to be stale"
+            waits turns out to be stale"
         );
         assert_eq!([0, 59_001, 5_400_000].map(about), ["about 1 s", "about 1 min", "about 1.5 h"]);
     }

@@ -61,8 +61,8 @@ impl Conditions {
     }
 }
 
-/// What the files of a model are now. Of one that cannot be read as a model only what it is itself: what is
-/// wrong with it is the benchmark's own error.
+/// What the files of a model are now. Of one that cannot be read as a model only what it is itself:
+/// what is wrong with it is the benchmark's own error.
 ///
 /// # Errors
 /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file cannot be looked at.

@@ -26,8 +26,9 @@ pub use spec::BenchSpec;
 /// before an interruption are kept; the warm-ups and at least one run are always done anew.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for or more than the model's context;
-/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the file is no model; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice;
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for or more than the
+/// model's context; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the file is no model;
+/// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice;
 /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if two runs generate different tokens.
 pub fn run(spec: &BenchSpec, ctx: &Context<'_>) -> Result<BenchResult, StepError> {
     check(spec)?;

@@ -74,9 +74,10 @@ impl<'a> Subject<'a> {
     /// What is to be measured as `spec` says.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if more is asked for than the model's context;
-    /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary
-    /// cannot spell the prompt.
+    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if more is asked for than the model's
+    /// context; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice;
+    /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the vocabulary cannot spell the
+    /// prompt.
     pub fn new(
         spec: &'a BenchSpec,
         opened: &'a Opened,
@@ -93,7 +94,8 @@ impl<'a> Subject<'a> {
     /// One run: the prompt, then the tokens, with the time of each.
     ///
     /// # Errors
-    /// [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted) when told to stop; the model's own.
+    /// [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted) when told to stop; the
+    /// model's own.
     pub fn measure(&mut self, ctx: &Context<'_>) -> Result<FinishedRun, StepError> {
         ctx.check_cancelled()?;
         self.session.clear();
@@ -141,7 +143,8 @@ impl<'a> Subject<'a> {
     /// no measurement of the same work.
     ///
     /// # Errors
-    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if they differ; otherwise as [`Subject::measure`].
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if they differ; otherwise as
+    /// [`Subject::measure`].
     pub fn measure_again(
         &mut self,
         first: Option<&FinishedRun>,

@@ -25,8 +25,10 @@ struct Text {
 /// One of them is loaded at a time, and each once.
 ///
 /// # Errors
-/// Of each comparison [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model, or their vocabularies differ over
-/// the prompt; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there are more tokens than the model's context has room for.
+/// Of each comparison [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model,
+/// or their vocabularies differ over the prompt;
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there are more tokens than the model's
+/// context has room for.
 pub fn agreements(
     steps: &[(&CompareSpec, &Context<'_>)],
 ) -> Vec<Result<GreedyAgreement, StepError>> {

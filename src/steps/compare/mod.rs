@@ -17,7 +17,7 @@ use crate::gguf::{File, TensorSource};
 pub use result::*;
 pub use spec::CompareSpec;
 use weights::Pair;
-pub use weights::{ComparedTensor, Comparison};
+pub use weights::{ComparedFiles, ComparedTensor};
 
 /// Compares the files.
 ///
@@ -33,8 +33,8 @@ pub fn run(spec: &CompareSpec, ctx: &Context<'_>) -> Result<CompareResult, StepE
 /// answer for that one alone.
 ///
 /// # Errors
-/// Of each [`ErrorClass::Input`] if a file is missing, damaged or no model, or the two do not share a
-/// vocabulary; [`ErrorClass::Usage`] if no token is to be generated or too many.
+/// Of each [`ErrorClass::Input`] if a file is missing, damaged or no model, or the two do not share
+/// a vocabulary; [`ErrorClass::Usage`] if no token is to be generated or too many.
 pub fn run_all(steps: &[(&CompareSpec, &Context<'_>)]) -> Vec<Result<CompareResult, StepError>> {
     // The models are loaded one at a time, without maps of the same files beside them.
     let mut results = as_files(steps);
@@ -108,7 +108,7 @@ fn as_files(
     let mut result = |spec: &CompareSpec, pair: Result<(Pair<'_>, Same), StepError>| {
         let (pair, same) = pair?;
         let compared = match same {
-            Same::Bytes => Comparison::of_itself(pair.file),
+            Same::Bytes => ComparedFiles::of_itself(pair.file),
             Same::Unknown => compared.next().ok_or_else(not_compared)??,
         };
         Ok((facts(spec, pair, compared), same))
@@ -117,7 +117,7 @@ fn as_files(
 }
 
 /// All that is said of a pair; it is taken to agree on every token.
-fn facts(spec: &CompareSpec, pair: Pair<'_>, compared: Comparison) -> CompareResult {
+fn facts(spec: &CompareSpec, pair: Pair<'_>, compared: ComparedFiles) -> CompareResult {
     let Pair { file, reference, ctx } = pair;
     ctx.log(
         Level::Info,
@@ -160,7 +160,7 @@ pub fn tensors(
     file: &Utf8Path,
     reference: &Utf8Path,
     ctx: &Context<'_>,
-) -> Result<(File, File, Comparison), StepError> {
+) -> Result<(File, File, ComparedFiles), StepError> {
     let pool =
         ThreadPool::new(ctx.threads).map_err(|e| StepError::from_error(ErrorClass::Host, &e))?;
     let (file, reference) = (open(file)?, open(reference)?);

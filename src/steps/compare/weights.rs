@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 16;
 const WORST: usize = 10;
 
 /// What comparing all tensors finds out.
-pub struct Comparison {
+pub struct ComparedFiles {
     pub type_differences: Vec<TypeDifference>,
     /// Tensors that only one of the files has, that differ in shape, or of whose weights nothing can be
     /// said but that they differ; in words.
@@ -26,7 +26,7 @@ pub struct Comparison {
     pub tensors: Vec<ComparedTensor>,
 }
 
-impl Comparison {
+impl ComparedFiles {
     /// Of a file with itself.
     pub fn of_itself(file: &File) -> Self {
         let same = |info: &TensorInfo| ComparedTensor {
@@ -95,8 +95,9 @@ pub struct Pair<'a> {
 /// nothing can be computed with its type. A file that is in several pairs is read once.
 ///
 /// # Errors
-/// Of a pair [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a weight of one of its files is not finite.
-pub fn compare_all(pairs: &[Pair<'_>], pool: &ThreadPool) -> Vec<Result<Comparison, StepError>> {
+/// Of a pair [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a weight of one of its files
+/// is not finite.
+pub fn compare_all(pairs: &[Pair<'_>], pool: &ThreadPool) -> Vec<Result<ComparedFiles, StepError>> {
     let mut accounts: Vec<Account<'_>> = pairs.iter().map(|pair| Account::new(*pair)).collect();
     // In the first file's order, which is that of all files of one model.
     let (mut names, mut seen) = (Vec::new(), HashSet::new());
@@ -196,7 +197,7 @@ impl<'a> Account<'a> {
         self.pair.ctx.progress(self.done, self.total, Unit::Bytes);
     }
 
-    fn finish(mut self) -> Result<Comparison, StepError> {
+    fn finish(mut self) -> Result<ComparedFiles, StepError> {
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -236,7 +237,7 @@ impl<'a> Account<'a> {
         }
         let errors = summarize(&tensors, overall.relative_rmse(overall_weights));
         let unmatched = self.unmatched;
-        Ok(Comparison { type_differences, unmatched, errors, tensors })
+        Ok(ComparedFiles { type_differences, unmatched, errors, tensors })
     }
 }
 
@@ -314,18 +315,18 @@ fn look_at_chunk<'a>(both: &Both<'a>, floats: &mut Floats<'a>) -> Option<Found> 
 /// Some rows of a tensor as floats, those of each file made once.
 struct Floats<'a> {
     rows: Range<usize>,
-    made: Vec<Made<'a>>,
+    made: Vec<FileFloats<'a>>,
 }
 
 /// Those of one file.
-struct Made<'a> {
+struct FileFloats<'a> {
     file: &'a File,
     floats: Vec<f32>,
     /// The sum of their squares, once somebody has asked.
     squares: Option<f64>,
 }
 
-impl Made<'_> {
+impl FileFloats<'_> {
     fn squares(&mut self) -> f64 {
         let sum = || sums_of(&self.floats, &self.floats).squared_reference;
         *self.squares.get_or_insert_with(sum)
@@ -347,7 +348,7 @@ impl<'a> Floats<'a> {
         let mut floats = vec![0.0; self.rows.len() * info.columns()];
         ggml::dequantize(info.ggml_type.computable()?, self.bytes(file, number), &mut floats)
             .ok()?;
-        self.made.push(Made { file, floats, squares: None });
+        self.made.push(FileFloats { file, floats, squares: None });
         Some(self.made.len() - 1)
     }
 }

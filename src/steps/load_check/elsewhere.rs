@@ -46,7 +46,8 @@ pub fn check(file: &File, ctx: &Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The name of each part of the file, and how many bytes behind its last tensor and the padding it ends.
+/// The name of each part of the file, and how many bytes behind its last tensor and the padding it
+/// ends.
 fn ends(file: &File) -> Vec<(&str, i64)> {
     let ends = file.parts().enumerate().filter_map(|(number, (path, bytes))| {
         let tensors = (0..file.tensors().len()).filter(|&t| file.part(t) == number);

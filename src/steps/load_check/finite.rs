@@ -14,7 +14,8 @@ const CHUNK: usize = 1 << 20;
 /// Checks that every weight of `file` is finite; a quantized block's scales decide for the block.
 ///
 /// # Errors
-/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) naming the first tensor, row and columns that are not, and their value.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) naming the first tensor, row and columns
+/// that are not, and their value.
 pub fn check(file: &File, pool: &ThreadPool, ctx: &Context<'_>) -> Result<(), StepError> {
     let total: u64 = file.tensors().iter().map(TensorInfo::bytes).sum();
     let mut done = 0;

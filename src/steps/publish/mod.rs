@@ -1,5 +1,5 @@
-//! Publishing: puts files into a directory, never over a different one, and lists their SHA-256.
-//! Knows nothing of how it was decided which.
+//! Publish: puts files into a directory, never over a different one, and lists their SHA-256. Which
+//! files, the description says; by what rule they are chosen, [`passed()`].
 
 mod list;
 mod passed;
@@ -18,17 +18,18 @@ use super::{Context, Level, StepError};
 use crate::files::{FileDigest, share_blocks, write_atomic};
 use transfer::{Reflink, Transfer};
 
-pub use passed::{How, Passed, passed};
-pub use spec::{PublishFile, PublishResult, PublishSpec, PublishedBy, PublishedFile};
+pub use passed::{Ending, Passed, passed};
+pub use spec::{Arrival, FileToPublish, PublishResult, PublishSpec, PublishedFile};
 
 /// Puts into the directory what is not there yet, and writes the list.
 ///
 /// A file that is there already with the same digest is left; so is one whose place is where it is.
 ///
 /// # Errors
-/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing or no longer what its digest says;
-/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if another file has the name; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if two files want one
-/// name; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the directory cannot be written.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing or no longer what
+/// its digest says; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if another file has the
+/// name; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if two files want one name;
+/// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the directory cannot be written.
 pub fn run(spec: &PublishSpec, ctx: &Context<'_>) -> Result<PublishResult, StepError> {
     run_with(spec, ctx, share_blocks)
 }
@@ -45,7 +46,7 @@ fn run_with(
     let mut files = Vec::with_capacity(spec.files.len());
     for (file, path) in spec.files.iter().zip(places) {
         let made = transfer.put(file, &path)?;
-        let PublishFile { format, file, although, .. } = file.clone();
+        let FileToPublish { format, file, although, .. } = file.clone();
         let file = FileDigest { path, ..file };
         files.push(PublishedFile { format, file, made, although });
     }
@@ -74,7 +75,7 @@ pub fn place(to: &Utf8Path, file: &Utf8Path) -> Option<Utf8PathBuf> {
 fn places(spec: &PublishSpec) -> Result<Vec<Utf8PathBuf>, StepError> {
     let mut taken: BTreeMap<Utf8PathBuf, &Utf8Path> = BTreeMap::new();
     let mut places = Vec::with_capacity(spec.files.len());
-    for PublishFile { file, .. } in spec.files.iter() {
+    for FileToPublish { file, .. } in spec.files.iter() {
         let place = place(&spec.to, &file.path)
             .ok_or_else(|| StepError::usage(format!("cannot publish {}: not a file", file.path)))?;
         if let Some(other) = taken.insert(place.clone(), &file.path)
@@ -123,10 +124,10 @@ impl fmt::Display for PublishResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         for (made, words) in [
-            (PublishedBy::Copy, "copied"),
-            (PublishedBy::Reflink, "reflinked"),
-            (PublishedBy::AlreadyThere, "there already"),
-            (PublishedBy::InPlace, "in their place"),
+            (Arrival::Copy, "copied"),
+            (Arrival::Reflink, "reflinked"),
+            (Arrival::AlreadyThere, "there already"),
+            (Arrival::InPlace, "in their place"),
         ] {
             match self.files.iter().filter(|file| file.made == made).count() {
                 0 => {}

@@ -4,7 +4,7 @@ use crate::steps::Ended;
 
 /// How a step has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum Ending {
     Succeeded,
     Failed,
     /// It did not run.
@@ -23,15 +23,15 @@ pub enum Passed {
 /// What becomes of a format whose steps have ended so; `made` says whether it has files, `failed_too`
 /// whether they are published although a step failed.
 pub fn passed<'a>(
-    steps: impl Iterator<Item = (&'a str, How)> + Clone,
+    steps: impl Iterator<Item = (&'a str, Ending)> + Clone,
     made: bool,
     failed_too: bool,
 ) -> Passed {
-    let first = |wanted: How, words: &str| {
+    let first = |wanted: Ending, words: &str| {
         let found = steps.clone().find(|(_, how)| *how == wanted);
         found.map(|(id, _)| format!("{id} {words}"))
     };
-    let trouble = first(How::Failed, "failed").or_else(|| first(How::Skipped, "did not run"));
+    let trouble = first(Ending::Failed, "failed").or_else(|| first(Ending::Skipped, "did not run"));
     match trouble {
         None if made => Passed::Yes { although: None },
         Some(trouble) if made && failed_too => Passed::Yes { although: Some(trouble) },
@@ -41,11 +41,11 @@ pub fn passed<'a>(
 
 impl Ended {
     /// How the step has ended.
-    pub fn how(&self) -> How {
+    pub fn ending(&self) -> Ending {
         match (self.skipped, &self.failure) {
-            (true, _) => How::Skipped,
-            (false, Some(_)) => How::Failed,
-            (false, None) => How::Succeeded,
+            (true, _) => Ending::Skipped,
+            (false, Some(_)) => Ending::Failed,
+            (false, None) => Ending::Succeeded,
         }
     }
 }

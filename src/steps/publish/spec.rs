@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::FileDigest;
-use crate::steps::{Effects, Kind, Label, Load, Place, PublishedFormat, Step, StepError};
+use crate::steps::{Effects, Kind, Label, Load, Place, ReleaseOf, Step, StepError};
 
 /// Copy files to a directory and write their SHA-256 lines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PublishSpec {
     /// The formats that may be published: what becomes of them decides on the other fields.
     #[serde(default)]
-    pub formats: Vec<PublishedFormat>,
-    pub files: Label<Vec<PublishFile>>,
+    pub formats: Vec<ReleaseOf>,
+    pub files: Label<Vec<FileToPublish>>,
     /// Format to the reason why nothing of it is published.
     pub left_out: Label<BTreeMap<String, String>>,
     pub to: Place,
@@ -28,7 +28,7 @@ pub struct PublishSpec {
 
 /// A file to publish.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PublishFile {
+pub struct FileToPublish {
     /// The format's name.
     pub format: String,
     /// The file as it was made.
@@ -64,7 +64,7 @@ pub struct PublishedFile {
     /// The published file.
     #[serde(flatten)]
     pub file: FileDigest,
-    pub made: PublishedBy,
+    pub made: Arrival,
     /// What failed, where it was published all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub although: Option<String>,
@@ -73,7 +73,7 @@ pub struct PublishedFile {
 /// How a published file came to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PublishedBy {
+pub enum Arrival {
     /// It shares its blocks with the original until one of the two is changed.
     Reflink,
     /// It has blocks of its own.
@@ -95,7 +95,7 @@ impl Step for PublishSpec {
         let result: PublishResult = Self::KIND.read(result)?;
         let remark = Some(result.to_string());
         // A copy was held against its digest while it was made; a reflink was not read.
-        let unread = result.files.iter().filter(|file| file.made == PublishedBy::Reflink);
+        let unread = result.files.iter().filter(|file| file.made == Arrival::Reflink);
         let made_of_inputs = unread.map(|published| published.file.path.clone()).collect();
         let written_bytes = result.written_bytes;
         let files = result.files.into_iter().map(|published| published.file);

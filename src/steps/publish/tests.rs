@@ -15,10 +15,10 @@ fn directory() -> (tempfile::TempDir, Utf8PathBuf) {
 }
 
 /// A file that is to be published, of which nothing is known.
-fn abc(dir: &Utf8Path) -> PublishFile {
+fn abc(dir: &Utf8Path) -> FileToPublish {
     let path = dir.join("abc.gguf");
     fs::write(&path, "abc").unwrap();
-    PublishFile {
+    FileToPublish {
         format: "q8_0".to_owned(),
         file: FileDigest { path, bytes: 3, sha256: ABC.to_owned() },
         intact: false,
@@ -27,7 +27,7 @@ fn abc(dir: &Utf8Path) -> PublishFile {
     }
 }
 
-fn spec(dir: &Utf8Path, files: Vec<PublishFile>) -> PublishSpec {
+fn spec(dir: &Utf8Path, files: Vec<FileToPublish>) -> PublishSpec {
     PublishSpec {
         formats: Vec::new(),
         files: files.into(),
@@ -50,17 +50,17 @@ fn reflink(mut to: &File, mut from: &File) -> io::Result<()> {
 
 fn publish_with(
     dir: &Utf8Path,
-    files: Vec<PublishFile>,
+    files: Vec<FileToPublish>,
     reflink: Reflink,
 ) -> Result<PublishResult, StepError> {
     run_with(&spec(dir, files), &context(&Recorder::new()), reflink)
 }
 
-fn publish_to(dir: &Utf8Path, files: Vec<PublishFile>) -> Result<PublishResult, StepError> {
+fn publish_to(dir: &Utf8Path, files: Vec<FileToPublish>) -> Result<PublishResult, StepError> {
     publish_with(dir, files, no_reflink)
 }
 
-fn made(result: &PublishResult) -> PublishedBy {
+fn made(result: &PublishResult) -> Arrival {
     result.files[0].made
 }
 
@@ -75,7 +75,7 @@ fn copies_lists_and_leaves_what_is_there() {
     let result = publish_to(&dir, vec![file.clone()]).unwrap();
     let place = dir.join("out/abc.gguf");
     assert_eq!(result.files[0].file, FileDigest { path: place.clone(), ..file.file.clone() });
-    assert_eq!(made(&result), PublishedBy::Copy);
+    assert_eq!(made(&result), Arrival::Copy);
     assert_eq!(fs::read(&place).unwrap(), b"abc");
     let line = format!("{ABC}  {place}\n");
     assert_eq!(fs::read_to_string(dir.join("list.txt")).unwrap(), line);
@@ -87,7 +87,7 @@ fn copies_lists_and_leaves_what_is_there() {
     let result = run(&spec, &context(&recorder)).unwrap();
     assert_eq!(fs::metadata(&place).unwrap().modified().unwrap(), at);
     assert!(recorder.log_lines()[0].contains("with the same SHA-256"));
-    assert_eq!((made(&result), result.written_bytes), (PublishedBy::AlreadyThere, 0));
+    assert_eq!((made(&result), result.written_bytes), (Arrival::AlreadyThere, 0));
     assert_eq!(result.to_string(), "1 file there already");
 }
 
@@ -96,20 +96,20 @@ fn a_reflink_writes_nothing_and_is_read_only_if_its_original_may_have_changed() 
     let (_guard, dir) = directory();
     let place = dir.join("out/abc.gguf");
     let read = |intact, content: &str| {
-        let file = PublishFile { intact, ..abc(&dir) };
+        let file = FileToPublish { intact, ..abc(&dir) };
         fs::write(&file.file.path, content).unwrap();
         let spec = PublishSpec { sha256_list: None, ..spec(&dir, vec![file]) };
         run_with(&spec, &context(&Recorder::new()), reflink)
     };
     for intact in [true, false] {
         let result = read(intact, "abc").unwrap();
-        assert_eq!((made(&result), result.written_bytes), (PublishedBy::Reflink, 0));
+        assert_eq!((made(&result), result.written_bytes), (Arrival::Reflink, 0));
         assert_eq!(result.to_string(), "1 file reflinked");
         assert_eq!(fs::read(&place).unwrap(), b"abc");
         fs::remove_file(&place).unwrap();
     }
     // Whoever says that it is intact has to know: it is not read.
-    assert_eq!(made(&read(true, "abd").unwrap()), PublishedBy::Reflink);
+    assert_eq!(made(&read(true, "abd").unwrap()), Arrival::Reflink);
     fs::remove_file(&place).unwrap();
     for (intact, content) in [(false, "abd"), (true, "abcd")] {
         let error = read(intact, content).unwrap_err();
@@ -127,7 +127,7 @@ fn what_cannot_be_reflinked_is_copied() {
         Err(io::ErrorKind::CrossesDevices.into())
     };
     let result = publish_with(&dir, vec![abc(&dir)], half).unwrap();
-    assert_eq!(made(&result), PublishedBy::Copy);
+    assert_eq!(made(&result), Arrival::Copy);
     assert_eq!(fs::read(dir.join("out/abc.gguf")).unwrap(), b"abc");
     assert_eq!(names(&dir.join("out")), ["abc.gguf"]);
 }
@@ -136,10 +136,10 @@ fn what_cannot_be_reflinked_is_copied() {
 #[test]
 fn a_published_file_survives_the_damage_of_its_original() {
     let (_guard, dir) = directory();
-    let file = PublishFile { intact: true, ..abc(&dir) };
+    let file = FileToPublish { intact: true, ..abc(&dir) };
     let result = run(&spec(&dir, vec![file.clone()]), &context(&Recorder::new())).unwrap();
     println!("{:?}", made(&result));
-    assert!(matches!(made(&result), PublishedBy::Reflink | PublishedBy::Copy));
+    assert!(matches!(made(&result), Arrival::Reflink | Arrival::Copy));
     fs::write(&file.file.path, "xyz").unwrap();
     assert_eq!(fs::read(dir.join("out/abc.gguf")).unwrap(), b"abc");
 }
@@ -150,8 +150,8 @@ fn what_is_known_to_be_there_is_not_read() {
     publish_to(&dir, vec![abc(&dir)]).unwrap();
     // As long, and only reading shows it: whoever says that it is there has to know.
     fs::write(dir.join("out/abc.gguf"), "xyz").unwrap();
-    let known = PublishFile { there: true, ..abc(&dir) };
-    assert_eq!(made(&publish_to(&dir, vec![known]).unwrap()), PublishedBy::AlreadyThere);
+    let known = FileToPublish { there: true, ..abc(&dir) };
+    assert_eq!(made(&publish_to(&dir, vec![known]).unwrap()), Arrival::AlreadyThere);
     assert!(publish_to(&dir, vec![abc(&dir)]).is_err());
 }
 
@@ -207,7 +207,7 @@ fn a_file_in_its_place_is_not_copied_onto_itself() {
     let file = abc(&dir.join("out"));
     let result = publish_to(&dir, vec![file.clone()]).unwrap();
     assert_eq!(result.files[0].file, file.file);
-    assert_eq!(made(&result), PublishedBy::InPlace);
+    assert_eq!(made(&result), Arrival::InPlace);
     assert_eq!(fs::read(dir.join("out/abc.gguf")).unwrap(), b"abc");
     // And not published as what it is not.
     fs::write(dir.join("out/abc.gguf"), "abd").unwrap();
@@ -234,7 +234,7 @@ fn what_was_left_out_and_what_stands_beside_it_is_said() {
     let spec = PublishSpec {
         left_out: left_out.clone().into(),
         others: others.to_vec().into(),
-        ..spec(&dir, vec![PublishFile { although: although.clone(), ..abc(&dir) }])
+        ..spec(&dir, vec![FileToPublish { although: although.clone(), ..abc(&dir) }])
     };
     let recorder = Recorder::new();
     let result = run_with(&spec, &context(&recorder), no_reflink).unwrap();

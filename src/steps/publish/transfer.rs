@@ -14,7 +14,7 @@ use camino::Utf8Path;
 use sha2::{Digest, Sha256};
 
 use crate::files::{FileDigest, Output, open_regular};
-use crate::steps::{Context, Level, PublishFile, PublishedBy, StepError, Unit};
+use crate::steps::{Arrival, Context, FileToPublish, Level, StepError, Unit};
 
 /// Makes the first file share the blocks of the second, or fails where that cannot be done.
 pub type Reflink = fn(&File, &File) -> io::Result<()>;
@@ -36,7 +36,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// As [`super::run`].
-    pub fn put(&mut self, file: &PublishFile, place: &Utf8Path) -> Result<PublishedBy, StepError> {
+    pub fn put(&mut self, file: &FileToPublish, place: &Utf8Path) -> Result<Arrival, StepError> {
         let origin = &file.file;
         let source =
             fs::canonicalize(&origin.path).map_err(|e| StepError::unreadable(&origin.path, &e))?;
@@ -54,21 +54,21 @@ impl Transfer<'_> {
                     self.advance(origin.bytes);
                 }
                 self.say(format!("{place} is there already: it is the file itself"));
-                Ok(PublishedBy::InPlace)
+                Ok(Arrival::InPlace)
             }
             Some(there) => {
                 self.check_there(file, place, &there)?;
                 self.say(format!("{place} is there already, with the same SHA-256"));
-                Ok(PublishedBy::AlreadyThere)
+                Ok(Arrival::AlreadyThere)
             }
             None if self.share(file, place)? => {
                 self.say(format!("reflinked {} to {place}", origin.path));
-                Ok(PublishedBy::Reflink)
+                Ok(Arrival::Reflink)
             }
             None => {
                 self.copy(origin, place)?;
                 self.say(format!("copied {} to {place}", origin.path));
-                Ok(PublishedBy::Copy)
+                Ok(Arrival::Copy)
             }
         }
     }
@@ -76,7 +76,7 @@ impl Transfer<'_> {
     /// Refuses another file that has the name already.
     fn check_there(
         &mut self,
-        file: &PublishFile,
+        file: &FileToPublish,
         place: &Utf8Path,
         there: &fs::Metadata,
     ) -> Result<(), StepError> {
@@ -97,7 +97,7 @@ impl Transfer<'_> {
     }
 
     /// Makes `place` a reflink; whether the file system can.
-    fn share(&mut self, file: &PublishFile, place: &Utf8Path) -> Result<bool, StepError> {
+    fn share(&mut self, file: &FileToPublish, place: &Utf8Path) -> Result<bool, StepError> {
         let origin = &file.file;
         let source =
             open_regular(&origin.path).map_err(|e| StepError::unreadable(&origin.path, &e))?;

@@ -1,7 +1,7 @@
 //! What one source becomes in one format: the types of its tensors and why, and the metadata that
-//! say so. Knows nothing of writing.
+//! say so. Writes nothing.
 
-use super::importance::{self, Importance};
+use super::importance::{self, Weighing};
 use super::survey::Survey;
 use super::{copied, facts, fallback, provenance, rules};
 use crate::checkpoint::QUANTIZATION_VERSION;
@@ -21,7 +21,7 @@ pub struct Chosen {
     /// What stands out of the matrix.
     survey: Survey,
     /// For each tensor of the source, like `why`.
-    pub importance: Vec<Importance>,
+    pub importance: Vec<Weighing>,
     pub why: Vec<String>,
     pub warnings: Vec<String>,
     /// Why this cannot be done, which whoever only asks is told with all the rest.
@@ -34,8 +34,9 @@ impl Chosen {
     /// Chooses.
     ///
     /// # Errors
-    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense for this source; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if
-    /// the importance matrix is not what it should be.
+    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense for this
+    /// source; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the importance matrix is
+    /// not what it should be.
     pub fn new(spec: &QuantizeSpec, source: &dyn TensorSource) -> Result<Self, StepError> {
         let format = &spec.format;
         let mix: Mix = format.base.parse().map_err(|e| StepError::usage(format!("{e}")))?;
@@ -64,10 +65,10 @@ impl Chosen {
             .choose(&facts::of(source.metadata()), &tensors)
             .map_err(|e| StepError::usage(format!("format {}: {e}", format.name)))?;
         rules::all_match(&rules, &tensors).map_err(StepError::usage)?;
-        let importance: Vec<Importance> = infos
+        let importance: Vec<Weighing> = infos
             .iter()
             .zip(&choices)
-            .map(|(info, choice)| Importance::of(matrix.as_ref(), info, choice))
+            .map(|(info, choice)| Weighing::of(matrix.as_ref(), info, choice))
             .collect();
 
         let mut metadata = metadata(source.metadata(), mix);
@@ -134,8 +135,8 @@ impl Chosen {
     /// The files that the model goes into.
     ///
     /// # Errors
-    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if it would be no GGUF file; [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too
-    /// many.
+    /// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if it would be no GGUF file;
+    /// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if there would be too many.
     pub fn files(
         &self,
         spec: &QuantizeSpec,

@@ -20,7 +20,7 @@ const LONGEST_TEXT: usize = 127;
 
 /// What there is of importance for one tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Importance {
+pub(super) enum Weighing {
     /// The tensor is copied, or its type has no use for importance.
     NotUsed,
     Used,
@@ -32,7 +32,7 @@ pub(super) enum Importance {
     WrongSize(usize),
 }
 
-impl Importance {
+impl Weighing {
     /// Of the tensor `from`, for which `choice` was made.
     pub fn of(matrix: Option<&Imatrix>, from: &TensorInfo, choice: &Choice) -> Self {
         let copied = from.ggml_type == choice.ty || from.computable().is_err();
@@ -40,31 +40,31 @@ impl Importance {
         let needed = choice.needs_importance || !copied && ggml::needs_importance(choice.ty);
         let found = match matrix {
             // Copied or not: nobody knows whether it had importance when it got its type.
-            None if needed => return Importance::MissingAndNeeded,
-            None => return Importance::NotUsed,
-            Some(_) if copied => return Importance::NotUsed,
+            None if needed => return Weighing::MissingAndNeeded,
+            None => return Weighing::NotUsed,
+            Some(_) if copied => return Weighing::NotUsed,
             Some(matrix) => matrix.get(&from.name).map(|importance| importance.len()),
         };
         match found {
             // A matrix may have any number of values for the embedding: it is no matrix product.
             Some(n) if n != values(from) && !policy::is_token_embedding(&from.name) => {
-                Importance::WrongSize(n)
+                Weighing::WrongSize(n)
             }
-            _ if !choice.ty.uses_importance() => Importance::NotUsed,
-            Some(n) if n == values(from) => Importance::Used,
-            _ if needed => Importance::MissingAndNeeded,
-            _ => Importance::Missing,
+            _ if !choice.ty.uses_importance() => Weighing::NotUsed,
+            Some(n) if n == values(from) => Weighing::Used,
+            _ if needed => Weighing::MissingAndNeeded,
+            _ => Weighing::Missing,
         }
     }
 
     /// What there is to say of it beside the reason for a type.
     pub fn why(self) -> Option<&'static str> {
         match self {
-            Importance::NotUsed => None,
-            Importance::Used => Some("weighed by importance"),
-            Importance::Missing => Some("no importance is known"),
-            Importance::MissingAndNeeded => Some("needs importance"),
-            Importance::WrongSize(_) => Some("its importance is of another size"),
+            Weighing::NotUsed => None,
+            Weighing::Used => Some("weighed by importance"),
+            Weighing::Missing => Some("no importance is known"),
+            Weighing::MissingAndNeeded => Some("needs importance"),
+            Weighing::WrongSize(_) => Some("its importance is of another size"),
         }
     }
 }
@@ -79,17 +79,17 @@ pub(super) fn misfit(
     format: &FormatSpec,
     tensors: &[TensorInfo],
     choices: &[Choice],
-    importance: &[Importance],
+    importance: &[Weighing],
 ) -> Option<String> {
     let (name, file) = (&format.name, &format.imatrix.as_ref()?.path);
     let wrong = tensors.iter().zip(importance).find_map(|(info, importance)| match importance {
-        Importance::WrongSize(found) => Some((info, found)),
+        Weighing::WrongSize(found) => Some((info, found)),
         _ => None,
     });
     if let Some((info, found)) = wrong {
         return Some(format!(
             "format {name}: the importance matrix {file} has {found} values for tensor {}, expected \
-             {} ({} columns, {} matrices); use one that was measured on this very model",
+            {} ({} columns, {} matrices); use one that was measured on this very model",
             info.name,
             values(info),
             info.columns(),
@@ -99,7 +99,7 @@ pub(super) fn misfit(
     let what = garbage(tensors, choices, importance)?;
     Some(format!(
         "format {name}: {what}, and the importance matrix {file} has no entry of its size for it; use \
-         one that was measured on this very model, or give the tensor a type of more bits"
+        one that was measured on this very model, or give the tensor a type of more bits"
     ))
 }
 
@@ -108,7 +108,7 @@ pub(super) fn lack(
     format: &FormatSpec,
     tensors: &[TensorInfo],
     choices: &[Choice],
-    importance: &[Importance],
+    importance: &[Weighing],
 ) -> Option<String> {
     if format.imatrix.is_some() {
         return None;
@@ -116,18 +116,14 @@ pub(super) fn lack(
     let what = garbage(tensors, choices, importance)?;
     Some(format!(
         "format {} needs an importance matrix: {what}; give one that llama-imatrix made \
-         (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits",
+        (--imatrix FILE, or `imatrix = \"FILE\"` in a manifest), or choose a format of more bits",
         format.name
     ))
 }
 
 /// The tensors that would be garbage for want of importance, by number and example.
-fn garbage(
-    tensors: &[TensorInfo],
-    choices: &[Choice],
-    importance: &[Importance],
-) -> Option<String> {
-    let mut lacking = (0..tensors.len()).filter(|&i| importance[i] == Importance::MissingAndNeeded);
+fn garbage(tensors: &[TensorInfo], choices: &[Choice], importance: &[Weighing]) -> Option<String> {
+    let mut lacking = (0..tensors.len()).filter(|&i| importance[i] == Weighing::MissingAndNeeded);
     let first = lacking.next()?;
     let (tensor, ty) = (&tensors[first].name, choices[first].ty);
     Some(match 1 + lacking.count() {
@@ -140,7 +136,7 @@ fn garbage(
 pub(super) fn warnings(
     matrix: &Imatrix,
     tensors: &[TensorInfo],
-    importance: &[Importance],
+    importance: &[Weighing],
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let names: std::collections::HashSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
@@ -148,7 +144,7 @@ pub(super) fn warnings(
     if let Some(example) = unknown.next() {
         warnings.push(format!(
             "{} of the {} entries of the importance matrix {} are of no tensor of the model, such \
-             as {example}",
+            as {example}",
             1 + unknown.count(),
             matrix.names().len(),
             matrix.path()
@@ -156,12 +152,12 @@ pub(super) fn warnings(
     }
     // llama-imatrix measures neither the embedding nor, unless it is told to, the output.
     let mut without = tensors.iter().zip(importance).filter(|(info, importance)| {
-        **importance == Importance::Missing && !policy::is_embedding_or_output(&info.name)
+        **importance == Weighing::Missing && !policy::is_embedding_or_output(&info.name)
     });
     if let Some((example, _)) = without.next() {
         warnings.push(format!(
             "the importance matrix {} has no entry for {} tensors, which are quantized without, \
-             such as {}",
+            such as {}",
             matrix.path(),
             1 + without.count(),
             example.name

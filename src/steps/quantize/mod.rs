@@ -23,7 +23,7 @@ use super::{Context, Level, StepError, UsedImatrix, WriteResult};
 use crate::ggml::StoredType;
 use crate::gguf::{TensorSource, bits_per_weight};
 use chosen::Chosen;
-use importance::{Digests, Importance};
+use importance::{Digests, Weighing};
 pub use provenance::input_files;
 pub use spec::{
     FormatSpec, ImatrixFile, NativeMxfp4, OnFallback, Provenance, QuantizeSpec, TensorRule,
@@ -90,9 +90,10 @@ pub struct PlannedTensor {
 /// Does the step.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense, needs an importance matrix that is not given
-/// or is not of this model, or the output is there already; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the source or
-/// the matrix is not what it should be or has values that are not finite;
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if the format makes no sense, needs an
+/// importance matrix that is not given or is not of this model, or the output is there already;
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if the source or the matrix is not what
+/// it should be or has values that are not finite;
 /// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if the file cannot be written.
 pub fn run(spec: &QuantizeSpec, ctx: &Context<'_>) -> Result<WriteResult, StepError> {
     // One file in, one result out.
@@ -109,7 +110,7 @@ pub fn run_all(steps: &[(&QuantizeSpec, &Context<'_>)]) -> Vec<Result<WriteResul
         Ok(source) => source,
         Err(error) => return steps.iter().map(|_| Err(error.clone())).collect(),
     };
-    let mut known = Known::default();
+    let mut known = Shared::default();
     let ready = steps.iter().map(|(spec, ctx)| Ready::new(spec, &*source, &mut known, ctx));
     let ready: Vec<_> = ready.collect();
     let written = {
@@ -147,7 +148,7 @@ pub fn run_all(steps: &[(&QuantizeSpec, &Context<'_>)]) -> Vec<Result<WriteResul
 
 /// What is found out once for all formats.
 #[derive(Default)]
-struct Known {
+struct Shared {
     /// Of importance matrices.
     digests: Digests,
     /// Of what the source is made from: one source, one reading of it.
@@ -166,7 +167,7 @@ impl Ready {
     fn new(
         spec: &QuantizeSpec,
         source: &dyn TensorSource,
-        known: &mut Known,
+        known: &mut Shared,
         ctx: &Context<'_>,
     ) -> Result<Self, StepError> {
         let mut inputs = weight_files(&spec.source)?;
@@ -254,8 +255,8 @@ fn planned(
         shape: info.shape,
         ggml_type: info.ggml_type,
         why: chosen.why[tensor.source].clone(),
-        uses_importance: chosen.importance[tensor.source] == Importance::Used,
-        lacks_importance: chosen.importance[tensor.source] == Importance::MissingAndNeeded,
+        uses_importance: chosen.importance[tensor.source] == Weighing::Used,
+        lacks_importance: chosen.importance[tensor.source] == Weighing::MissingAndNeeded,
     });
     Ok(QuantizePlan {
         tensors: tensors.collect(),

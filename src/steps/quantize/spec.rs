@@ -86,8 +86,8 @@ pub struct Provenance {
     /// What the source is, or was converted from.
     pub made_from: QuantizeSource,
     /// SHA-256 of each of its files that decide what is made of it, by name as
-    /// [`input_files`](super::input_files) has it. `None`: the step reads them to find out. The source itself
-    /// is in the key.
+    /// [`input_files`](super::input_files) has it. `None`: the step reads them to find out. The
+    /// source itself is in the key.
     pub inputs: Label<Option<BTreeMap<String, String>>>,
 }
 

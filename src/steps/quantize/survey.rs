@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::importance::Importance;
+use super::importance::Weighing;
 use crate::ggml::policy::{Choice, layer};
 use crate::ggml::{GgmlType, lost_run};
 use crate::gguf::{Imatrix, TensorInfo};
@@ -50,11 +50,11 @@ impl Survey {
         matrix: &Imatrix,
         tensors: &[TensorInfo],
         choices: &[Choice],
-        importance: &[Importance],
+        importance: &[Weighing],
     ) -> Self {
         let mut survey = Self::default();
         for ((info, choice), importance) in tensors.iter().zip(choices).zip(importance) {
-            if *importance == Importance::Used {
+            if *importance == Weighing::Used {
                 survey.add(matrix, info, choice.ty);
             }
         }
@@ -126,8 +126,8 @@ impl Survey {
         };
         Some(format!(
             "format {format}: the importance matrix {path} is zero for every column of {of}{}, so all \
-             of its rows would be lost as {}{more}; measure it again, over text that reaches all \
-             experts, or give such tensors a type that does not weigh columns, such as q8_0",
+            of its rows would be lost as {}{more}; measure it again, over text that reaches all \
+            experts, or give such tensors a type that does not weigh columns, such as q8_0",
             first.tensor, first.ty
         ))
     }
@@ -153,7 +153,7 @@ impl Survey {
         };
         Some(format!(
             "in the importance matrix {path} {} of the weights that it weighs have an importance of \
-             zero, so that their errors do not count: {named}{lost}",
+            zero, so that their errors do not count: {named}{lost}",
             percent(sum(|z| z.weights), self.weighed)
         ))
     }
@@ -177,7 +177,7 @@ impl Survey {
         let named = list(places.into_iter());
         Some(format!(
             "the text of the importance matrix {path} never reached {named}; all of their columns weigh \
-             the same"
+            the same"
         ))
     }
 }

@@ -1,28 +1,30 @@
 //! The report that people read.
 
 mod against;
+mod benchmarks;
 
 use bytesize::ByteSize;
 
-use super::document::{BenchDocument, FileResult, Publishing, Role, file_name};
-use super::input::Input;
-use super::recommend::{self, Recommendation};
+use super::assemble::file_name;
+use super::document::{BenchDocument, Publishing};
+use super::recommend;
+use super::recommendation::Recommendation;
+use super::results::Results;
 use super::table::Table;
 use crate::metrics::host::HostFacts;
-use crate::steps::{Measurements, SpecialTokens};
 
 /// What stands where nothing is known.
 const NONE: &str = "-";
 
 /// The whole report.
-pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> String {
+pub fn render(input: &Results<'_>, document: &BenchDocument, host: &HostFacts) -> String {
     let mut text = format!("# {}: candidates, benchmark, recommendation\n\n", input.spec.job);
     if let Some(recommendation) = &document.recommendation {
         text.push_str(&recommended(recommendation, input));
     }
     text.push_str("## Candidates and references\n\n");
-    text.push_str(&candidates(document, input.quality_reference.as_deref()));
-    text.push_str(&measured_how(document));
+    text.push_str(&benchmarks::candidates(document, input.quality_reference.as_deref()));
+    text.push_str(&benchmarks::latencies(document));
     text.push_str(&problems(document));
     text.push_str(&warnings(document));
     text.push_str(&load_checks(input));
@@ -39,7 +41,7 @@ pub fn render(input: &Input<'_>, document: &BenchDocument, host: &HostFacts) -> 
     text
 }
 
-fn recommended(r: &Recommendation, input: &Input<'_>) -> String {
+fn recommended(r: &Recommendation, input: &Results<'_>) -> String {
     let mut text = format!("## Recommendation\n\n**{}**\n\n", r.reason);
     // What the sentence above says already is not said again.
     for judgement in r.judgements.iter().filter(|j| !r.reason.contains(&j.reason)) {
@@ -54,10 +56,10 @@ fn recommended(r: &Recommendation, input: &Input<'_>) -> String {
     };
     text.push_str(&format!(
         "The rule: a format is taken only if the 95% intervals (bootstrap) of its median and of its \
-         p95 latency over the baseline's lie below 1, both gain at least {:.0}% (more where others \
-         used the machine, or where two benchmarks of the same weights differ by more), its mean KL \
-         divergence {reference} is at most {} times the baseline's plus {} nats, and its top-token \
-         agreement is at most {} percentage points lower. Of several the lowest p95 is taken.\n\n",
+        p95 latency over the baseline's lie below 1, both gain at least {:.0}% (more where others \
+        used the machine, or where two benchmarks of the same weights differ by more), its mean KL \
+        divergence {reference} is at most {} times the baseline's plus {} nats, and its top-token \
+        agreement is at most {} percentage points lower. Of several the lowest p95 is taken.\n\n",
         recommend::MIN_GAIN * 100.0,
         recommend::KL_RATIO,
         recommend::KL_SLACK,
@@ -73,114 +75,6 @@ fn recommended(r: &Recommendation, input: &Input<'_>) -> String {
     text
 }
 
-fn candidates(document: &BenchDocument, quality_reference: Option<&str>) -> String {
-    let mut table = Table::new(&[
-        "name",
-        "role",
-        ">size",
-        ">bits/weight",
-        ">p95_ms",
-        ">peak_rss_mb",
-        ">decode tok/s",
-        ">KL divergence",
-        ">top token",
-        ">perplexity",
-        "state",
-    ]);
-    for file in document.results.iter().chain(&document.references) {
-        let measured = file.measured.as_ref();
-        let distance = document.comparisons.iter().find(|c| {
-            file.name.as_ref() == Some(&c.name) && quality_reference == Some(&c.reference)
-        });
-        table.row(vec![
-            file.name.clone().unwrap_or_else(|| NONE.to_owned()),
-            role(file.role).to_owned(),
-            or_none(file.bytes, size),
-            or_none(file.bits_per_weight, |b| format!("{b:.3}")),
-            or_none(measured, |m| format!("{:.2}", m.latency_ms.p95)),
-            or_none(measured.and_then(|m| m.peak_rss_mb), |mb| format!("{mb:.1}")),
-            or_none(measured.and_then(|m| m.decode_tokens_per_s.as_ref()), |d| {
-                format!("{:.2}", d.p50)
-            }),
-            or_none(distance.and_then(|c| c.kl_divergence), |kl| format!("{kl:.5}")),
-            or_none(distance.and_then(|c| c.top_token_agreement), percent),
-            or_none(file.perplexity, |p| format!("{p:.4}")),
-            state(file),
-        ]);
-    }
-    let mut text = table.render();
-    text.push_str(
-        "\np95_ms: latency of a whole run, prompt and generation. peak_rss_mb: largest resident set, \
-         pages of the mapped file included; 1 MB is 1000000 bytes. decode tok/s: median.",
-    );
-    let evaluated = document.results.iter().find_map(|f| Some((f.evaluated_tokens?, f)));
-    if let (Some(name), Some((tokens, file))) = (quality_reference, evaluated) {
-        let special = match file.special_tokens {
-            Some(SpecialTokens::Literal) => ", special tokens read as text",
-            _ => "",
-        };
-        text.push_str(&format!(
-            " KL divergence (mean, nats per token), top token (share of tokens where both find the \
-             same one the most likely): from `{name}` over {tokens} tokens{special}."
-        ));
-    }
-    text.push_str("\n\n");
-    text
-}
-
-/// What the percentiles are percentiles of, and what they are worth.
-fn measured_how(document: &BenchDocument) -> String {
-    let mut files = document.results.iter().chain(&document.references);
-    let Some(m) = files.find_map(|f| f.measured.as_ref()) else {
-        return String::new();
-    };
-    let s = m.settings;
-    let mut text = format!(
-        "Each file in a process of its own: {} warm-ups, then {} runs of {} prompt tokens and {} \
-         generated tokens, {} threads. {}.\n\n",
-        s.warmups,
-        s.runs,
-        s.prompt_tokens,
-        s.generate_tokens,
-        s.threads,
-        m.latency_ms.confidence.p95.basis,
-    );
-    let mut table = Table::new(&[
-        "latency of",
-        ">p50_ms",
-        ">95% interval",
-        ">p95_ms",
-        ">95% interval",
-        ">p99_ms",
-        ">first token p50_ms",
-        ">inter-token p50_ms",
-        ">inter-token p95_ms",
-        ">prefill tok/s",
-    ]);
-    for file in document.results.iter().chain(&document.references) {
-        let (Some(name), Some(m)) = (&file.name, &file.measured) else { continue };
-        let latency = &m.latency_ms;
-        let between = m.inter_token_latency_ms.as_ref();
-        table.row(vec![
-            name.clone(),
-            format!("{:.2}", latency.p50),
-            interval(latency.confidence.p50.low, latency.confidence.p50.high),
-            format!("{:.2}", latency.p95),
-            interval(latency.confidence.p95.low, latency.confidence.p95.high),
-            format!("{:.2}", latency.p99),
-            format!("{:.2}", m.time_to_first_token_ms.p50),
-            or_none(between, |d| format!("{:.2}", d.p50)),
-            or_none(between, |d| format!("{:.2}", d.p95)),
-            format!("{:.2}", m.prefill_tokens_per_s.p50),
-        ]);
-    }
-    text.push_str(&table.render());
-    text.push_str(
-        "\n\"open\": no number of this few samples bounds the percentile on that side.\n\n",
-    );
-    text
-}
-
 /// What failed, and what is not there.
 fn problems(document: &BenchDocument) -> String {
     let mut text = String::new();
@@ -192,7 +86,7 @@ fn problems(document: &BenchDocument) -> String {
     for (name, path) in &document.missing_references {
         text.push_str(&format!(
             "- The reference `{name}` is optional and not there ({path}); nothing is compared with \
-             it.\n"
+            it.\n"
         ));
     }
     if text.is_empty() { text } else { format!("## Failed or missing\n\n{text}\n") }
@@ -222,8 +116,8 @@ fn warnings(document: &BenchDocument) -> String {
     format!("## Warnings\n\n{}\n", lines.collect::<String>())
 }
 
-/// Verdict and reason of every load check that ran.
-fn load_checks(input: &Input<'_>) -> String {
+/// Advice and reason of every load check that ran.
+fn load_checks(input: &Results<'_>) -> String {
     let mut table =
         Table::new(&["name", "verdict", ">checks", ">load_ms", "after the fixed prompt it writes"]);
     let mut any = false;
@@ -319,30 +213,6 @@ fn host_table(host: &HostFacts) -> String {
     table.render()
 }
 
-fn role(role: Option<Role>) -> &'static str {
-    match role {
-        Some(Role::Baseline) => "baseline",
-        Some(Role::Candidate) => "candidate",
-        Some(Role::Reference) => "reference",
-        None => NONE,
-    }
-}
-
-fn state(file: &FileResult) -> String {
-    if let Some(step) = file.failures.keys().next() {
-        return format!("{step} failed");
-    }
-    let benched: Option<&Measurements> = file.measured.as_ref();
-    match (file.loads, benched) {
-        (Some(true), Some(_)) => "loads, benchmarked",
-        (Some(true), None) => "loads, not benchmarked",
-        (_, Some(_)) => "benchmarked",
-        _ if file.role == Some(Role::Reference) => "not benchmarked",
-        _ => "not done",
-    }
-    .to_owned()
-}
-
 fn or_none<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| NONE.to_owned(), show)
 }
@@ -353,11 +223,6 @@ fn size(bytes: u64) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.2}%", share * 100.0)
-}
-
-fn interval(low: Option<f64>, high: Option<f64>) -> String {
-    let bound = |b: Option<f64>| b.map_or_else(|| "open".to_owned(), |x| format!("{x:.2}"));
-    format!("{} to {}", bound(low), bound(high))
 }
 
 fn one_line(text: &str) -> String {

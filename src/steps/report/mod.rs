@@ -1,11 +1,13 @@
 //! The report: the benchmark JSON, the Markdown with its recommendation, and one log per format,
 //! from the results of other steps. Runs nothing and measures nothing itself.
 
+mod assemble;
 mod document;
-mod input;
 mod logs;
 mod markdown;
 mod recommend;
+mod recommendation;
+mod results;
 mod spec;
 mod table;
 
@@ -18,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use super::{Context, ErrorClass, Level, StepError};
 use crate::files::{FileDigest, write_atomic};
 use crate::metrics::host::HostFacts;
-use input::Input;
+use results::Results;
 
-pub use document::{BenchDocument, Comparison, FileResult, NOT_RECOMMENDED, Publishing, Role};
-pub use recommend::{Judgement, Outcome, Recommendation, Verdict};
+pub use assemble::NOT_RECOMMENDED;
+pub use document::{BenchDocument, Comparison, FileResult, Publishing, Role};
+pub use recommendation::{Advice, Assessment, Outcome, Recommendation};
 pub use spec::{
     InputFile, MadeAt, MadeFrom, ReportCandidate, ReportPublish, ReportReference, ReportSpec,
 };
@@ -53,7 +56,7 @@ fn run_at(
     ctx: &Context<'_>,
     now: jiff::Timestamp,
 ) -> Result<ReportResult, StepError> {
-    let input = Input::parse(spec)?;
+    let input = Results::parse(spec)?;
     let recommendation = recommend::recommend(
         &input.contenders(),
         input.quality_reference.as_deref(),
@@ -72,7 +75,7 @@ fn run_at(
 }
 
 /// The machine of the first benchmark; `None` if there is none.
-fn measured_host(input: &Input<'_>) -> Option<HostFacts> {
+fn measured_host(input: &Results<'_>) -> Option<HostFacts> {
     let candidates = input.candidates.iter().filter_map(|c| c.bench.as_ref());
     let references = input.references.iter().filter_map(|r| r.bench.as_ref());
     candidates.chain(references).next().map(|b| b.measured.host.clone())
@@ -83,7 +86,7 @@ fn write_json(spec: &ReportSpec, document: &BenchDocument) -> Result<Vec<FileDig
     let mut text = serde_json::to_string_pretty(document)
         .map_err(|e| StepError::from_error(ErrorClass::Step, &e))?;
     text.push('\n');
-    let copy = spec.dir.join(document::file_name(&spec.bench_json));
+    let copy = spec.dir.join(assemble::file_name(&spec.bench_json));
     let mut places: Vec<&Utf8Path> = vec![&spec.bench_json];
     if copy != *spec.bench_json {
         places.push(&copy);

@@ -14,9 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use super::recommendation::{Advice, Assessment, Outcome, Recommendation};
 use crate::metrics::{Distribution, Ratio};
 
 /// Least gain in latency that counts: two benchmarks of the same file, run one after the other on a
@@ -65,70 +63,6 @@ pub struct Quality {
     pub top_token_agreement: f64,
 }
 
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Keep the baseline.
-    Keep,
-    /// Take another format.
-    Take,
-    /// Nothing can be said.
-    Undecided,
-}
-
-/// The recommendation with its reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Recommendation {
-    pub verdict: Verdict,
-    /// The format to use; absent when nothing can be said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
-    /// One sentence, with the numbers that decide.
-    pub reason: String,
-    /// Every format that is not the baseline.
-    pub judgements: Vec<Judgement>,
-    /// What to bear in mind.
-    pub cautions: Vec<String>,
-}
-
-/// What became of one format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Judgement {
-    pub format: String,
-    pub outcome: Outcome,
-    /// One sentence, with the numbers that decide.
-    pub reason: String,
-    /// Median latency over the baseline's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p50_latency_ratio: Option<Ratio>,
-    /// p95 latency over the baseline's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p95_latency_ratio: Option<Ratio>,
-    /// Gain in both, 0 to 1, below which a difference counts as noise.
-    pub required_gain: f64,
-}
-
-/// What became of a format, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Faster by more than the noise and not worse.
-    Wins,
-    /// Faster by more than the noise, and worse than the bound allows.
-    FasterButWorse,
-    /// Faster by more than the noise, and its quality is not known.
-    FasterQualityUnknown,
-    /// No difference beyond the noise, or too small a gain to act on.
-    WithinNoise,
-    /// Slower by more than the noise.
-    Slower,
-    /// Some step of it failed.
-    Failed,
-    /// It was not benchmarked.
-    NotMeasured,
-}
-
 /// Judges `contenders`; `quality_reference` names what their quality was measured against.
 pub fn recommend(
     contenders: &[Contender],
@@ -145,7 +79,7 @@ pub fn recommend(
             baseline.name
         ));
     };
-    let judgements: Vec<Judgement> = contenders
+    let judgements: Vec<Assessment> = contenders
         .iter()
         .filter(|c| !c.baseline)
         .map(|c| judge(c, baseline, latencies, quality_reference, control))
@@ -157,9 +91,9 @@ pub fn recommend(
     let (verdict, format, reason) = match winner {
         Some(winner) => {
             let reason = format!("Take {}: {}", winner.format, winner.reason);
-            (Verdict::Take, &winner.format, reason)
+            (Advice::Take, &winner.format, reason)
         }
-        None => (Verdict::Keep, &baseline.name, keep_reason(&baseline.name, &judgements)),
+        None => (Advice::Keep, &baseline.name, keep_reason(&baseline.name, &judgements)),
     };
     let (format, judgements) = (Some(format.clone()), judgements.clone());
     Recommendation { verdict, format, reason, judgements, cautions: cautions(contenders) }
@@ -167,16 +101,16 @@ pub fn recommend(
 
 fn undecided(reason: String) -> Recommendation {
     let (judgements, cautions) = (Vec::new(), Vec::new());
-    Recommendation { verdict: Verdict::Undecided, format: None, reason, judgements, cautions }
+    Recommendation { verdict: Advice::Undecided, format: None, reason, judgements, cautions }
 }
 
 /// p95 latency over the baseline's; infinite where it is not known.
-fn p95_ratio(judgement: &Judgement) -> f64 {
+fn p95_ratio(judgement: &Assessment) -> f64 {
     judgement.p95_latency_ratio.map_or(f64::INFINITY, |r| r.ratio)
 }
 
 /// The sentence for "keep": the most telling of the reasons.
-fn keep_reason(baseline: &str, judgements: &[Judgement]) -> String {
+fn keep_reason(baseline: &str, judgements: &[Assessment]) -> String {
     let closest = [
         Outcome::FasterButWorse,
         Outcome::FasterQualityUnknown,
@@ -203,7 +137,7 @@ fn keep_reason(baseline: &str, judgements: &[Judgement]) -> String {
             };
             format!(
                 "Keep {baseline}: none of the {others} is faster by more than the noise and as \
-                 good. The closest, {}: {}",
+                good. The closest, {}: {}",
                 j.format, j.reason
             )
         }
@@ -223,9 +157,9 @@ fn judge(
     baseline_ms: &[f64],
     quality_reference: Option<&str>,
     control: Option<&Control>,
-) -> Judgement {
+) -> Assessment {
     let (required_gain, because) = required_gain(contender, baseline, control);
-    let mut judgement = Judgement {
+    let mut judgement = Assessment {
         format: contender.name.clone(),
         outcome: Outcome::NotMeasured,
         reason: "it was not benchmarked.".to_owned(),
@@ -269,7 +203,7 @@ fn judge(
     {
         judgement.reason = format!(
             "p95 latency {:.2} ms against {:.2} ms of {}, {}; median {:.2} ms against {:.2} ms, {}; \
-             {reason}{}",
+            {reason}{}",
             mine.p95,
             theirs.p95,
             baseline.name,
@@ -347,7 +281,7 @@ fn quality(
     let agreement_bound = baseline.top_token_agreement - AGREEMENT_SLACK;
     let numbers = format!(
         "mean KL divergence from {reference} is {:.5} against {:.5} (bound {kl_bound:.5}), top-token \
-         agreement {:.2}% against {:.2}% (bound {:.2}%)",
+        agreement {:.2}% against {:.2}% (bound {:.2}%)",
         found.kl_divergence,
         baseline.kl_divergence,
         found.top_token_agreement * 100.0,

@@ -271,7 +271,7 @@ fn a_job_without_benchmarks_or_evaluation_still_has_a_report() {
     }
     (spec.references[0].bench.result, spec.candidates[0].compare) = (None, BTreeMap::new());
     let result = report(&spec);
-    assert_eq!(result.recommendation.verdict, Verdict::Undecided);
+    assert_eq!(result.recommendation.verdict, Advice::Undecided);
     let text = fs::read_to_string(result.markdown.path).unwrap();
     assert!(text.contains("RAM") && text.contains("No recommendation"), "{text}");
 }
@@ -292,12 +292,12 @@ fn a_reference_with_the_same_weights_says_how_large_the_noise_is() {
     let mut spec = spec(&dir);
     // The baseline's twin, measured 30% faster.
     spec.references[0].bench.result = Some(bench("models/stability.gguf", 70.0));
-    assert_eq!(report(&spec).recommendation.verdict, Verdict::Take);
+    assert_eq!(report(&spec).recommendation.verdict, Advice::Take);
     let mut same = compared();
     same["tensor_error"]["identical"] = json!(5);
     spec.candidates[0].compare.insert("stability".to_owned(), compare("q4_K_M", same));
     let recommendation = report(&spec).recommendation;
-    assert_eq!(recommendation.verdict, Verdict::Keep);
+    assert_eq!(recommendation.verdict, Advice::Keep);
     let reason = recommendation.reason;
     assert!(reason.contains("30.0% by which q4_K_M and stability differ"), "{reason}");
 }

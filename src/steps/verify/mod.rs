@@ -17,8 +17,8 @@ pub use spec::{VerifyResult, VerifySpec};
 /// Does the step. Files are hashed side by side, each by one thread.
 ///
 /// # Errors
-/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing, cannot be read or is not what its digest says; all
-/// of them are named.
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is missing, cannot be read or
+/// is not what its digest says; all of them are named.
 pub fn run(spec: &VerifySpec, ctx: &Context<'_>) -> Result<VerifyResult, StepError> {
     let paths: Vec<Utf8PathBuf> = spec.files.keys().map(|n| spec.directory.join(n)).collect();
     let mut total = 0;

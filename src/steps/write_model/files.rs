@@ -1,5 +1,5 @@
-//! The files that a model is written to: one, or parts of at most a size, each a GGUF file of its own with
-//! some of the tensors. Knows nothing of how they are written.
+//! The files that a model is written to: one, or parts of at most a size, each a GGUF file of its
+//! own with some of the tensors. Knows nothing of how they are written.
 
 use std::ops::Range;
 

@@ -55,9 +55,9 @@ impl<'a> Maker<'a> {
     /// Makes `piece` in `buffers`.
     ///
     /// # Errors
-    /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if it cannot be read or has weights that
-    /// are not finite; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if a type cannot be made of
-    /// it; [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted).
+    /// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if it cannot be read or has weights
+    /// that are not finite; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if a type cannot
+    /// be made of it; [`ErrorClass::Interrupted`](crate::steps::ErrorClass::Interrupted).
     pub fn make(&mut self, piece: Piece, buffers: Buffers) -> Result<MadePiece, StepError> {
         let (tensor, columns) = (piece.tensor, self.pass.from(piece.tensor).columns());
         let mut buffers = buffers.into_iter();

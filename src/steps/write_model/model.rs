@@ -73,7 +73,7 @@ impl<'a> NewModel<'a> {
         if files.len() > MOST_FILES {
             return Err(StepError::usage(format!(
                 "{} would be {} files, which are written at once; at most {MOST_FILES} can be: choose \
-                 larger parts",
+                larger parts",
                 self.out,
                 files.len()
             )));

@@ -27,9 +27,12 @@ const SCHEMA: u32 = 1;
 /// Measures both files.
 ///
 /// # Errors
-/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for, more runs than can be compared, or more than a
-/// model's context; [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model; [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does
-/// not suffice for both; [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if two runs of a file generate different tokens.
+/// [`ErrorClass::Usage`](crate::steps::ErrorClass::Usage) if nothing is asked for, more runs than
+/// can be compared, or more than a model's context;
+/// [`ErrorClass::Input`](crate::steps::ErrorClass::Input) if a file is no model;
+/// [`ErrorClass::Host`](crate::steps::ErrorClass::Host) if memory does not suffice for both;
+/// [`ErrorClass::Step`](crate::steps::ErrorClass::Step) if two runs of a file generate different
+/// tokens.
 pub fn run(spec: &BenchPairSpec, ctx: &Context<'_>) -> Result<BenchPairResult, StepError> {
     let specs = [spec.first.clone(), BenchSpec { gguf: spec.second.clone(), ..spec.first.clone() }];
     let [a, b] = &specs;

@@ -23,7 +23,7 @@ fn base() -> Contender {
     contender("base", 100.0, 0.020, 0.96)
 }
 
-fn judged(other: Contender) -> (Verdict, Outcome, String) {
+fn judged(other: Contender) -> (Advice, Outcome, String) {
     let r = recommend(&[base(), other], Some("unquantized"), None);
     (r.verdict, r.judgements[0].outcome, r.reason)
 }
@@ -31,7 +31,7 @@ fn judged(other: Contender) -> (Verdict, Outcome, String) {
 #[test]
 fn faster_and_as_good_is_taken_with_its_numbers() {
     let (verdict, outcome, reason) = judged(contender("fast", 80.0, 0.021, 0.958));
-    assert_eq!((verdict, outcome), (Verdict::Take, Outcome::Wins));
+    assert_eq!((verdict, outcome), (Advice::Take, Outcome::Wins));
     assert!(reason.starts_with("Take fast: p95 latency 80.65 ms"), "{reason}");
     assert!(reason.contains("0.800 times (95% interval 0.79"), "{reason}");
     assert!(reason.contains("0.02100 against 0.02000 (bound 0.02250)"), "{reason}");
@@ -41,7 +41,7 @@ fn faster_and_as_good_is_taken_with_its_numbers() {
 fn faster_but_worse_is_not_taken() {
     for (kl, agreement) in [(0.0226, 0.96), (0.020, 0.9549), (f64::NAN, 0.96)] {
         let (verdict, outcome, reason) = judged(contender("fast", 80.0, kl, agreement));
-        assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::FasterButWorse));
+        assert_eq!((verdict, outcome), (Advice::Keep, Outcome::FasterButWorse));
         assert!(reason.starts_with("Keep base. fast: "), "{reason}");
         assert!(reason.contains("worse than the bound"), "{reason}");
     }
@@ -50,7 +50,7 @@ fn faster_but_worse_is_not_taken() {
 #[test]
 fn a_difference_within_the_noise_keeps_and_shows_the_interval() {
     let (verdict, outcome, reason) = judged(contender("same", 99.8, 0.010, 0.99));
-    assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::WithinNoise));
+    assert_eq!((verdict, outcome), (Advice::Keep, Outcome::WithinNoise));
     assert!(reason.contains("within the noise") && reason.contains("95% interval"), "{reason}");
 }
 
@@ -61,7 +61,7 @@ fn a_gain_of_one_percent_is_not_acted_on_however_narrow_its_interval() {
     let mut baseline = base();
     baseline.latency_ms = Some(vec![100.0; 10]);
     let r = recommend(&[baseline, narrow], Some("unquantized"), None);
-    assert_eq!((r.verdict, r.judgements[0].outcome), (Verdict::Keep, Outcome::WithinNoise));
+    assert_eq!((r.verdict, r.judgements[0].outcome), (Advice::Keep, Outcome::WithinNoise));
     assert!(r.reason.contains("under the 2.0%"), "{}", r.reason);
 }
 
@@ -71,9 +71,9 @@ fn two_benchmarks_of_the_same_weights_say_how_large_the_noise_is() {
     let names = ["base".to_owned(), "stability".to_owned()];
     let control = |difference| Control { names: names.clone(), difference };
     let r = recommend(&all, Some("unquantized"), Some(&control(0.1)));
-    assert_eq!(r.verdict, Verdict::Take);
+    assert_eq!(r.verdict, Advice::Take);
     let r = recommend(&all, Some("unquantized"), Some(&control(0.25)));
-    assert_eq!((r.verdict, r.judgements[0].outcome), (Verdict::Keep, Outcome::WithinNoise));
+    assert_eq!((r.verdict, r.judgements[0].outcome), (Advice::Keep, Outcome::WithinNoise));
     assert!(
         r.reason.contains("under the 25.0% by which base and stability differ"),
         "{}",
@@ -86,7 +86,7 @@ fn what_others_took_of_the_machine_is_no_gain() {
     let mut busy = contender("fast", 80.0, 0.02, 0.96);
     busy.disturbance = 0.3;
     let (verdict, outcome, reason) = judged(busy);
-    assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::WithinNoise));
+    assert_eq!((verdict, outcome), (Advice::Keep, Outcome::WithinNoise));
     assert!(reason.contains("30.0% of the processors' time"), "{reason}");
     let mut slow = contender("slow", 120.0, 0.02, 0.96);
     slow.disturbance = 0.3;
@@ -103,7 +103,7 @@ fn a_better_median_with_a_bad_tail_is_noise() {
 #[test]
 fn slower_is_kept_out() {
     let (verdict, outcome, _) = judged(contender("slow", 120.0, 0.001, 0.99));
-    assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::Slower));
+    assert_eq!((verdict, outcome), (Advice::Keep, Outcome::Slower));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_fastest_of_several_winners_is_taken() {
         contender("c", 60.0, 0.09, 0.80),
     ];
     let r = recommend(&all, Some("unquantized"), None);
-    assert_eq!((r.verdict, r.format.as_deref()), (Verdict::Take, Some("b")));
+    assert_eq!((r.verdict, r.format.as_deref()), (Advice::Take, Some("b")));
     assert_eq!(r.judgements.len(), 3);
 }
 
@@ -134,7 +134,7 @@ fn a_failed_candidate_is_named_and_does_not_win() {
     failed.latency_ms = None;
     failed.failure = Some("load_check: tensor output.weight, row 7: NaN".to_owned());
     let (verdict, outcome, reason) = judged(failed);
-    assert_eq!((verdict, outcome), (Verdict::Keep, Outcome::Failed));
+    assert_eq!((verdict, outcome), (Advice::Keep, Outcome::Failed));
     assert!(reason.contains("output.weight, row 7"), "{reason}");
 }
 
@@ -154,9 +154,9 @@ fn a_failed_baseline_leaves_it_undecided() {
     failed.latency_ms = None;
     failed.failure = Some("quantize: disk full".to_owned());
     let r = recommend(&[failed, contender("fast", 80.0, 0.02, 0.96)], Some("unquantized"), None);
-    assert_eq!((r.verdict, r.format), (Verdict::Undecided, None));
+    assert_eq!((r.verdict, r.format), (Advice::Undecided, None));
     assert!(r.reason.contains("disk full"), "{}", r.reason);
-    assert_eq!(recommend(&[], None, None).verdict, Verdict::Undecided);
+    assert_eq!(recommend(&[], None, None).verdict, Advice::Undecided);
 }
 
 #[test]

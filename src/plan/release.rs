@@ -10,12 +10,12 @@ use super::layout::{PUBLISH, REPORT, Target, maker};
 use super::{Plan, StepState};
 use crate::files::FileDigest;
 use crate::manifest::FailedFormats;
-use crate::steps::publish::{How, Passed, passed, place};
+use crate::steps::publish::{Ending, Passed, passed, place};
 use crate::steps::report::NOT_RECOMMENDED;
-use crate::steps::{PublishFile, PublishSpec, StepError};
+use crate::steps::{FileToPublish, PublishSpec, StepError};
 
 /// What becomes of a format when its job publishes.
-pub(super) enum Published<'a> {
+pub(super) enum Release<'a> {
     /// These files are published; the manifest asks for it although `although`.
     Files { files: &'a [FileDigest], although: Option<String> },
     /// Nothing of it is, and why.
@@ -24,17 +24,17 @@ pub(super) enum Published<'a> {
     WaitsFor(Vec<String>),
 }
 
-impl Published<'_> {
+impl Release<'_> {
     /// The part of the step's key that it is; `None` as long as it is not known.
     pub fn ingredient(&self) -> Option<String> {
         match self {
-            Published::Files { files, although } => {
+            Release::Files { files, although } => {
                 let digests: Vec<&str> = files.iter().map(|file| file.sha256.as_str()).collect();
                 let although = although.as_ref().map(|why| format!(" although {why}"));
                 Some(digests.join(" ") + &although.unwrap_or_default())
             }
-            Published::LeftOut(why) => Some(format!("left out: {why}")),
-            Published::WaitsFor(_) => None,
+            Release::LeftOut(why) => Some(format!("left out: {why}")),
+            Release::WaitsFor(_) => None,
         }
     }
 }
@@ -42,21 +42,21 @@ impl Published<'_> {
 impl Plan {
     /// What becomes of `format`: it is published once all its steps have ended well, if the
     /// manifest names it or the report recommends it.
-    pub(super) fn published(&self, format: usize) -> Published<'_> {
+    pub(super) fn release(&self, format: usize) -> Release<'_> {
         if !self.job.publish.as_ref().is_some_and(|publish| publish.names(format)) {
             let Some(report) = self.done(REPORT) else {
-                return Published::WaitsFor(vec![REPORT.to_owned()]);
+                return Release::WaitsFor(vec![REPORT.to_owned()]);
             };
             let recommended = report.result["recommendation"]["format"].as_str();
             if recommended != Some(self.job.formats[format].spec.name.as_str()) {
-                return Published::LeftOut(NOT_RECOMMENDED.to_owned());
+                return Release::LeftOut(NOT_RECOMMENDED.to_owned());
             }
         }
         self.passed(format)
     }
 
     /// What becomes of `format` if it is one to be published, by how its steps have ended.
-    fn passed(&self, format: usize) -> Published<'_> {
+    fn passed(&self, format: usize) -> Release<'_> {
         let failed_too =
             self.job.publish.as_ref().is_some_and(|p| p.failed == FailedFormats::Publish);
         let its = || {
@@ -68,14 +68,14 @@ impl Plan {
             .map(|(node, _)| node.id.clone())
             .collect();
         if !ahead.is_empty() {
-            return Published::WaitsFor(ahead);
+            return Release::WaitsFor(ahead);
         }
-        let steps: Vec<(&str, How)> = its()
+        let steps: Vec<(&str, Ending)> = its()
             .map(|(node, state)| {
                 let how = match state {
-                    StepState::Failed(_) => How::Failed,
-                    StepState::Skipped(_) => How::Skipped,
-                    _ => How::Succeeded,
+                    StepState::Failed(_) => Ending::Failed,
+                    StepState::Skipped(_) => Ending::Skipped,
+                    _ => Ending::Succeeded,
                 };
                 (node.id.as_str(), how)
             })
@@ -83,10 +83,10 @@ impl Plan {
         let made = self.done(&maker(&self.job, Target::Format(format)));
         match (passed(steps.into_iter(), made.is_some(), failed_too), made) {
             (Passed::Yes { although }, Some(done)) => {
-                Published::Files { files: &done.outputs, although }
+                Release::Files { files: &done.outputs, although }
             }
-            (Passed::No(why), _) => Published::LeftOut(why),
-            (Passed::Yes { .. }, None) => Published::LeftOut("it was not made".to_owned()),
+            (Passed::No(why), _) => Release::LeftOut(why),
+            (Passed::Yes { .. }, None) => Release::LeftOut("it was not made".to_owned()),
         }
     }
 
@@ -94,8 +94,8 @@ impl Plan {
     pub(super) fn why_nothing_is_published(&self) -> Option<String> {
         let mut left_out = Vec::new();
         for format in self.job.publishable() {
-            match self.published(format) {
-                Published::LeftOut(why) => {
+            match self.release(format) {
+                Release::LeftOut(why) => {
                     left_out.push(format!("{} ({why})", *self.job.formats[format].spec.name));
                 }
                 _ => return None,
@@ -106,9 +106,9 @@ impl Plan {
 
     /// The files of `format` that publish reads, and what stands in their places: what has its file
     /// there already is left as it is.
-    pub(super) fn published_paths(&self, format: usize) -> Vec<Utf8PathBuf> {
-        let (Some(publish), Published::Files { files, .. }) =
-            (&self.job.publish, self.published(format))
+    pub(super) fn release_paths(&self, format: usize) -> Vec<Utf8PathBuf> {
+        let (Some(publish), Release::Files { files, .. }) =
+            (&self.job.publish, self.release(format))
         else {
             return Vec::new();
         };
@@ -122,18 +122,18 @@ impl Plan {
         let mut others = self.published_before()?;
         for format in spec.formats.iter().map(|published| published.format) {
             let name = self.job.formats[format].spec.name.is.clone();
-            match self.published(format) {
-                Published::Files { files, although } => {
+            match self.release(format) {
+                Release::Files { files, although } => {
                     for file in files {
                         all.push(self.publish_file(&name, file, &spec.to, &although)?);
                     }
                 }
-                Published::LeftOut(why) => {
+                Release::LeftOut(why) => {
                     left_out.insert(name, why);
                     let made = self.done(&maker(&self.job, Target::Format(format)));
                     others.extend(made.iter().flat_map(|d| &d.outputs).map(|f| f.path.clone()));
                 }
-                Published::WaitsFor(_) => {
+                Release::WaitsFor(_) => {
                     return Err(StepError::bug(format!("{name} is published before its time")));
                 }
             }
@@ -154,15 +154,15 @@ impl Plan {
         file: &FileDigest,
         to: &Utf8Path,
         although: &Option<String>,
-    ) -> Result<PublishFile, StepError> {
+    ) -> Result<FileToPublish, StepError> {
         let there = self.is_there(file, to)?;
         let intact = self.is_intact(file)? == Some(true);
         let (file, although) = (file.clone(), although.clone());
-        Ok(PublishFile { format: format.to_owned(), file, intact, there, although })
+        Ok(FileToPublish { format: format.to_owned(), file, intact, there, although })
     }
 
     /// Whether the files of `format`, as far as it is made, are in their places already.
-    pub(super) fn is_published(&self, format: usize) -> Result<bool, StepError> {
+    pub(super) fn is_in_place(&self, format: usize) -> Result<bool, StepError> {
         let made = self.done(&maker(&self.job, Target::Format(format)));
         let (Some(publish), Some(done)) = (&self.job.publish, made) else { return Ok(false) };
         for file in &done.outputs {

@@ -19,7 +19,7 @@ use crate::steps::{
 const UNQUANTIZED: &str = "unquantized";
 
 /// Everything the report is made from.
-pub struct Input<'a> {
+pub struct Results<'a> {
     pub spec: &'a ReportSpec,
     pub candidates: Vec<Candidate<'a>>,
     pub references: Vec<Reference<'a>>,
@@ -58,7 +58,7 @@ pub struct Reference<'a> {
     pub bench: Option<BenchResult>,
 }
 
-impl<'a> Input<'a> {
+impl<'a> Results<'a> {
     /// Types the results in `spec`.
     ///
     /// # Errors

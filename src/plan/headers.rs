@@ -30,18 +30,18 @@ impl Plan {
         judgements: &[Judgement],
         runs: impl Fn(usize) -> bool,
     ) -> Result<Headers, StepError> {
-        let mut measured = Headers::default();
+        let mut headers = Headers::default();
         let mut to_write = Vec::new();
         let mut reads = false;
         for (step, judgement) in judgements.iter().enumerate() {
             let node = self.graph.node(step);
             match (&self.states[step], &judgement.verdict) {
                 // An input is missing: nothing can be said.
-                (_, Verdict::Blocked { .. }) => return Ok(measured),
+                (_, Verdict::Blocked { .. }) => return Ok(headers),
                 (StepState::Fresh(done), _) if node.destination.is_some() => {
                     let file = |bytes| PlannedModel { bytes, ..PlannedModel::default() };
                     let bytes = done.outputs.iter().map(|output| output.bytes).sum();
-                    measured.files.insert(step, file(bytes));
+                    headers.files.insert(step, file(bytes));
                 }
                 _ if node.destination.is_some() => to_write.push((step, node)),
                 _ => reads |= runs(step) && node.draft.longest_text().is_some(),
@@ -49,35 +49,35 @@ impl Plan {
         }
         // One look at the source serves all.
         let source = match (to_write.is_empty(), self.model(Target::Format(0))) {
-            (false, _) => outline_source(&self.source_to_measure()),
+            (false, _) => outline_source(&self.whole_source()),
             (true, Some(model)) if reads => {
                 outline_source(&QuantizeSource::Gguf((&model.path).into()))
             }
-            _ => return Ok(measured),
+            _ => return Ok(headers),
         };
         let source = match source {
             Ok(source) => source,
             Err(error) => {
-                measured.problem = Some(error.message);
-                return Ok(measured);
+                headers.problem = Some(error.message);
+                return Ok(headers);
             }
         };
-        measured.context = source.metadata().context_length();
+        headers.context = source.metadata().context_length();
         for (step, node) in to_write {
             match node.draft.planned_model(&*source) {
-                Ok(file) => measured.files.extend(file.map(|file| (step, file))),
+                Ok(file) => headers.files.extend(file.map(|file| (step, file))),
                 Err(error) if matches!(error.class, ErrorClass::Usage | ErrorClass::Input) => {
                     return Err(StepError::new(error.class, format!("{}: {error}", node.id)));
                 }
                 Err(_) => {}
             }
         }
-        Ok(measured)
+        Ok(headers)
     }
 
     /// What every model file is made from: the converted file if it is there as it should be, or
     /// else the checkpoint, which looks as convert will write it.
-    pub(super) fn source_to_measure(&self) -> QuantizeSource {
+    pub(super) fn whole_source(&self) -> QuantizeSource {
         match self.done(CONVERT).and_then(|done| done.outputs.first()) {
             Some(file) => QuantizeSource::Gguf((&file.path).into()),
             None => checkpoint_source(&self.job),
@@ -86,5 +86,5 @@ impl Plan {
 }
 
 #[cfg(test)]
-#[path = "size_tests.rs"]
+#[path = "header_tests.rs"]
 mod tests;
