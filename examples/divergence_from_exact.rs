@@ -17,9 +17,9 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use clap::Parser;
 use qrun::gguf::{File, TensorSource};
-use qrun::metrics::divergence::{Divergence, TokenDivergence};
-use qrun::metrics::perplexity::log_softmax;
 use qrun::model::{LogitsFor, Model, ModelOptions};
+use qrun::stats::divergence::{Divergence, TokenDivergence};
+use qrun::stats::perplexity::log_softmax;
 use qrun::tokenizer::{Special, Tokenizer};
 use serde_json::json;
 

@@ -11,23 +11,24 @@
 //! | 4 | [`manifest`], [`steps`] |
 //! | 3 | [`model`], [`checkpoint`], [`arch`] |
 //! | 2 | [`gguf`], [`tokenizer`] |
-//! | 1 | [`ggml`], [`compute`], [`metrics`], [`simd`], [`published`], [`files`], [`words`] |
+//! | 1 | [`ggml`], [`compute`], [`stats`], [`host`], [`simd`], [`downloads`], [`files`], [`words`] |
 
 pub mod arch;
 pub mod checkpoint;
 pub mod cli;
 pub mod compute;
+pub mod downloads;
 pub mod exec;
 pub mod files;
 pub mod ggml;
 pub mod gguf;
+pub mod host;
 pub mod manifest;
-pub mod metrics;
 pub mod model;
 pub mod plan;
-pub mod published;
 pub mod simd;
 pub mod state;
+pub mod stats;
 pub mod steps;
 pub mod tokenizer;
 pub mod words;

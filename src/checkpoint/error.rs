@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::arch::ConfigError;
-use crate::published::ReadError;
+use crate::downloads::ReadError;
 
 /// Why a checkpoint cannot be used. Every message names the file or directory.
 #[derive(Debug, thiserror::Error)]

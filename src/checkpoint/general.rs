@@ -11,8 +11,8 @@ use super::index::MAX_JSON;
 use super::model_card::{ModelCard, Related};
 use super::model_id::{ModelId, computed_size_label, title};
 use crate::arch::{Kind, Part};
+use crate::downloads::{json, read_text_if_there};
 use crate::gguf::{Array, Metadata, TensorInfo, Value};
-use crate::published::{json, read_text_if_there};
 
 /// Appends the keys of the model in `directory` with these tensors. What cannot be carried over is
 /// told in `warnings`.

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::Error;
 use super::safetensors::{Entry, SafetensorsFile};
 use crate::arch::{Architecture, Config, Hyper};
+use crate::downloads::{json, names_in, read_text};
 use crate::files::Map;
-use crate::published::{json, names_in, read_text};
 
 /// Names the file of each tensor, where a checkpoint has several.
 const INDEX: &str = "model.safetensors.index.json";

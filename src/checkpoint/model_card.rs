@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use super::error::Error;
 use super::front_matter::{self, Node};
 use super::model_id::{ModelId, title};
-use crate::published::{ReadError, read_text_if_there};
+use crate::downloads::{ReadError, read_text_if_there};
 
 /// Longest card that is read, in bytes.
 const MAX_CARD: u64 = 64 << 20;

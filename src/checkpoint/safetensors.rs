@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Error;
+use crate::downloads::{ReadError, StandIn, text_instead};
 use crate::files::Map;
-use crate::published::{ReadError, StandIn, text_instead};
 
 /// Longest header that is read, in bytes; the same as in the `safetensors` crate.
 const MAX_HEADER: u64 = 100_000_000;

@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json};
 
 use super::error::Error;
 use super::index::MAX_JSON;
+use crate::downloads::{json, read_text_if_there};
 use crate::gguf::{Metadata, Value};
-use crate::published::{json, read_text_if_there};
 
 /// Appends the keys, in the order and with the types of gguf-py's `Metadata`. A file that is no JSON
 /// is passed over with a warning: models are published with such ones.

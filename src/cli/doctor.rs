@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::direct::Threads;
 use super::{CliError, job, output};
+use crate::host::HostFacts;
 use crate::manifest::Job;
-use crate::metrics::host::HostFacts;
 use crate::plan::{Demand, DiskDemand, Verdict};
 use crate::steps::ErrorClass;
 

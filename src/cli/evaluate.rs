@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::direct::{Threads, look_at, run_step};
 use super::model_args::kv_cache;
 use super::{CliError, Globals, output};
-use crate::metrics::divergence::KlSummary;
 use crate::model::KvCacheType;
+use crate::stats::divergence::KlSummary;
 use crate::steps::evaluate::{self, EvaluateResult};
 use crate::steps::{EvaluateSpec, FileRef, ReferenceFile, SpecialTokens};
 

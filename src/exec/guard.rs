@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::order::Record;
 use super::outbox::{self, Delivery, Stamped};
 use crate::files::{Stamp, now_ms};
-use crate::metrics::rss::Memory;
+use crate::host::rss::Memory;
 use crate::state::{self, Attempt, Lock};
 use crate::steps::{ErrorClass, Event, EventSink, Level, StepError, StepSpec};
 

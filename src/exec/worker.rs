@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::guard::Guard;
 use super::order::{Said, Task};
 use super::{WorkOrder, os};
-use crate::metrics::rss::Memory;
+use crate::host::rss::Memory;
 use crate::steps::{self, Context, ErrorClass, Event, EventSink, StepError, StepSpec};
 
 /// Does the order that `input` holds, writes events to `output` and returns the exit code.

@@ -9,8 +9,8 @@ use camino::Utf8Path;
 use super::cursor::Cursor;
 use super::values::{Keep, read_metadata};
 use super::{Error, Metadata, Name, TensorInfo};
+use crate::downloads::StandIn;
 use crate::ggml::StoredType;
-use crate::published::StandIn;
 
 /// Longest tensor name, in bytes: ggml's `GGML_MAX_NAME` less its terminator.
 pub const MAX_NAME: usize = 63;

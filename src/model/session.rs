@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 
 use super::network::State;
 use super::{Model, ModelError, SessionMemory};

@@ -11,7 +11,7 @@ use super::headers::Headers;
 use super::layout::{PUBLISH, Target, maker};
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes};
-use crate::metrics::memory_limit::MemoryLimit;
+use crate::host::memory_limit::MemoryLimit;
 use crate::steps::{ErrorClass, FileRef, PlannedModel, StepError};
 
 /// Buffers of a step that maps a model: activations, key-value caches, a few rows of logits.

@@ -9,7 +9,7 @@ use super::Machine;
 use super::input_files::InputFiles;
 use super::layout::{Node, VERIFY};
 use crate::checkpoint::model_name;
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 use crate::steps::{ConvertSpec, DependsOn};
 
 /// One thing that goes into a step.

@@ -6,10 +6,10 @@ use std::io::Read;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::checkpoint::Checkpoint;
+use crate::downloads::{StandIn, model_files};
 use crate::files::open_regular;
 use crate::gguf;
 use crate::manifest::{Job, Reference, ReferenceOrigin};
-use crate::published::{StandIn, model_files};
 use crate::steps::{StepError, TokenizerSource};
 
 /// Bytes that a pointer or a server's answer has at most.

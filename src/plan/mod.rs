@@ -42,8 +42,8 @@ pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict};
 
 use crate::files::{FileDigest, Stamp};
+use crate::host::HostFacts;
 use crate::manifest::Job;
-use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
 use crate::steps::StepError;
 

@@ -7,11 +7,11 @@ use camino::Utf8PathBuf;
 
 use super::{Machine, Plan};
 use crate::ggml::GgmlType;
+use crate::host::HostFacts;
 use crate::manifest::{
     Bench, Convert, Evaluate, FailedFormats, Format, HostRequirements, Input, Job, LoadCheck,
     Publish, Quantize, Reference, ReferenceOrigin, Report,
 };
-use crate::metrics::host::HostFacts;
 use crate::state::{Owner, State};
 use crate::steps::{
     ConvertDtype, FormatSpec, NativeMxfp4, OnFallback, SpecialTokens, TensorRule, TokenizerSource,

@@ -3,7 +3,7 @@
 use super::render::{View, dot, mermaid, text};
 use super::testing::{Workspace, format, host, machine};
 use super::{Machine, Plan, Verdict, admit};
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 use crate::state::{Pending, State};
 use crate::steps::ErrorClass;
 
@@ -190,7 +190,7 @@ fn what_is_mapped_at_once_is_added_up() {
 
 #[test]
 fn a_limit_on_the_process_is_told_apart_from_the_machine() {
-    use crate::metrics::memory_limit::MemoryLimit;
+    use crate::host::memory_limit::MemoryLimit;
     let workspace = Workspace::new();
     let mut job = workspace.job();
     job.host.min_ram = Some(32_000_000_000);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::split::PreTokenizer;
 use super::{ChatTemplates, TokenType, TokenizerError, Vocabulary};
-use crate::published::{json, read_text, read_text_if_there};
+use crate::downloads::{json, read_text, read_text_if_there};
 
 /// Bytes that a tokenizer's file has at most; the published one of gpt-oss has 28 million.
 const LARGEST_FILE: u64 = 512 << 20;

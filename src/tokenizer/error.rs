@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 
-use crate::published::ReadError;
+use crate::downloads::ReadError;
 
 /// Why a vocabulary cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
-//! The mixes themselves: type by role, layer and shape. Follows `llama_tensor_get_type_impl` of
+//! The mixes themselves: type by category, layer and shape. Follows `llama_tensor_get_type_impl` of
 //! llama.cpp.
 
-use super::role::{GLM5, Role};
+use super::category::{Category, GLM5};
 use super::{Model, PolicyError, Tensor, layer};
 use crate::ggml::{GgmlType, Mix};
 
@@ -10,11 +10,11 @@ pub(super) struct Chooser<'a> {
     mix: Mix,
     has_importance: bool,
     model: Model<'a>,
-    /// Tensors with the role of an attention's values, in all.
+    /// Tensors with the category of an attention's values, in all.
     attention_v: usize,
     /// How many of them have been seen.
     seen_attention_v: usize,
-    /// Tensors of each of the three FFN roles that have been seen, for models without experts.
+    /// Tensors of each of the three FFN categories that have been seen, for models without experts.
     seen_ffn: [usize; 3],
     /// The token embedding is also the output projection.
     tied: bool,
@@ -27,15 +27,15 @@ impl<'a> Chooser<'a> {
         model: &Model<'a>,
         tensors: &[Tensor],
     ) -> Self {
-        let roles = || tensors.iter().map(|t| Role::of(t.name));
+        let categories = || tensors.iter().map(|t| Category::of(t.name));
         Self {
             mix,
             has_importance,
             model: *model,
-            attention_v: roles().filter(|r| r.is_attention_v()).count(),
+            attention_v: categories().filter(|r| r.is_attention_v()).count(),
             seen_attention_v: 0,
             seen_ffn: [0; 3],
-            tied: !roles().any(|r| r == Role::Output),
+            tied: !categories().any(|r| r == Category::Output),
         }
     }
 
@@ -47,9 +47,9 @@ impl<'a> Chooser<'a> {
         self.model.architecture == "falcon"
     }
 
-    /// Whether a tensor of this role is the output projection.
-    pub(super) fn is_output(&self, role: Role) -> bool {
-        role == Role::Output || self.tied && role == Role::TokenEmbedding
+    /// Whether a tensor of this category is the output projection.
+    pub(super) fn is_output(&self, category: Category) -> bool {
+        category == Category::Output || self.tied && category == Category::TokenEmbedding
     }
 
     pub(super) fn choose(&mut self, tensor: &Tensor) -> Result<GgmlType, PolicyError> {
@@ -64,50 +64,52 @@ impl<'a> Chooser<'a> {
         if self.model.architecture == GLM5 && eight_bits.iter().any(|p| tensor.name.contains(p)) {
             return Ok(T::Q8_0);
         }
-        let role = Role::of(tensor.name);
-        if self.is_output(role) {
+        let category = Category::of(tensor.name);
+        if self.is_output(category) {
             return Ok(self.output(tensor));
         }
         Ok(match mix {
             M::MXFP4_MOE => {
                 let is_3d = tensor.shape.get(2).is_some_and(|&n| n > 1);
                 // Its attention has tensors of three dimensions that are no experts.
-                let may_be_expert = self.model.architecture != "bailingmoe3" || role.is_ffn();
+                let may_be_expert = self.model.architecture != "bailingmoe3" || category.is_ffn();
                 if is_3d && may_be_expert { T::MXFP4 } else { T::Q8_0 }
             }
-            _ if role == Role::TokenEmbedding => self.token_embedding(),
+            _ if category == Category::TokenEmbedding => self.token_embedding(),
             M::IQ2_XXS | M::IQ2_XS | M::IQ1_S | M::IQ2_S | M::IQ2_M | M::IQ1_M => {
-                self.very_low_bits(role)
+                self.very_low_bits(category)
             }
-            _ => match role {
-                Role::AttentionV | Role::AttentionQkv | Role::AttentionKvB => self.attention_v(),
-                Role::AttentionK if self.model.experts == 8 => T::Q8_0,
-                Role::AttentionK | Role::AttentionQ => match mix {
+            _ => match category {
+                Category::AttentionV | Category::AttentionQkv | Category::AttentionKvB => {
+                    self.attention_v()
+                }
+                Category::AttentionK if self.model.experts == 8 => T::Q8_0,
+                Category::AttentionK | Category::AttentionQ => match mix {
                     M::IQ3_XS => T::IQ3_XXS,
                     M::IQ3_XXS => T::IQ2_S,
                     _ => base,
                 },
-                Role::AttentionOutput => self.attention_output(),
-                Role::FfnDown => {
+                Category::AttentionOutput => self.attention_output(),
+                Category::FfnDown => {
                     let layer = self.ffn_layer(tensor.name, 0)?;
                     self.ffn_down(layer)
                 }
-                Role::FfnGate | Role::FfnUp => {
+                Category::FfnGate | Category::FfnUp => {
                     let layer =
-                        self.ffn_layer(tensor.name, 1 + usize::from(role == Role::FfnUp))?;
+                        self.ffn_layer(tensor.name, 1 + usize::from(category == Category::FfnUp))?;
                     let layers = self.model.layers;
                     let middle = layer >= layers / 8 && layer < 7 * layers / 8;
                     if mix == M::IQ3_XS && middle { T::IQ3_XXS } else { base }
                 }
-                Role::TokenEmbedding | Role::Output | Role::Other => base,
+                Category::TokenEmbedding | Category::Output | Category::Other => base,
             },
         })
     }
 
     /// The layer of an FFN tensor. Models without experts count instead of reading the name.
-    fn ffn_layer(&mut self, name: &str, role: usize) -> Result<usize, PolicyError> {
-        let count = self.seen_ffn[role];
-        self.seen_ffn[role] += 1;
+    fn ffn_layer(&mut self, name: &str, part: usize) -> Result<usize, PolicyError> {
+        let count = self.seen_ffn[part];
+        self.seen_ffn[part] += 1;
         if self.model.experts <= 1 {
             return Ok(count);
         }
@@ -144,26 +146,26 @@ impl<'a> Chooser<'a> {
     }
 
     /// The mixes of one and two bits.
-    fn very_low_bits(&mut self, role: Role) -> GgmlType {
+    fn very_low_bits(&mut self, category: Category) -> GgmlType {
         use GgmlType as T;
         let small = matches!(self.mix, Mix::IQ2_S | Mix::IQ2_M);
         let eight_experts = self.model.experts == 8;
         let raised = if small { T::IQ3_S } else { T::Q2_K };
-        match role {
-            _ if role.is_attention_v() => {
+        match category {
+            _ if category.is_attention_v() => {
                 let shared = self.model.heads_per_kv_head() >= 4 || self.model.experts >= 4;
                 if shared { T::Q4_K } else { raised }
             }
-            Role::AttentionK if eight_experts => T::Q4_K,
-            Role::FfnDown => {
+            Category::AttentionK if eight_experts => T::Q4_K,
+            Category::FfnDown => {
                 // Here the reference counts tensors even where a model has experts.
                 let layer = self.seen_ffn[0];
                 self.seen_ffn[0] += 1;
                 if layer < self.model.layers / 8 { raised } else { self.mix.base() }
             }
-            Role::AttentionOutput if eight_experts => T::Q5_K,
-            Role::AttentionOutput if small => T::IQ3_S,
-            Role::AttentionOutput if matches!(self.mix, Mix::IQ1_S | Mix::IQ1_M) => T::IQ2_XXS,
+            Category::AttentionOutput if eight_experts => T::Q5_K,
+            Category::AttentionOutput if small => T::IQ3_S,
+            Category::AttentionOutput if matches!(self.mix, Mix::IQ1_S | Mix::IQ1_M) => T::IQ2_XXS,
             _ => self.mix.base(),
         }
     }

@@ -7,9 +7,9 @@
 //! type asked for the output or the token embedding falls back as any other does where its block
 //! size does not divide the columns, where `llama-quantize` aborts.
 
+mod category;
 mod mixes;
 mod model;
-mod role;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -17,9 +17,9 @@ use std::fmt;
 use regex::Regex;
 
 use super::{GgmlType, Mix};
+use category::Category;
 use mixes::Chooser;
 pub use model::Model;
-use role::Role;
 
 /// What the choice depends on, of one tensor.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +159,7 @@ impl Policy<'_> {
     /// A tensor of a mixture of experts whose layer cannot be told from its name.
     pub fn choose(&self, model: &Model, tensors: &[Tensor]) -> Result<Vec<Choice>, PolicyError> {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
-        // The mixes count tensors of a role, so the order matters.
+        // The mixes count tensors of a category, so the order matters.
         order.sort_by(|&a, &b| by_layer_and_name(tensors[a].name, tensors[b].name));
         let mut chooser = Chooser::new(self.mix, self.has_importance, model, tensors);
         let mut choices = vec![None; tensors.len()];
@@ -172,27 +172,28 @@ impl Policy<'_> {
     fn choose_one(&self, chooser: &mut Chooser, tensor: &Tensor) -> Result<Choice, PolicyError> {
         let kept =
             |reason| Choice { ty: tensor.ty, reason, fallback: None, needs_importance: false };
-        if let Some(what) = role::never_quantized(chooser.architecture(), tensor) {
+        if let Some(what) = category::never_quantized(chooser.architecture(), tensor) {
             return Ok(kept(Reason::Never(what)));
         }
-        let role = Role::of(tensor.name);
-        if self.leave_output && role == Role::Output {
+        let category = Category::of(tensor.name);
+        if self.leave_output && category == Category::Output {
             return Ok(kept(Reason::Never("the output tensor")));
         }
         let rule = self.rules.iter().position(|r| r.pattern.is_match(tensor.name));
-        let (wanted, reason) = if let Some(asked) = self.asked(role, tensor.name, rule.is_some()) {
-            asked
-        } else if let Some(index) = rule {
-            (self.rules[index].ty, Reason::Rule(index))
-        } else if self.keep_native_mxfp4 && tensor.ty == GgmlType::MXFP4 {
-            return Ok(kept(Reason::NativeMxfp4));
-        } else if self.pure {
-            (self.mix.base(), Reason::Pure(self.mix))
-        } else if let Some(ty) = self.output.filter(|_| chooser.is_output(role)) {
-            (ty, Reason::Output)
-        } else {
-            (chooser.choose(tensor)?, Reason::Mix(self.mix))
-        };
+        let (wanted, reason) =
+            if let Some(asked) = self.asked(category, tensor.name, rule.is_some()) {
+                asked
+            } else if let Some(index) = rule {
+                (self.rules[index].ty, Reason::Rule(index))
+            } else if self.keep_native_mxfp4 && tensor.ty == GgmlType::MXFP4 {
+                return Ok(kept(Reason::NativeMxfp4));
+            } else if self.pure {
+                (self.mix.base(), Reason::Pure(self.mix))
+            } else if let Some(ty) = self.output.filter(|_| chooser.is_output(category)) {
+                (ty, Reason::Output)
+            } else {
+                (chooser.choose(tensor)?, Reason::Mix(self.mix))
+            };
         let columns = tensor.shape[0];
         let ty = fit(wanted, columns);
         let fallback = (ty != wanted).then_some(Fallback { from: wanted, columns });
@@ -200,13 +201,13 @@ impl Policy<'_> {
         Ok(Choice { ty, reason, fallback, needs_importance })
     }
 
-    /// The type that the user asks for, for a tensor of this role whatever the rules say.
-    fn asked(&self, role: Role, name: &str, has_rule: bool) -> Option<(GgmlType, Reason)> {
-        match role {
+    /// The type that the user asks for, for a tensor of this category whatever the rules say.
+    fn asked(&self, category: Category, name: &str, has_rule: bool) -> Option<(GgmlType, Reason)> {
+        match category {
             // The embedding per layer is large and a tensor of its own, so a rule may name it.
-            Role::TokenEmbedding if has_rule && name == role::PER_LAYER_EMBEDDING => None,
-            Role::TokenEmbedding => self.token_embedding.map(|ty| (ty, Reason::TokenEmbedding)),
-            Role::Output => self.output.map(|ty| (ty, Reason::Output)),
+            Category::TokenEmbedding if has_rule && name == category::PER_LAYER_EMBEDDING => None,
+            Category::TokenEmbedding => self.token_embedding.map(|ty| (ty, Reason::TokenEmbedding)),
+            Category::Output => self.output.map(|ty| (ty, Reason::Output)),
             _ => None,
         }
     }
@@ -214,12 +215,12 @@ impl Policy<'_> {
 
 /// Whether `name` is of a table that tokens are looked up in.
 pub fn is_token_embedding(name: &str) -> bool {
-    Role::of(name) == Role::TokenEmbedding
+    Category::of(name) == Category::TokenEmbedding
 }
 
 /// Whether `name` is of the token embedding or the output projection.
 pub fn is_embedding_or_output(name: &str) -> bool {
-    is_token_embedding(name) || Role::of(name) == Role::Output
+    is_token_embedding(name) || Category::of(name) == Category::Output
 }
 
 /// The order in which llama-quantize chooses types and writes tensors: those outside of layers,

@@ -11,7 +11,7 @@ use super::{Quantizer, Rates};
 use crate::compute::{Activations, Matrix, Product, SharedSlice, ThreadPool, multiply};
 use crate::files;
 use crate::ggml::{self, GgmlType};
-use crate::metrics::bandwidth::glance;
+use crate::host::bandwidth::glance;
 
 /// How long one thing is tried at least.
 const MOMENT: Duration = Duration::from_millis(15);

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::RunSample;
 use crate::files::{self, Stamp, program};
-use crate::metrics::rss::Usage;
+use crate::host::rss::Usage;
 use crate::steps::model_source::model_files;
 use crate::steps::{BenchSpec, StepError};
 

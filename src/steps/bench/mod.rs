@@ -10,9 +10,9 @@ mod subject;
 mod summary;
 
 use super::{Context, Event, Level, StepError, Unit};
-use crate::metrics::bandwidth::read_bandwidth;
-use crate::metrics::host::HostFacts;
-use crate::metrics::rss::Memory;
+use crate::host::HostFacts;
+use crate::host::bandwidth::read_bandwidth;
+use crate::host::rss::Memory;
 use journal::{Conditions, Journal};
 use subject::{Opened, Subject};
 use summary::Facts;

@@ -4,8 +4,9 @@
 //! the steps that ran before. What others took while the runs ran is measured instead.
 
 use super::Noise;
-use crate::metrics::rss::{Disturbance, Faults};
-use crate::metrics::{ClockRates, Distribution};
+use crate::host::ClockRates;
+use crate::host::rss::{Disturbance, Faults};
+use crate::stats::Distribution;
 
 /// Spread of the latencies (standard deviation over mean) above which a machine counts as noisy.
 const SPREAD: f64 = 0.05;

@@ -4,8 +4,8 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::host::HostFacts;
-use crate::metrics::{ClockRates, Distribution, Ratio};
+use crate::host::{ClockRates, HostFacts};
+use crate::stats::{Distribution, Ratio};
 
 /// Result of [`BenchSpec`](crate::steps::BenchSpec).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::RunSample;
 use super::journal::FinishedRun;
 use crate::gguf::{self, TensorSource};
-use crate::metrics::clock::clock_mhz;
-use crate::metrics::rss::Usage;
+use crate::host::clock::clock_mhz;
+use crate::host::rss::Usage;
 use crate::model::sampler::Sampling;
 use crate::model::{
     DecodeTraffic, Generation, KvCacheType, ModelOptions, Session, decode_traffic, generate,

@@ -4,10 +4,10 @@ use super::journal::FinishedRun;
 use super::subject::Opened;
 use super::{BenchResult, BenchSettings, Measurements, RunSample, noise};
 use crate::gguf::TensorSource;
-use crate::metrics::clock::sustained_mhz;
-use crate::metrics::host::HostFacts;
-use crate::metrics::rss::{Memory, Usage};
-use crate::metrics::{ClockRates, Distribution};
+use crate::host::clock::sustained_mhz;
+use crate::host::rss::{Memory, Usage};
+use crate::host::{ClockRates, HostFacts};
+use crate::stats::Distribution;
 use crate::steps::{BenchSpec, StepError};
 
 /// What a benchmark has found out.

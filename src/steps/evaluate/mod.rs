@@ -18,8 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Level, Loaded, StepError};
-use crate::metrics::divergence::KlSummary;
 use crate::model::ModelOptions;
+use crate::stats::divergence::KlSummary;
 use score::HELD_LOGITS;
 
 pub use spec::{EvaluateSpec, SpecialTokens};

@@ -5,9 +5,9 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::compute::ThreadPool;
-use crate::metrics::divergence::{Divergence, TokenDivergence};
-use crate::metrics::perplexity::{Perplexity, log_softmax};
 use crate::model::{LogitsFor, Session};
+use crate::stats::divergence::{Divergence, TokenDivergence};
+use crate::stats::perplexity::{Perplexity, log_softmax};
 use crate::steps::{Context, ErrorClass, Loaded, StepError, Unit, model_error};
 
 /// Logits of one model held at a time, in numbers: 268 MB. Those of a window of 512 tokens of

@@ -6,8 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::EvaluateSpec;
 use super::SpecialTokens;
+use crate::downloads::StandIn;
 use crate::files::open_regular;
-use crate::published::StandIn;
 use crate::steps::{Context, Level, Loaded, StepError};
 use crate::tokenizer::Special;
 

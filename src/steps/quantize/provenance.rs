@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use crate::downloads::model_files;
 use crate::gguf::{Array, Metadata, Value};
-use crate::published::model_files;
 use crate::steps::model_source::weight_files;
 use crate::steps::{
     Context, ConvertSpec, Label, Level, Provenance, QuantizeSource, QuantizeSpec, StepError,

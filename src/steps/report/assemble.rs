@@ -8,7 +8,7 @@ use super::document::{BenchDocument, Comparison, FileResult, PartResult, Publish
 use super::recommendation::Recommendation;
 use super::results::{Candidate, Results};
 use crate::files::FileDigest;
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 use crate::steps::bench::BENCH_SCHEMA;
 use crate::steps::context::{from_here, rfc3339};
 use crate::steps::publish::{Passed, passed};

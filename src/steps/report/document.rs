@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::recommendation::Recommendation;
-use crate::metrics::Ratio;
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
+use crate::stats::Ratio;
 use crate::steps::{CompareResult, InputFile, MadeAt, Measurements, SpecialTokens};
 
 /// The benchmark JSON, `schemas/bench.schema.json`.

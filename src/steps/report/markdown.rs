@@ -11,7 +11,7 @@ use super::recommend;
 use super::recommendation::Recommendation;
 use super::results::Results;
 use super::table::Table;
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 
 /// What stands where nothing is known.
 const NONE: &str = "-";

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, ErrorClass, Level, StepError};
 use crate::files::{FileDigest, write_atomic};
-use crate::metrics::host::HostFacts;
+use crate::host::HostFacts;
 use results::Results;
 
 pub use assemble::NOT_RECOMMENDED;

@@ -15,7 +15,7 @@
 mod tests;
 
 use super::recommendation::{Advice, Assessment, Outcome, Recommendation};
-use crate::metrics::{Distribution, Ratio};
+use crate::stats::{Distribution, Ratio};
 
 /// Least gain in latency that counts: two benchmarks of the same file, run one after the other on a
 /// quiet machine, differ by up to about this much, which no interval from inside one of them shows.

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::metrics::Distribution;
+use crate::stats::Distribution;
 use crate::steps::testing::{Recorder, context};
 use crate::steps::*;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{LARGEST_FILE, optional};
-use crate::published::{ReadError, names_in, read_text, read_text_if_there};
+use crate::downloads::{ReadError, names_in, read_text, read_text_if_there};
 use crate::tokenizer::{ChatTemplates, TokenizerError};
 
 /// The folder of the templates beside `chat_template.jinja`.

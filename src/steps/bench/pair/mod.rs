@@ -12,9 +12,9 @@ use super::journal::{FinishedRun, stamps};
 use super::subject::{Opened, Subject};
 use super::summary::Facts;
 use super::{bandwidth, check};
-use crate::metrics::PairedRatio;
-use crate::metrics::host::HostFacts;
-use crate::metrics::paired::MOST_PAIRS;
+use crate::host::HostFacts;
+use crate::stats::PairedRatio;
+use crate::stats::paired::MOST_PAIRS;
 use crate::steps::{BenchSpec, Context, Level, StepError, Unit};
 
 pub use order::PairOrder;

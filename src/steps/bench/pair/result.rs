@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::order::PairOrder;
-use crate::metrics::PairedRatio;
-use crate::metrics::paired::{Difference, FEWEST_PAIRS};
+use crate::stats::PairedRatio;
+use crate::stats::paired::{Difference, FEWEST_PAIRS};
 use crate::steps::BenchResult;
 
 /// The JSON of `qrun bench --compare`, `schemas/bench_pair.schema.json`.

@@ -8,9 +8,9 @@ pub(super) const GLM5: &str = "glm5-next";
 /// The token embedding that some models have for each layer beside the one at their front.
 pub(super) const PER_LAYER_EMBEDDING: &str = "per_layer_token_embd.weight";
 
-/// The part a tensor plays, as far as mixes care.
+/// What a tensor is to the mixes; llama.cpp's `tensor_category`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Category {
     TokenEmbedding,
     AttentionQ,
     AttentionK,
@@ -27,36 +27,37 @@ pub(super) enum Role {
     Other,
 }
 
-impl Role {
+impl Category {
     pub(super) fn of(name: &str) -> Self {
-        const PARTS: [(&str, Role); 9] = [
-            ("attn_qkv.weight", Role::AttentionQkv),
-            ("attn_kv_b.weight", Role::AttentionKvB),
-            ("attn_v.weight", Role::AttentionV),
-            ("attn_k.weight", Role::AttentionK),
-            ("attn_q.weight", Role::AttentionQ),
-            ("attn_output.weight", Role::AttentionOutput),
-            ("ffn_up", Role::FfnUp),
-            ("ffn_gate", Role::FfnGate),
-            ("ffn_down", Role::FfnDown),
+        const PARTS: [(&str, Category); 9] = [
+            ("attn_qkv.weight", Category::AttentionQkv),
+            ("attn_kv_b.weight", Category::AttentionKvB),
+            ("attn_v.weight", Category::AttentionV),
+            ("attn_k.weight", Category::AttentionK),
+            ("attn_q.weight", Category::AttentionQ),
+            ("attn_output.weight", Category::AttentionOutput),
+            ("ffn_up", Category::FfnUp),
+            ("ffn_gate", Category::FfnGate),
+            ("ffn_down", Category::FfnDown),
         ];
         match name {
-            "output.weight" => Role::Output,
-            "token_embd.weight" | PER_LAYER_EMBEDDING => Role::TokenEmbedding,
-            _ => {
-                PARTS.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, r)| *r)
-            }
+            "output.weight" => Category::Output,
+            "token_embd.weight" | PER_LAYER_EMBEDDING => Category::TokenEmbedding,
+            _ => PARTS
+                .iter()
+                .find(|(part, _)| name.contains(part))
+                .map_or(Category::Other, |(_, r)| *r),
         }
     }
 
     /// Whether mixes treat it as the values of an attention, which suffer most from few bits.
     pub(super) fn is_attention_v(self) -> bool {
-        matches!(self, Role::AttentionV | Role::AttentionQkv | Role::AttentionKvB)
+        matches!(self, Category::AttentionV | Category::AttentionQkv | Category::AttentionKvB)
     }
 
     /// Whether it is a projection of a feed-forward network, of experts or not.
     pub(super) fn is_ffn(self) -> bool {
-        matches!(self, Role::FfnUp | Role::FfnGate | Role::FfnDown)
+        matches!(self, Category::FfnUp | Category::FfnGate | Category::FfnDown)
     }
 }
 

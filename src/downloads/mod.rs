@@ -1,4 +1,4 @@
-//! Files as others publish them: reading texts, JSON as Python writes it, and telling a file from what
+//! Files as they were downloaded: reading texts, JSON as Python writes it, and telling a file from what
 //! stands in its place. Knows nothing of checkpoints, vocabularies or models.
 
 pub mod json;
