@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use qrun::compute::{self, Activations, Matrix, Product, SharedSlice, ThreadPool};
-use qrun::ggml::{self, GgmlType, Inputs, RowKernel, Run, Scratch};
+use qrun::ggml::{self, ActivationBlock, GgmlType, Inputs, RowKernel, Scratch};
 
 const COLUMNS: usize = 4096;
 /// Rows that fit the second-level cache.
@@ -33,19 +33,19 @@ fn main() {
 
 /// How a type is multiplied: by a kernel of its own, or as floats.
 enum Multiplier {
-    Kernel(RowKernel, Vec<Run>, Scratch),
+    Kernel(RowKernel, Vec<ActivationBlock>, Scratch),
     Floats(ThreadPool, Activations),
 }
 
 impl Multiplier {
     fn new(ty: GgmlType, activations: &[f32]) -> Self {
         if let Some(kernel) = RowKernel::new(ty) {
-            let stride = Run::count(COLUMNS);
-            let mut runs = vec![Run::ZERO; TOKENS * stride];
-            for (runs, row) in runs.chunks_mut(stride).zip(activations.chunks(COLUMNS)) {
-                Run::quantize(row, runs);
+            let stride = ActivationBlock::count(COLUMNS);
+            let mut blocks = vec![ActivationBlock::ZERO; TOKENS * stride];
+            for (blocks, row) in blocks.chunks_mut(stride).zip(activations.chunks(COLUMNS)) {
+                ActivationBlock::quantize(row, blocks);
             }
-            return Self::Kernel(kernel, runs, Scratch::default());
+            return Self::Kernel(kernel, blocks, Scratch::default());
         }
         let mut floats = Activations::default();
         floats.reset(TOKENS, COLUMNS).copy_from_slice(activations);
@@ -56,11 +56,12 @@ impl Multiplier {
     fn multiply(&mut self, ty: GgmlType, rows: &[u8], tokens: &[u32], out: &mut [f32]) {
         let count = out.len() / tokens.len();
         match self {
-            Self::Kernel(kernel, runs, _) if tokens.len() == 1 => {
-                kernel.dot_rows(rows, &runs[..Run::count(COLUMNS)], out);
+            Self::Kernel(kernel, blocks, _) if tokens.len() == 1 => {
+                kernel.dot_rows(rows, &blocks[..ActivationBlock::count(COLUMNS)], out);
             }
-            Self::Kernel(kernel, runs, scratch) => {
-                let inputs = Inputs { runs, stride: Run::count(COLUMNS), numbers: tokens };
+            Self::Kernel(kernel, blocks, scratch) => {
+                let inputs =
+                    Inputs { blocks, stride: ActivationBlock::count(COLUMNS), numbers: tokens };
                 kernel.multiply(rows, count, inputs, scratch, out);
             }
             Self::Floats(pool, activations) => {

@@ -1,6 +1,6 @@
-//! Rows of activations, in f32 and as the runs that quantized weights are multiplied with.
+//! Rows of activations, in f32 and as the blocks of integers that quantized weights are multiplied with.
 
-use crate::ggml::Run;
+use crate::ggml::ActivationBlock;
 
 use super::floats::Floats;
 use super::{SharedSlice, ThreadPool};
@@ -14,7 +14,7 @@ pub struct Activations {
     columns: usize,
     rows: usize,
     values: Floats,
-    runs: Vec<Run>,
+    blocks: Vec<ActivationBlock>,
     quantized: bool,
 }
 
@@ -49,25 +49,26 @@ impl Activations {
         }
         self.quantized = true;
         let (columns, rows, stride) = (self.columns, self.rows, self.stride());
-        self.runs.resize(rows * stride, Run::ZERO);
-        let (values, runs) = (self.values.first(rows * columns), SharedSlice::new(&mut self.runs));
+        self.blocks.resize(rows * stride, ActivationBlock::ZERO);
+        let (values, blocks) =
+            (self.values.first(rows * columns), SharedSlice::new(&mut self.blocks));
         pool.for_blocks(rows, (TASK_ELEMENTS / columns.max(1)).max(1), |rows| {
             for row in rows {
-                // SAFETY: the runs belong to `row`, and a row belongs to one block.
-                let runs = unsafe { runs.slice_mut(row * stride, stride) };
-                Run::quantize(&values[row * columns..][..columns], runs);
+                // SAFETY: the blocks belong to `row`, and a row belongs to one block.
+                let blocks = unsafe { blocks.slice_mut(row * stride, stride) };
+                ActivationBlock::quantize(&values[row * columns..][..columns], blocks);
             }
         });
     }
 
-    /// Runs of a row.
+    /// Blocks of a row.
     pub(super) fn stride(&self) -> usize {
-        Run::count(self.columns)
+        ActivationBlock::count(self.columns)
     }
 
     /// The quantized form of all rows.
-    pub(super) fn runs(&self) -> &[Run] {
+    pub(super) fn blocks(&self) -> &[ActivationBlock] {
         debug_assert!(self.quantized, "activations are quantized before they are multiplied");
-        &self.runs
+        &self.blocks
     }
 }

@@ -71,9 +71,9 @@ pub fn narrow_q8(from: &[f32; Q8_BLOCK], to: &mut [i8; Q8_BLOCK]) -> u16 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Row after row.
-    Rows,
+    ByRow,
     /// First the first element of every row, then the second, and so on.
-    Columns,
+    ByColumn,
 }
 
 /// Widens [`ROWS`] rows of whole blocks, into the order they are in. `scales` has first the scales
@@ -85,13 +85,13 @@ pub fn widen_q8(quants: &[i8], scales: &[u16], order: Order, out: &mut [f32]) {
         widen_f16(bits, &mut scale);
         let at = block * Q8_BLOCK;
         match order {
-            Order::Rows => {
+            Order::ByRow => {
                 let rows = quants.chunks_exact(columns).zip(out.chunks_exact_mut(columns));
                 for ((from, to), &scale) in rows.zip(&scale) {
                     multiply(&from[at..at + Q8_BLOCK], &[scale; ROWS], &mut to[at..at + Q8_BLOCK]);
                 }
             }
-            Order::Columns => {
+            Order::ByColumn => {
                 let range = at * ROWS..(at + Q8_BLOCK) * ROWS;
                 multiply(&quants[range.clone()], &scale, &mut out[range]);
             }
@@ -177,9 +177,9 @@ mod tests {
             }
         }
         let mut out = vec![0.0; rows.len()];
-        widen_q8(&by_row, &scales, Order::Rows, &mut out);
+        widen_q8(&by_row, &scales, Order::ByRow, &mut out);
         assert_eq!(out, expected);
-        widen_q8(&by_column, &scales, Order::Columns, &mut out);
+        widen_q8(&by_column, &scales, Order::ByColumn, &mut out);
         for (i, e) in expected.iter().enumerate() {
             assert_eq!(out[i % 64 * ROWS + i / 64], *e);
         }

@@ -1,7 +1,7 @@
 //! Rows of blocks of 32 where importance is known: the weights of the errors. Knows nothing of how
 //! blocks are searched and packed.
 
-use super::runs::BLOCKS as RUN;
+use super::batches::BLOCKS as BATCH;
 use super::search;
 
 /// What blurs the weights of a row: the mean square of the whole row.
@@ -16,8 +16,8 @@ pub(super) fn weigh_run(
     x: &[[f32; 32]],
     importance: Option<&[[f32; 32]]>,
     sigma2: f32,
-) -> [[f32; 32]; RUN] {
-    let mut weights = [[0.0; 32]; RUN];
+) -> [[f32; 32]; BATCH] {
+    let mut weights = [[0.0; 32]; BATCH];
     let importance = importance.into_iter().flatten();
     for ((weights, x), importance) in weights.iter_mut().zip(x).zip(importance) {
         *weights = search::weigh(x, importance, sigma2);

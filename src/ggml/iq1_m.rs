@@ -1,5 +1,5 @@
 //! `iq1_m`: super-blocks of 256 weights of three levels, every eight a point of a codebook and all
-//! a little more or a little less, in sixteen groups with a scale each.
+//! a little more or a little less, in sixteen sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq1_m_impl`, `dequantize_row_iq1_m` and
 //! `ggml_vec_dot_iq1_m_q8_K_generic` of llama.cpp.
@@ -17,7 +17,7 @@ use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the point of cell
 /// `k` are `points[k]`; nibble `k` of `rest` has three more and whether the shift is down. The
-/// scale of three bits of group `j` is at bit `3 (j % 4)` of `scales[j / 4]`; the upper nibbles of
+/// scale of three bits of sub-block `j` is at bit `3 (j % 4)` of `scales[j / 4]`; the upper nibbles of
 /// the four are `d`, the lowest first.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -28,19 +28,19 @@ pub struct BlockIq1M {
 }
 assert_layout!(BlockIq1M);
 
-/// Groups whose largest magnitude is below this are taken for zero.
+/// Sub-blocks whose largest magnitude is below this are taken for zero.
 const EPSILON: f32 = 1e-7;
 
-/// A group with its scale not yet rounded.
+/// A sub-block with its scale not yet rounded.
 #[derive(Clone, Copy)]
-struct Group {
+struct SubBlock {
     points: [u16; 2],
     /// Whether the levels of each cell are a little more.
     up: [bool; 2],
     scale: f32,
 }
 
-impl Group {
+impl SubBlock {
     const ZERO: Self = Self { points: [0; 2], up: [true; 2], scale: 0.0 };
 
     #[inline(always)]
@@ -80,27 +80,27 @@ impl BlockIq1M {
         let orders: [_; 16] = std::array::from_fn(|j| ternary::order(&x[j]));
         let mut splits = [None; 16];
         search.run(SplitBatch { x, weights: &weights, orders: &orders, splits: &mut splits });
-        let mut groups = [Group::ZERO; 16];
-        for (j, group) in groups.iter_mut().enumerate() {
-            *group = Group::new(search, &x[j], &weights[j], &orders[j], splits[j]);
+        let mut sub_blocks = [SubBlock::ZERO; 16];
+        for (j, sub_block) in sub_blocks.iter_mut().enumerate() {
+            *sub_block = SubBlock::new(search, &x[j], &weights[j], &orders[j], splits[j]);
         }
         let mut block = Self::zeroed();
-        for (j, group) in groups.iter().enumerate() {
-            block.points[j] = group.points.map(|point| point as u8);
-            let high = group.points.map(|point| (point >> 8) as u8);
+        for (j, sub_block) in sub_blocks.iter().enumerate() {
+            block.points[j] = sub_block.points.map(|point| point as u8);
+            let high = sub_block.points.map(|point| (point >> 8) as u8);
             block.rest[j] = high[0] | high[1] << 4;
         }
-        let Some((mut d, levels)) = lattice::odd_scales(&groups.map(|g| g.scale), 7) else {
+        let Some((mut d, levels)) = lattice::odd_scales(&sub_blocks.map(|g| g.scale), 7) else {
             return block;
         };
         // The best `d` for all that is settled by now.
         let (mut with_x, mut squares) = (0.0f32, 0.0f32);
-        for (j, group) in groups.iter().enumerate() {
-            let down = group.up.map(|up| u8::from(!up));
+        for (j, sub_block) in sub_blocks.iter().enumerate() {
+            let down = sub_block.up.map(|up| u8::from(!up));
             block.rest[j] |= down[0] << 3 | down[1] << 7;
             for k in 0..2 {
-                let values = ternary::levels(group.up[k]);
-                let point = ternary::GRID.levels(group.points[k]);
+                let values = ternary::levels(sub_block.up[k]);
+                let point = ternary::GRID.levels(sub_block.points[k]);
                 for i in 0..8 {
                     let q = values[usize::from(point[i])] * f32::from(2 * levels[j] + 1);
                     let w = weights[j][8 * k + i];
@@ -131,7 +131,7 @@ impl BlockIq1M {
         2 * (self.scales[j / 4].get() >> (j % 4 * 3) & 7) as u8 + 1
     }
 
-    /// The point of cell `k` of group `j`, and whether its shift is down.
+    /// The point of cell `k` of sub-block `j`, and whether its shift is down.
     #[inline(always)]
     fn point(&self, j: usize, k: usize) -> (u32, bool) {
         let rest = self.rest[j] >> (4 * k);
@@ -180,11 +180,11 @@ impl Levels for BlockIq1M {
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that shifts are whole numbers.
         let (mut indices, mut shifts) = ([0; 4], [0; 4]);
         for (k, (index, shift)) in indices.iter_mut().zip(&mut shifts).enumerate() {
-            let (point, down) = run[0].point(2 * group + k / 2, k % 2);
+            let (point, down) = span[0].point(2 * group + k / 2, k % 2);
             *index = point;
             *shift = if down { 0 } else { 0x0202_0202_0202_0202 };
         }
@@ -193,17 +193,17 @@ impl Levels for BlockIq1M {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.mul(set.splat_half(run[0].d().bits()), set.splat(DELTA))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.mul(set.splat_half(span[0].d().bits()), set.splat(DELTA))
     }
 
     #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
+    fn sub_scales(span: &[Self]) -> [i8; 16] {
         let four = |scales: U16Le| {
             let x = u32::from(scales.get());
             x & 7 | (x & 0x38) << 5 | (x & 0x1c0) << 10 | (x & 0xe00) << 15
         };
-        let [a, b, c, d] = run[0].scales;
+        let [a, b, c, d] = span[0].scales;
         bytemuck::cast([scales::odd(join(four(a), four(b))), scales::odd(join(four(c), four(d)))])
     }
 }

@@ -1,5 +1,5 @@
 //! `iq1_s`: super-blocks of 256 weights of three levels, every eight a point of a codebook, in
-//! eight groups with a scale each and levels that are all a little more or all a little less.
+//! eight sub-blocks with a scale each and levels that are all a little more or all a little less.
 //!
 //! Follows `quantize_row_iq1_s_impl`, `dequantize_row_iq1_s` and
 //! `ggml_vec_dot_iq1_s_q8_K_generic` of llama.cpp.
@@ -16,7 +16,7 @@ use super::search::ternary::{self, DELTA, EIGHTHS, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the points of a
-/// group are in `points`. From the lowest bits up, `rest` has three more of each of the four
+/// sub-block are in `points`. From the lowest bits up, `rest` has three more of each of the four
 /// points, the scale of three bits, and whether the shift is down.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -27,7 +27,7 @@ pub struct BlockIq1S {
 }
 assert_layout!(BlockIq1S);
 
-/// Groups whose largest magnitude is below this are taken for zero.
+/// Sub-blocks whose largest magnitude is below this are taken for zero.
 const EPSILON: f32 = 1e-12;
 
 impl BlockIq1S {
@@ -75,9 +75,9 @@ impl BlockIq1S {
         block
     }
 
-    /// Scale and values of a group, and whether the shift is down.
+    /// Scale and values of a sub-block, and whether the shift is down.
     #[inline(always)]
-    fn group(&self, j: usize) -> (u8, [u64; 4], bool) {
+    fn sub_block(&self, j: usize) -> (u8, [u64; 4], bool) {
         let rest = self.rest[j].get();
         let mut values = [0; 4];
         for (k, values) in values.iter_mut().enumerate() {
@@ -112,7 +112,7 @@ impl Block for BlockIq1S {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         for (j, out) in out.chunks_exact_mut(32).enumerate() {
-            let (scale, values, down) = self.group(j);
+            let (scale, values, down) = self.sub_block(j);
             let scale = d * f32::from(scale);
             let shift = if down { -DELTA } else { DELTA };
             let values: [i8; 32] = bytemuck::cast(values.map(u64::to_le_bytes));
@@ -131,11 +131,11 @@ impl Levels for BlockIq1S {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
         // In eighths, so that the shift is a whole number.
-        let rest = run[0].rest[group].get();
+        let rest = span[0].rest[group].get();
         let mut indices = [0; 4];
-        for (k, (index, point)) in indices.iter_mut().zip(run[0].points[group]).enumerate() {
+        for (k, (index, point)) in indices.iter_mut().zip(span[0].points[group]).enumerate() {
             *index = u32::from(point) | u32::from(rest >> (3 * k) & 7) << 8;
         }
         let shift = if rest >> 15 == 1 { 255 } else { 1 };
@@ -143,8 +143,8 @@ impl Levels for BlockIq1S {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let levels = scales::odd(packing::bytes(|j| (run[0].rest[j].get() >> 12 & 7) as u8));
-        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(DELTA))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        let levels = scales::odd(packing::bytes(|j| (span[0].rest[j].get() >> 12 & 7) as u8));
+        set.mul(scales::of_groups(set, span[0].d, levels), set.splat(DELTA))
     }
 }

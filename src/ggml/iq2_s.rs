@@ -1,5 +1,5 @@
 //! `iq2_s`: super-blocks of 256 weights of 2 bits, every eight a point of a codebook with any
-//! signs, in sixteen groups with a scale each.
+//! signs, in sixteen sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq2_s_impl`, `dequantize_row_iq2_s` and
 //! `ggml_vec_dot_iq2_s_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_s::POINTS, values};
-use super::lattice_groups::{self, Group, LatticeGroups};
+use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing::pack_pairs;
 use super::search::Search;
@@ -22,7 +22,7 @@ use super::signed_cells::{MINUS, SignedCells};
 use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower eight bits of the point of cell `k` are
-/// `points[k]`, the upper two are bits `2 (k % 4)` and up of `high[k / 4]`. The scales of groups
+/// `points[k]`, the upper two are bits `2 (k % 4)` and up of `high[k / 4]`. The scales of sub-blocks
 /// `2 j` and `2 j + 1` are the nibbles of byte `j`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -37,7 +37,7 @@ assert_layout!(BlockIq2S);
 
 static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 1));
-const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
+const SEARCH: LatticeSubBlocks<16, 16, 8, 2, 2> = LatticeSubBlocks {
     search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
     even_signs: false,
     fit_first: false,
@@ -48,17 +48,17 @@ const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
 
 impl BlockIq2S {
     #[inline(always)]
-    fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
+    fn pack(sub_blocks: &[Option<SubBlock<2, 2>>; 16]) -> Self {
         let mut block = Self::zeroed();
-        for (j, group) in groups.iter().enumerate() {
-            let Some(group) = group else { continue };
-            block.signs[j] = group.signs;
-            for (k, point) in (2 * j..).zip(group.points) {
+        for (j, sub_block) in sub_blocks.iter().enumerate() {
+            let Some(sub_block) = sub_block else { continue };
+            block.signs[j] = sub_block.signs;
+            for (k, point) in (2 * j..).zip(sub_block.points) {
                 block.points[k] = point as u8;
                 block.high[k / 4] |= ((point >> 8) as u8) << (k % 4 * 2);
             }
         }
-        if let Some((d, levels)) = lattice_groups::scales(groups) {
+        if let Some((d, levels)) = lattice_sub_blocks::scales(sub_blocks) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 0.9875);
             block.scales = pack_pairs(&levels);
@@ -67,7 +67,7 @@ impl BlockIq2S {
     }
 
     #[inline(always)]
-    fn group(&self, j: usize) -> SignedCells<2> {
+    fn sub_block(&self, j: usize) -> SignedCells<2> {
         let mut magnitudes = [0; 2];
         for (k, magnitudes) in (2 * j..).zip(&mut magnitudes) {
             let high = usize::from(self.high[k / 4] >> (k % 4 * 2) & 3);
@@ -98,7 +98,7 @@ impl Block for BlockIq2S {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.group(j).values()))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.sub_block(j).values()))
         });
     }
 
@@ -112,8 +112,8 @@ impl Levels for BlockIq2S {
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let Self { points, signs, high, .. } = &run[0];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let Self { points, signs, high, .. } = &span[0];
         let mut indices = [0; 4];
         for (k, index) in indices.iter_mut().enumerate() {
             let high = u32::from(high[group] >> (2 * k) & 3);
@@ -125,12 +125,12 @@ impl Levels for BlockIq2S {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.mul(set.splat_half(run[0].d.bits()), set.splat(0.125))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.mul(set.splat_half(span[0].d.bits()), set.splat(0.125))
     }
 
     #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
-        two_cells::sub_scales(&run[0].scales)
+    fn sub_scales(span: &[Self]) -> [i8; 16] {
+        two_cells::sub_scales(&span[0].scales)
     }
 }

@@ -1,5 +1,5 @@
 //! `iq2_xs`: super-blocks of 256 weights of 2 bits, every eight a point of a codebook with an even
-//! number of minus signs, in sixteen groups with a scale each.
+//! number of minus signs, in sixteen sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq2_xs_impl`, `dequantize_row_iq2_xs` and
 //! `ggml_vec_dot_iq2_xs_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xs::POINTS, values};
-use super::lattice_groups::{self, Group, LatticeGroups};
+use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::{F16Le, U16Le};
 use super::packing::pack_pairs;
 use super::search::lattice::{Lattice, Refit};
@@ -22,7 +22,7 @@ use super::signed_cells::{EVEN_MINUS, SignedCells};
 use super::two_cells;
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. The lower nine bits of a cell are its point, the
-/// upper seven its signs. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
+/// upper seven its signs. The scales of sub-blocks `2 j` and `2 j + 1` are the nibbles of byte `j`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct BlockIq2Xs {
@@ -34,7 +34,7 @@ assert_layout!(BlockIq2Xs);
 
 static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
+const SEARCH: LatticeSubBlocks<16, 16, 8, 2, 2> = LatticeSubBlocks {
     search: Lattice { tries: 9, step: 0.1, refit: Refit::Missed },
     even_signs: true,
     fit_first: false,
@@ -45,12 +45,12 @@ const SEARCH: LatticeGroups<16, 16, 8, 2, 2> = LatticeGroups {
 
 impl BlockIq2Xs {
     #[inline(always)]
-    fn pack(groups: &[Option<Group<2, 2>>; 16]) -> Self {
-        let Some((d, levels)) = lattice_groups::scales(groups) else {
+    fn pack(sub_blocks: &[Option<SubBlock<2, 2>>; 16]) -> Self {
+        let Some((d, levels)) = lattice_sub_blocks::scales(sub_blocks) else {
             return Self::zeroed();
         };
-        let cells = groups.map(|group| {
-            let (points, signs) = group.map_or(([0; 2], [0; 2]), |g| (g.points, g.signs));
+        let cells = sub_blocks.map(|sub_block| {
+            let (points, signs) = sub_block.map_or(([0; 2], [0; 2]), |g| (g.points, g.signs));
             std::array::from_fn(|k| U16Le::new(points[k] | u16::from(signs[k] & 127) << 9))
         });
         let scales = pack_pairs(&levels);
@@ -58,7 +58,7 @@ impl BlockIq2Xs {
     }
 
     #[inline(always)]
-    fn group(&self, j: usize) -> SignedCells<2> {
+    fn sub_block(&self, j: usize) -> SignedCells<2> {
         let mut cells = SignedCells { magnitudes: [0; 2], minus: [0; 2] };
         for (k, bits) in self.cells[j].into_iter().enumerate() {
             let bits = bits.get();
@@ -89,7 +89,7 @@ impl Block for BlockIq2Xs {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.group(j).values()))
+            (two_cells::scale(d, &self.scales, j), bytemuck::cast(self.sub_block(j).values()))
         });
     }
 
@@ -103,10 +103,10 @@ impl Levels for BlockIq2Xs {
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
         let (mut indices, mut minus) = ([0; 4], [0; 4]);
         for (k, (index, minus)) in indices.iter_mut().zip(&mut minus).enumerate() {
-            let bits = run[0].cells[2 * group + k / 2][k % 2].get();
+            let bits = span[0].cells[2 * group + k / 2][k % 2].get();
             *index = u32::from(bits & 511);
             *minus = EVEN_MINUS[usize::from(bits >> 9)];
         }
@@ -114,12 +114,12 @@ impl Levels for BlockIq2Xs {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.mul(set.splat_half(run[0].d.bits()), set.splat(0.125))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.mul(set.splat_half(span[0].d.bits()), set.splat(0.125))
     }
 
     #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
-        two_cells::sub_scales(&run[0].scales)
+    fn sub_scales(span: &[Self]) -> [i8; 16] {
+        two_cells::sub_scales(&span[0].scales)
     }
 }

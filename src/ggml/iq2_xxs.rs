@@ -1,5 +1,5 @@
 //! `iq2_xxs`: super-blocks of 256 weights of 2 bits, every eight a point of a codebook with an even
-//! number of minus signs, in eight groups with a scale each.
+//! number of minus signs, in eight sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq2_xxs_impl`, `dequantize_row_iq2_xxs` and
 //! `ggml_vec_dot_iq2_xxs_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xxs::POINTS, values};
-use super::lattice_groups::{self, Group, LatticeGroups};
+use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing;
 use super::scales;
@@ -21,20 +21,20 @@ use super::search::lattice::{self, Lattice, Refit};
 use super::search::{EPSILON, Search};
 use super::signed_cells::{SignedCells, even_minus};
 
-/// 256 weights: `d * (scale + 0.5) / 4 * value`. A group's first four bytes are the points of its
+/// 256 weights: `d * (scale + 0.5) / 4 * value`. A sub-block's first four bytes are the points of its
 /// cells; of the other 32 bits, little-endian, the upper four are its scale and every seven of the
 /// rest the signs of a cell.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct BlockIq2Xxs {
     d: F16Le,
-    groups: [[[u8; 4]; 2]; 8],
+    sub_blocks: [[[u8; 4]; 2]; 8],
 }
 assert_layout!(BlockIq2Xxs);
 
 static VALUES: [u64; POINTS.len()] = cells(values(&POINTS, &[8, 25, 43]));
 static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const SEARCH: LatticeGroups<32, 8, 8, 4, 4> = LatticeGroups {
+const SEARCH: LatticeSubBlocks<32, 8, 8, 4, 4> = LatticeSubBlocks {
     search: Lattice { tries: 6, step: 0.1, refit: Refit::All },
     even_signs: true,
     fit_first: true,
@@ -45,28 +45,28 @@ const SEARCH: LatticeGroups<32, 8, 8, 4, 4> = LatticeGroups {
 
 impl BlockIq2Xxs {
     #[inline(always)]
-    fn pack(groups: &[Option<Group<4, 4>>; 8]) -> Self {
-        let Some((d, levels)) = lattice_groups::scales(groups) else {
+    fn pack(sub_blocks: &[Option<SubBlock<4, 4>>; 8]) -> Self {
+        let Some((d, levels)) = lattice_sub_blocks::scales(sub_blocks) else {
             return Self::zeroed();
         };
-        let groups = std::array::from_fn(|j| {
-            let (points, signs) =
-                groups[j].map_or(([0; 4], 0), |g| (g.points, lattice::pack_even_signs(&g.signs)));
+        let sub_blocks = std::array::from_fn(|j| {
+            let (points, signs) = sub_blocks[j]
+                .map_or(([0; 4], 0), |g| (g.points, lattice::pack_even_signs(&g.signs)));
             let rest = signs | u32::from(levels[j]) << 28;
             [points.map(|point| point as u8), rest.to_le_bytes()]
         });
-        Self { d: F16Le::new(d), groups }
+        Self { d: F16Le::new(d), sub_blocks }
     }
 
-    /// The scale of a group, less its half step.
+    /// The scale of a sub-block, less its half step.
     #[inline(always)]
     fn scale(&self, j: usize) -> u8 {
-        self.groups[j][1][3] >> 4
+        self.sub_blocks[j][1][3] >> 4
     }
 
     #[inline(always)]
-    fn group(&self, j: usize) -> SignedCells<4> {
-        let [points, rest] = self.groups[j];
+    fn sub_block(&self, j: usize) -> SignedCells<4> {
+        let [points, rest] = self.sub_blocks[j];
         let mut magnitudes = [0; 4];
         for (magnitudes, point) in magnitudes.iter_mut().zip(points) {
             *magnitudes = VALUES[usize::from(point)];
@@ -96,7 +96,7 @@ impl Block for BlockIq2Xxs {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
             let scale = d * (0.5 + f32::from(self.scale(j))) * 0.25;
-            (scale, bytemuck::cast(self.group(j).values()))
+            (scale, bytemuck::cast(self.sub_block(j).values()))
         });
     }
 
@@ -109,8 +109,8 @@ impl Levels for BlockIq2Xxs {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let [points, rest] = run[0].groups[group];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let [points, rest] = span[0].sub_blocks[group];
         let mut indices = [0; 4];
         for (index, point) in indices.iter_mut().zip(points) {
             *index = u32::from(point);
@@ -120,8 +120,8 @@ impl Levels for BlockIq2Xxs {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let levels = scales::odd(packing::bytes(|j| run[0].scale(j)));
-        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(0.125))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        let levels = scales::odd(packing::bytes(|j| span[0].scale(j)));
+        set.mul(scales::of_groups(set, span[0].d, levels), set.splat(0.125))
     }
 }

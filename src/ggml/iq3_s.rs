@@ -1,5 +1,5 @@
 //! `iq3_s`: super-blocks of 256 weights of 3 bits, every four a point of a codebook with any signs,
-//! in eight groups with a scale each.
+//! in eight sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq3_s_impl`, `dequantize_row_iq3_s` and
 //! `ggml_vec_dot_iq3_s_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, half_cells, points::iq3_s::POINTS, values};
-use super::lattice_groups::{self, Group, LatticeGroups};
+use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing::{nibble, pack_pairs, spread_nibbles};
 use super::scales;
@@ -21,8 +21,8 @@ use super::search::Search;
 use super::search::lattice::{Lattice, Refit};
 use super::signed_cells::{MINUS, SignedCells, cell_of_two};
 
-/// 256 weights: `d * (2 scale + 1) * value`. The ninth bit of point `k` of group `j` is bit `k` of
-/// `high[j]`. The scales of groups `2 j` and `2 j + 1` are the nibbles of byte `j`.
+/// 256 weights: `d * (2 scale + 1) * value`. The ninth bit of point `k` of sub-block `j` is bit `k` of
+/// `high[j]`. The scales of sub-blocks `2 j` and `2 j + 1` are the nibbles of byte `j`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct BlockIq3S {
@@ -36,7 +36,7 @@ assert_layout!(BlockIq3S);
 
 static VALUES: [u32; POINTS.len()] = half_cells(values(&POINTS, &[1, 3, 5, 7, 9, 11, 13, 15]));
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 3));
-const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
+const SEARCH: LatticeSubBlocks<32, 8, 4, 8, 4> = LatticeSubBlocks {
     search: Lattice { tries: 9, step: 0.2, refit: Refit::AllIfMissed },
     even_signs: false,
     fit_first: false,
@@ -47,20 +47,20 @@ const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
 
 impl BlockIq3S {
     #[inline(always)]
-    fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
+    fn pack(sub_blocks: &[Option<SubBlock<8, 4>>; 8]) -> Self {
         let mut block = Self::zeroed();
-        // After a group of zeros, the reference writes the low bits and the signs of all that
-        // follow one group too early, and the rest where it belongs.
+        // After a sub-block of zeros, the reference writes the low bits and the signs of all that
+        // follow one sub-block too early, and the rest where it belongs.
         let mut shifted = 0;
-        for (j, group) in groups.iter().enumerate() {
-            let Some(group) = group else { continue };
-            block.signs[shifted] = group.signs;
-            block.points[shifted] = group.points.map(|point| point as u8);
+        for (j, sub_block) in sub_blocks.iter().enumerate() {
+            let Some(sub_block) = sub_block else { continue };
+            block.signs[shifted] = sub_block.signs;
+            block.points[shifted] = sub_block.points.map(|point| point as u8);
             let high = |high, (k, point): (usize, &u16)| high | ((point >> 8) as u8) << k;
-            block.high[j] = group.points.iter().enumerate().fold(0, high);
+            block.high[j] = sub_block.points.iter().enumerate().fold(0, high);
             shifted += 1;
         }
-        if let Some((d, levels)) = lattice_groups::scales(groups) {
+        if let Some((d, levels)) = lattice_sub_blocks::scales(sub_blocks) {
             // The reference's factor, which lessens the error.
             block.d = F16Le::new(d * 1.033);
             block.scales = pack_pairs(&levels);
@@ -74,7 +74,7 @@ impl BlockIq3S {
     }
 
     #[inline(always)]
-    fn group(&self, j: usize) -> SignedCells<4> {
+    fn sub_block(&self, j: usize) -> SignedCells<4> {
         let values = |k: usize| {
             let high = usize::from(self.high[j] >> k & 1);
             VALUES[usize::from(self.points[j][k]) | high << 8]
@@ -110,7 +110,7 @@ impl Block for BlockIq3S {
     fn dequantize(&self, out: &mut [f32]) {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
-            (d * f32::from(self.scale(j)), bytemuck::cast(self.group(j).values()))
+            (d * f32::from(self.scale(j)), bytemuck::cast(self.sub_block(j).values()))
         });
     }
 
@@ -123,14 +123,14 @@ impl Levels for BlockIq3S {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let Self { points, high, signs, .. } = &run[0];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let Self { points, high, signs, .. } = &span[0];
         let magnitudes = set.half_cells_at(&VALUES, &points[group], high[group]);
         set.negate(magnitudes, set.spread(u32::from_le_bytes(signs[group]), 255))
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d, scales::odd(spread_nibbles(run[0].scales)))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_groups(set, span[0].d, scales::odd(spread_nibbles(span[0].scales)))
     }
 }

@@ -1,5 +1,5 @@
 //! `iq3_xxs`: super-blocks of 256 weights of 3 bits, every four a point of a codebook, every eight
-//! with an even number of minus signs, in eight groups with a scale each.
+//! with an even number of minus signs, in eight sub-blocks with a scale each.
 //!
 //! Follows `quantize_row_iq3_xxs_impl`, `dequantize_row_iq3_xxs` and
 //! `ggml_vec_dot_iq3_xxs_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -13,7 +13,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::grid::{Grid, half_cells, points::iq3_xxs::POINTS, values};
-use super::lattice_groups::{self, Group, LatticeGroups};
+use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing;
 use super::scales;
@@ -21,7 +21,7 @@ use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
 use super::signed_cells::{SignedCells, cell_of_two, even_minus};
 
-/// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a group in `rest`,
+/// 256 weights: `d * (scale + 0.5) / 2 * value`. Of the 32 bits of a sub-block in `rest`,
 /// little-endian, the upper four are its scale and every seven of the others the signs of eight
 /// weights.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -35,7 +35,7 @@ assert_layout!(BlockIq3Xxs);
 
 static VALUES: [u32; POINTS.len()] = half_cells(values(&POINTS, &[4, 12, 20, 28, 36, 44, 52, 62]));
 static GRID: LazyLock<Grid<4>> = LazyLock::new(|| Grid::new(&POINTS, 2));
-const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
+const SEARCH: LatticeSubBlocks<32, 8, 4, 8, 4> = LatticeSubBlocks {
     search: Lattice { tries: 15, step: 0.2, refit: Refit::Missed },
     even_signs: true,
     fit_first: false,
@@ -46,29 +46,29 @@ const SEARCH: LatticeGroups<32, 8, 4, 8, 4> = LatticeGroups {
 
 impl BlockIq3Xxs {
     #[inline(always)]
-    fn pack(groups: &[Option<Group<8, 4>>; 8]) -> Self {
-        let Some((d, levels)) = lattice_groups::scales(groups) else {
+    fn pack(sub_blocks: &[Option<SubBlock<8, 4>>; 8]) -> Self {
+        let Some((d, levels)) = lattice_sub_blocks::scales(sub_blocks) else {
             return Self::zeroed();
         };
         Self {
             // The reference's factor, which lessens the error.
             d: F16Le::new(d * 1.0125),
-            points: groups.map(|g| g.map_or([0; 8], |g| g.points.map(|point| point as u8))),
+            points: sub_blocks.map(|g| g.map_or([0; 8], |g| g.points.map(|point| point as u8))),
             rest: std::array::from_fn(|j| {
-                let signs = groups[j].map_or(0, |g| lattice::pack_even_signs(&g.signs));
+                let signs = sub_blocks[j].map_or(0, |g| lattice::pack_even_signs(&g.signs));
                 (signs | u32::from(levels[j]) << 28).to_le_bytes()
             }),
         }
     }
 
-    /// The scale of a group, less its half step.
+    /// The scale of a sub-block, less its half step.
     #[inline(always)]
     fn scale(&self, j: usize) -> u8 {
         self.rest[j][3] >> 4
     }
 
     #[inline(always)]
-    fn group(&self, j: usize) -> SignedCells<4> {
+    fn sub_block(&self, j: usize) -> SignedCells<4> {
         let mut magnitudes = [0; 4];
         for (magnitudes, points) in magnitudes.iter_mut().zip(self.points[j].as_chunks().0) {
             let &[low, high]: &[u8; 2] = points;
@@ -99,7 +99,7 @@ impl Block for BlockIq3Xxs {
         let d = self.d.get();
         SEARCH.dequantize(out, |j| {
             let scale = d * (0.5 + f32::from(self.scale(j))) * 0.5;
-            (scale, bytemuck::cast(self.group(j).values()))
+            (scale, bytemuck::cast(self.sub_block(j).values()))
         });
     }
 
@@ -112,15 +112,15 @@ impl Levels for BlockIq3Xxs {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let Self { points, rest, .. } = &run[0];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let Self { points, rest, .. } = &span[0];
         let minus = even_minus(u32::from_le_bytes(rest[group]));
         set.negate(set.half_cells_at(&VALUES, &points[group], 0), set.cells(minus))
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        let levels = scales::odd(packing::bytes(|j| run[0].scale(j)));
-        set.mul(scales::of_groups(set, run[0].d, levels), set.splat(0.25))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        let levels = scales::odd(packing::bytes(|j| span[0].scale(j)));
+        set.mul(scales::of_groups(set, span[0].d, levels), set.splat(0.25))
     }
 }

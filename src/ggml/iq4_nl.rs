@@ -6,11 +6,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::batches::{BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::pack_nibbles;
-use super::runs::{BLOCKS as RUN, runs};
 use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
@@ -35,9 +35,9 @@ impl Block for BlockIq4Nl {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        for (x, importance, blocks) in runs::<RUN, 32, _>(row, importance, blocks) {
+        for (x, importance, blocks) in batches::<BATCH, 32, _>(row, importance, blocks) {
             let (mut weights, mut scales, mut levels) =
-                ([[0.0; 32]; RUN], [0.0; RUN], [[0; 32]; RUN]);
+                ([[0.0; 32]; BATCH], [0.0; BATCH], [[0; 32]; BATCH]);
             let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);
             let weights = match importance {
                 None => None,
@@ -47,7 +47,7 @@ impl Block for BlockIq4Nl {
                 }
             };
             search.run(ScaleBatch { x, weights, scales });
-            let mut inverses = [0.0; RUN];
+            let mut inverses = [0.0; BATCH];
             for (inverse, &d) in inverses.iter_mut().zip(&*scales) {
                 *inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
             }
@@ -72,12 +72,12 @@ impl Levels for BlockIq4Nl {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.lookup(&codebook::VALUES, set.nibbles(&run[group].qs))
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        set.lookup(&codebook::VALUES, set.nibbles(&span[group].qs))
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.d))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.d))
     }
 }

@@ -1,4 +1,4 @@
-//! `iq4_xs`: super-blocks of 256 weights of 4 bits on uneven levels in eight groups with a signed
+//! `iq4_xs`: super-blocks of 256 weights of 4 bits on uneven levels in eight sub-blocks with a signed
 //! scale each.
 //!
 //! Follows `quantize_iq4_xs`, `dequantize_row_iq4_xs` and `ggml_vec_dot_iq4_xs_q8_K_generic` of
@@ -7,17 +7,17 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
-use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
 use crate::simd::rounding::nearest_int;
 
-/// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of group `j`
+/// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of sub-block `j`
 /// are nibble `j` of `scales_l`, the upper two are bits `2 j` and `2 j + 1` of `scales_h`, both
 /// little-endian.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -31,7 +31,7 @@ pub struct BlockIq4Xs {
 assert_layout!(BlockIq4Xs);
 
 impl BlockIq4Xs {
-    /// Packs the scales; gives the block without its levels, and by what to multiply each group's
+    /// Packs the scales; gives the block without its levels, and by what to multiply each sub-block's
     /// weights for them.
     #[inline(always)]
     fn new(scales: &[f32; 8]) -> (Self, [f32; 8]) {
@@ -50,15 +50,15 @@ impl BlockIq4Xs {
         (block, inverses)
     }
 
-    /// The scales of the groups, in units of `d`.
+    /// The scales of the sub-blocks, in units of `d`.
     #[inline(always)]
     fn scales(&self) -> [i8; 8] {
         less_32(spread_nibbles(self.scales_l) | spread_two_bits(self.scales_h) << 4)
     }
 }
 
-/// The groups of super-blocks.
-fn groups(x: &[[f32; 256]]) -> &[[f32; 32]] {
+/// The sub-blocks of super-blocks.
+fn sub_blocks(x: &[[f32; 256]]) -> &[[f32; 32]] {
     x.as_flattened().as_chunks().0
 }
 
@@ -73,18 +73,18 @@ impl Block for BlockIq4Xs {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
-            let (mut weights, mut scales) = ([[0.0; 256]; RUN], [[0.0; 8]; RUN]);
+        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+            let (mut weights, mut scales) = ([[0.0; 256]; BATCH], [[0.0; 8]; BATCH]);
             let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);
             let weights = match importance {
                 None => None,
                 Some(importance) => {
                     search::weigh_blocks(x, importance, 2.0, weights);
-                    Some(groups(weights))
+                    Some(sub_blocks(weights))
                 }
             };
             let all = scales.as_flattened_mut();
-            search.run(ScaleBatch { x: groups(x), weights, scales: all });
+            search.run(ScaleBatch { x: sub_blocks(x), weights, scales: all });
             for ((x, scales), block) in x.iter().zip(scales).zip(blocks) {
                 let (found, inverses) = Self::new(scales);
                 *block = found;
@@ -115,12 +115,12 @@ impl Levels for BlockIq4Xs {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.lookup(&codebook::VALUES, set.nibbles(&run[0].qs[group]))
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        set.lookup(&codebook::VALUES, set.nibbles(&span[0].qs[group]))
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_groups(set, run[0].d, run[0].scales())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_groups(set, span[0].d, span[0].scales())
     }
 }

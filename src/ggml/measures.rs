@@ -1,6 +1,6 @@
-//! What is said of a group of weights before it is searched.
+//! What is said of a sub-block of weights before it is searched.
 
-/// Groups whose largest magnitude is below this are taken for zero.
+/// Sub-blocks whose largest magnitude is below this are taken for zero.
 pub(in crate::ggml) const EPSILON: f32 = 1e-15;
 
 /// The value of the largest magnitude, the first of equals; zero where all are zero.

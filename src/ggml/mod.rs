@@ -2,8 +2,9 @@
 //! a type per tensor. Knows nothing of files, models or threads.
 
 mod affine_blocks;
-mod affine_groups;
+mod affine_sub_blocks;
 mod arrays;
+mod batches;
 mod bfloat16;
 mod block;
 mod blocks32;
@@ -24,7 +25,7 @@ mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
 mod kernels;
-mod lattice_groups;
+mod lattice_sub_blocks;
 mod le;
 mod measures;
 mod mix;
@@ -43,7 +44,6 @@ mod q6_k;
 mod q8_0;
 mod quantize;
 mod rules;
-mod runs;
 mod scalar;
 mod scales;
 mod search;
@@ -51,7 +51,7 @@ mod signed_cells;
 mod stored;
 mod super_block;
 mod symmetric_blocks;
-mod symmetric_groups;
+mod symmetric_sub_blocks;
 #[cfg(test)]
 mod tests;
 mod tq1_0;
@@ -59,12 +59,12 @@ mod tq2_0;
 mod two_cells;
 mod types;
 
-pub use dot::{Inputs, RowKernel, Run, Scratch};
+pub use dot::{ActivationBlock, Inputs, RowKernel, Scratch};
 pub use instruction_set::InstructionSet;
 pub(crate) use le::{Bf16Le, F16Le};
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
-    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block, lost_run,
+    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block, lost_together,
     needs_importance, quantize, quantize_with,
 };
 

@@ -11,7 +11,7 @@ use super::block::{Block, assert_layout};
 use super::dot::{Kind, Levels, Long, LongBytes, Set};
 use super::e8m0::scale;
 use super::packing::{pack_nibbles, unpack_nibbles};
-use super::rules::RUN;
+use super::rules::BATCH;
 use super::search::Search;
 
 /// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
@@ -98,7 +98,7 @@ impl Block for BlockMxfp4 {
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, blocks) in row.as_chunks::<32>().0.chunks(RUN).zip(blocks.chunks_mut(RUN)) {
+        for (x, blocks) in row.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
             let exponents = search.largest_magnitudes(x).map(exponent);
             for ((x, block), e) in x.iter().zip(blocks).zip(exponents) {
                 *block = Self { e, qs: pack_nibbles(&levels(search, x, e)) };
@@ -130,13 +130,13 @@ impl Levels for BlockMxfp4 {
     const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.lookup(&SHIFTED, set.nibbles(&run[group].qs))
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        set.lookup(&SHIFTED, set.nibbles(&span[group].qs))
     }
 
     #[inline(always)]
-    fn nibbles(run: &[Self], piece: usize) -> &[u8; 16] {
-        &run[piece].qs
+    fn nibbles(span: &[Self], piece: usize) -> &[u8; 16] {
+        &span[piece].qs
     }
 
     #[inline(always)]
@@ -145,10 +145,10 @@ impl Levels for BlockMxfp4 {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
         // Put together in a register: floats of a table, one by one, took a fifth of a row's time.
         let mut exponents = 0;
-        for (j, block) in run.iter().enumerate() {
+        for (j, block) in span.iter().enumerate() {
             exponents |= u64::from(block.e) << (8 * j);
         }
         set.half_powers(exponents)
@@ -159,7 +159,7 @@ impl Levels for BlockMxfp4 {
 mod tests {
     use super::*;
     use crate::ggml::scalar::Scalar;
-    use crate::ggml::{RowKernel, Run};
+    use crate::ggml::{ActivationBlock, RowKernel};
     use crate::simd::Portable;
 
     #[test]
@@ -218,15 +218,15 @@ mod tests {
             let mut weights = [0.0; 32];
             block.dequantize(&mut weights);
             assert_eq!(weights[0], scale(e), "{e}");
-            // As a whole run and as the rest of one.
+            // As a whole span and as the rest of one.
             for blocks in [8, 3] {
                 let mut product = [0.0];
                 let row = vec![block; blocks];
-                let mut activations = [Run::ZERO];
+                let mut activations = [ActivationBlock::ZERO];
                 // The largest activation has level 127: its scale is 2^-7 to the bit.
                 let mut x = vec![0.0; 32 * blocks];
                 x[0] = 127.0 / 128.0;
-                Run::quantize(&x, &mut activations);
+                ActivationBlock::quantize(&x, &mut activations);
                 let kernel = RowKernel::new(GgmlType::MXFP4).unwrap();
                 kernel.dot_rows(bytemuck::cast_slice(&row), &activations, &mut product);
                 assert_eq!(product[0], weights[0] * (127.0 / 128.0), "{e}, {blocks} blocks");

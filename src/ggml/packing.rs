@@ -121,8 +121,8 @@ pub(super) fn unpack_five_bits(qs: &[u8; 16], qh: &[u8; 4]) -> [u8; 32] {
 pub(super) fn pack_two_bits(levels: &[u8; 256]) -> [u8; 64] {
     let mut qs = [0; 64];
     for (half, qs) in levels.as_chunks::<128>().0.iter().zip(qs.as_chunks_mut::<32>().0) {
-        for (k, group) in half.as_chunks::<32>().0.iter().enumerate() {
-            for (q, level) in qs.iter_mut().zip(group) {
+        for (k, part) in half.as_chunks::<32>().0.iter().enumerate() {
+            for (q, level) in qs.iter_mut().zip(part) {
                 *q |= (level & 3) << (2 * k);
             }
         }
@@ -158,8 +158,8 @@ pub(super) fn pack_four_bits(levels: &[u8; 256]) -> [u8; 128] {
 #[inline(always)]
 pub(super) fn pack_bit<const BIT: u32>(levels: &[u8; 256]) -> [u8; 32] {
     let mut bits = [0; 32];
-    for (k, group) in levels.as_chunks::<32>().0.iter().enumerate() {
-        for (byte, level) in bits.iter_mut().zip(group) {
+    for (k, part) in levels.as_chunks::<32>().0.iter().enumerate() {
+        for (byte, level) in bits.iter_mut().zip(part) {
             *byte |= (level >> BIT & 1) << k;
         }
     }

@@ -1,4 +1,4 @@
-//! `q2_K`: super-blocks of 256 weights of 2 bits in sixteen groups with a scale and a minimum each.
+//! `q2_K`: super-blocks of 256 weights of 2 bits in sixteen sub-blocks with a scale and a minimum each.
 //!
 //! Follows `quantize_row_q2_K_ref`, `quantize_row_q2_K_impl`, `dequantize_row_q2_K` and
 //! `ggml_vec_dot_q2_K_q8_K_generic` of llama.cpp.
@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::affine_groups::{AffineGroups, Scales};
+use super::affine_sub_blocks::{AffineSubBlocks, Scales};
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
@@ -14,7 +14,7 @@ use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
 use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
-/// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of group
+/// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of sub-block
 /// `j` in its low nibble and the minimum in its high one.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -26,7 +26,7 @@ pub struct BlockQ2K {
 }
 assert_layout!(BlockQ2K);
 
-const SEARCH: AffineGroups<16, 16> = AffineGroups {
+const SEARCH: AffineSubBlocks<16, 16> = AffineSubBlocks {
     search: AffineSearch {
         max: 3,
         steps: Steps { first: -0.5, step: 0.1, count: 15 },
@@ -73,13 +73,13 @@ impl Block for BlockQ2K {
         let (d, dmin) = (self.d.get(), self.dmin.get());
         let scales = map(self.scales, |scale| d * f32::from(scale & 15));
         let mins = map(self.scales, |scale| dmin * f32::from(scale >> 4));
-        let mut groups = scales.iter().zip(&mins);
+        let mut sub_blocks = scales.iter().zip(&mins);
         for (half, qs) in out.chunks_exact_mut(128).zip(self.qs.as_chunks::<32>().0) {
             let mut qs = *qs;
             for out in half.chunks_exact_mut(32) {
                 let mut weights = [0.0; 32];
                 let parts = weights.as_chunks_mut::<16>().0.iter_mut().zip(qs.as_chunks::<16>().0);
-                for ((weights, qs), (scale, min)) in parts.zip(&mut groups) {
+                for ((weights, qs), (scale, min)) in parts.zip(&mut sub_blocks) {
                     for (y, q) in weights.iter_mut().zip(qs) {
                         *y = scale * f32::from(q & 3) - min;
                     }
@@ -101,28 +101,28 @@ impl Levels for BlockQ2K {
     const MINS: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&span[0].qs.as_chunks::<32>().0[group / 4]);
         let levels = set.field(qs, group as u32 % 4 * 2, 3);
-        set.scale_halves(levels, &run[0].scales, 2 * group)
+        set.scale_halves(levels, &span[0].scales, 2 * group)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].d.bits())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].d.bits())
     }
 
     #[inline(always)]
-    fn mins(run: &[Self]) -> [i8; 16] {
+    fn mins(span: &[Self]) -> [i8; 16] {
         let mut mins = [0; 16];
-        for (min, packed) in mins.iter_mut().zip(run[0].scales) {
+        for (min, packed) in mins.iter_mut().zip(span[0].scales) {
             *min = (packed >> 4) as i8;
         }
         mins
     }
 
     #[inline(always)]
-    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].dmin.bits() ^ 0x8000)
+    fn offsets<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].dmin.bits() ^ 0x8000)
     }
 }

@@ -1,4 +1,4 @@
-//! `q3_K`: super-blocks of 256 weights of 3 bits in sixteen groups with a signed scale each.
+//! `q3_K`: super-blocks of 256 weights of 3 bits in sixteen sub-blocks with a signed scale each.
 //!
 //! Follows `quantize_row_q3_K_ref`, `quantize_row_q3_K_impl`, `dequantize_row_q3_K` and
 //! `ggml_vec_dot_q3_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -8,14 +8,14 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::arrays::map;
+use super::batches::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::rules;
-use super::runs::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as RUN, runs};
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
-use super::symmetric_groups::{groups, groups_mut, requantize};
+use super::symmetric_sub_blocks::{requantize, sub_blocks, sub_blocks_mut};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
@@ -57,14 +57,14 @@ impl BlockQ3K {
         let (mut levels, mut scales) = ([[0; 256]; MANY], [[0.0; 16]; MANY]);
         let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
         search.run(RefinedBatch {
-            x: groups(x),
+            x: sub_blocks(x),
             max: 4,
-            levels: groups_mut(levels),
+            levels: sub_blocks_mut(levels),
             scales: scales.as_flattened_mut(),
         });
-        let mut extremes = [[0.0; rules::RUN]; MANY / rules::RUN];
-        for (run, extremes) in scales.chunks(rules::RUN).zip(&mut extremes) {
-            *extremes = search.largest(run);
+        let mut extremes = [[0.0; rules::BATCH]; MANY / rules::BATCH];
+        for (scales, extremes) in scales.chunks(rules::BATCH).zip(&mut extremes) {
+            *extremes = search.largest(scales);
         }
         let found = levels.iter().zip(scales).zip(extremes.as_flattened());
         for ((x, block), ((levels, scales), &extreme)) in x.iter().zip(blocks).zip(found) {
@@ -86,24 +86,24 @@ impl BlockQ3K {
         blocks: &mut [Self],
     ) {
         let n = x.len();
-        let mut weights = [[0.0; 256]; RUN];
+        let mut weights = [[0.0; 256]; BATCH];
         let weights = &mut weights[..n];
         search::weigh_blocks(x, importance, 2.0, weights);
-        let weights = groups(weights);
-        let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+        let weights = sub_blocks(weights);
+        let (mut levels, mut scales) = ([[0; 256]; BATCH], [[0.0; 16]; BATCH]);
         search.run(SymmetricBatch {
-            x: groups(x),
+            x: sub_blocks(x),
             max: 4,
             weights: Some(weights),
-            levels: groups_mut(&mut levels[..n]),
+            levels: sub_blocks_mut(&mut levels[..n]),
             scales: scales[..n].as_flattened_mut(),
         });
 
-        let mut sums = [[0.0; 16]; RUN];
+        let mut sums = [[0.0; 16]; BATCH];
         for (sum, weights) in sums.as_flattened_mut().iter_mut().zip(weights) {
             *sum = search::sum(weights);
         }
-        let (mut scale_levels, mut d) = ([[0; 16]; RUN], [0.0; RUN]);
+        let (mut scale_levels, mut d) = ([[0; 16]; BATCH], [0.0; BATCH]);
         search.run(SymmetricBatch {
             x: &scales[..n],
             max: 32,
@@ -146,12 +146,12 @@ impl Block for BlockQ3K {
         blocks: &mut [Self],
     ) {
         if importance.is_none() {
-            for (x, _, blocks) in runs::<MANY, 256, _>(row, None, blocks) {
+            for (x, _, blocks) in batches::<MANY, 256, _>(row, None, blocks) {
                 Self::quantize(search, x, blocks);
             }
             return;
         }
-        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
+        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
             if let Some(importance) = importance {
                 Self::quantize_weighted(search, x, importance, blocks);
             }
@@ -189,20 +189,20 @@ impl Levels for BlockQ3K {
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
-        let third = set.field(set.load(&run[0].hmask), group as u32, 1);
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&span[0].qs.as_chunks::<32>().0[group / 4]);
+        let third = set.field(set.load(&span[0].hmask), group as u32, 1);
         set.or_above(set.field(qs, group as u32 % 4 * 2, 3), third, 2)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].d.bits())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].d.bits())
     }
 
     #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
-        unpack_scales(&run[0].scales)
+    fn sub_scales(span: &[Self]) -> [i8; 16] {
+        unpack_scales(&span[0].scales)
     }
 }
 

@@ -69,18 +69,18 @@ impl Levels for BlockQ4_1 {
     const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.nibbles(&run[group].qs)
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        set.nibbles(&span[group].qs)
     }
 
     #[inline(always)]
-    fn nibbles(run: &[Self], piece: usize) -> &[u8; 16] {
-        &run[piece].qs
+    fn nibbles(span: &[Self], piece: usize) -> &[u8; 16] {
+        &span[piece].qs
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.d))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.d))
     }
 
     #[inline(always)]
@@ -89,7 +89,7 @@ impl Levels for BlockQ4_1 {
     }
 
     #[inline(always)]
-    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.m))
+    fn offsets<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.m))
     }
 }

@@ -67,14 +67,14 @@ impl Levels for BlockQ5_1 {
     const MINS: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let Self { qh, qs, .. } = &run[group];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let Self { qh, qs, .. } = &span[group];
         set.or_above(set.nibbles(qs), set.spread(u32::from_le_bytes(*qh), 16), 0)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.d))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.d))
     }
 
     #[inline(always)]
@@ -83,7 +83,7 @@ impl Levels for BlockQ5_1 {
     }
 
     #[inline(always)]
-    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.m))
+    fn offsets<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.m))
     }
 }

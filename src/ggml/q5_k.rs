@@ -1,4 +1,4 @@
-//! `q5_K`: super-blocks of 256 weights of 5 bits in eight groups with a scale and a minimum each.
+//! `q5_K`: super-blocks of 256 weights of 5 bits in eight sub-blocks with a scale and a minimum each.
 //!
 //! Follows `quantize_row_q5_K_ref`, `quantize_row_q5_K_impl`, `dequantize_row_q5_K` and
 //! `ggml_vec_dot_q5_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::affine_groups::AffineGroups;
+use super::affine_sub_blocks::AffineSubBlocks;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
@@ -15,7 +15,7 @@ use super::packing::{pack_bit, pack_four_bits};
 use super::search::{Search, Steps};
 use super::super_block::{self, PackedScales, SuperBlock};
 
-/// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's group; `qh` holds
+/// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's sub-block; `qh` holds
 /// the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -28,7 +28,7 @@ pub struct BlockQ5K {
 }
 assert_layout!(BlockQ5K);
 
-const SEARCH: AffineGroups<32, 8> =
+const SEARCH: AffineSubBlocks<32, 8> =
     super_block::search(31, Steps { first: -0.5, step: 0.1, count: 15 }, 63);
 
 impl BlockQ5K {
@@ -79,25 +79,25 @@ impl Levels for BlockQ5K {
     const MINS: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 2]);
-        let fifth = set.field(set.load(&run[0].qh), group as u32, 1);
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&span[0].qs.as_chunks::<32>().0[group / 2]);
+        let fifth = set.field(set.load(&span[0].qh), group as u32, 1);
         set.or_above(set.field(qs, group as u32 % 2 * 4, 15), fifth, 4)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        super_block::group_scales(set, run[0].d, &run[0].scales)
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        super_block::group_scales(set, span[0].d, &span[0].scales)
     }
 
     #[inline(always)]
-    fn mins(run: &[Self]) -> [i8; 16] {
-        super_block::group_mins(&run[0].scales)
+    fn mins(span: &[Self]) -> [i8; 16] {
+        super_block::group_mins(&span[0].scales)
     }
 
     #[inline(always)]
-    fn offsets<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].dmin.bits() ^ 0x8000)
+    fn offsets<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].dmin.bits() ^ 0x8000)
     }
 }
 

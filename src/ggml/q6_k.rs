@@ -1,4 +1,4 @@
-//! `q6_K`: super-blocks of 256 weights of 6 bits in sixteen groups with a signed scale each.
+//! `q6_K`: super-blocks of 256 weights of 6 bits in sixteen sub-blocks with a signed scale each.
 //!
 //! Follows `quantize_row_q6_K_ref`, `quantize_row_q6_K_impl`, `dequantize_row_q6_K` and
 //! `ggml_vec_dot_q6_K_q8_K_generic` of llama.cpp, the last with integer sums over a whole
@@ -8,13 +8,13 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::arrays::map;
+use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::next_level;
-use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Search, SymmetricBatch};
-use super::symmetric_groups::{groups, groups_mut, requantize};
+use super::symmetric_sub_blocks::{requantize, sub_blocks, sub_blocks_mut};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
@@ -60,8 +60,8 @@ fn pack(levels: &[u8; 256]) -> ([u8; 128], [u8; 64]) {
         for j in 0..64 {
             ql[j] = half[j] & 15 | half[j + 64] << 4;
         }
-        for (k, group) in half.as_chunks::<32>().0.iter().enumerate() {
-            for (byte, level) in qh.iter_mut().zip(group) {
+        for (k, part) in half.as_chunks::<32>().0.iter().enumerate() {
+            for (byte, level) in qh.iter_mut().zip(part) {
                 *byte |= (level >> 4) << (2 * k);
             }
         }
@@ -80,14 +80,14 @@ impl Block for BlockQ6K {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
-            let (mut levels, mut scales) = ([[0; 256]; RUN], [[0.0; 16]; RUN]);
+        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+            let (mut levels, mut scales) = ([[0; 256]; BATCH], [[0.0; 16]; BATCH]);
             let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
             search.run(SymmetricBatch {
-                x: groups(x),
+                x: sub_blocks(x),
                 max: 32,
-                weights: importance.map(groups),
-                levels: groups_mut(levels),
+                weights: importance.map(sub_blocks),
+                levels: sub_blocks_mut(levels),
                 scales: scales.as_flattened_mut(),
             });
             for (((x, levels), scales), block) in x.iter().zip(levels).zip(scales).zip(blocks) {
@@ -129,21 +129,21 @@ impl Levels for BlockQ6K {
     const SUB_SCALES: bool = true;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
         let (half, part) = (group / 4, group as u32 % 4);
-        let ql = set.load(&run[0].ql.as_chunks::<32>().0[2 * half + group % 2]);
-        let qh = set.load(&run[0].qh.as_chunks::<32>().0[half]);
+        let ql = set.load(&span[0].ql.as_chunks::<32>().0[2 * half + group % 2]);
+        let qh = set.load(&span[0].qh.as_chunks::<32>().0[half]);
         set.or_above(set.field(ql, part / 2 * 4, 15), set.field(qh, 2 * part, 3), 4)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].d.bits())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].d.bits())
     }
 
     #[inline(always)]
-    fn sub_scales(run: &[Self]) -> [i8; 16] {
-        run[0].scales
+    fn sub_scales(span: &[Self]) -> [i8; 16] {
+        span[0].scales
     }
 }
 

@@ -9,7 +9,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
-use super::rules::{RUN, inverse};
+use super::rules::{BATCH, inverse};
 use super::scales;
 use super::search::Search;
 
@@ -29,7 +29,7 @@ impl Block for BlockQ8_0 {
 
     #[inline(always)]
     fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, blocks) in row.as_chunks::<32>().0.chunks(RUN).zip(blocks.chunks_mut(RUN)) {
+        for (x, blocks) in row.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
             let scales = search.largest_magnitudes(x).map(|v| v / 127.0);
             let scales = scales.map(inverse).into_iter().zip(search.narrow(&scales));
             for ((x, block), (inverse, d)) in x.iter().zip(blocks).zip(scales) {
@@ -60,12 +60,12 @@ impl Levels for BlockQ8_0 {
     const KIND: Kind = Kind::Signed;
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        set.load(bytemuck::cast_ref(&run[group].qs))
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        set.load(bytemuck::cast_ref(&span[group].qs))
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        scales::of_blocks(set, run.iter().map(|block| block.d))
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        scales::of_blocks(set, span.iter().map(|block| block.d))
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::GgmlType;
+use super::batches::MANY_SUPER_BLOCKS;
 use super::block::{Block, F16_MAX};
 use super::dispatch::dispatch;
 use super::instruction_set::{InstructionSet, Work};
-use super::runs::MANY_SUPER_BLOCKS;
 use super::search::Search;
 
 /// Why rows were not quantized. Rows count from the first of the call.
@@ -43,10 +43,10 @@ pub fn needs_importance(ty: GgmlType) -> bool {
     dispatch!(ty, B => B::NEEDS_IMPORTANCE)
 }
 
-/// Weights of a row that are lost together if the importance of all of them is zero: runs of so many,
-/// counted from the row's start, are written as 0 or as noise, since no error of theirs counts in the
+/// Weights of a row that are lost together if the importance of all of them is zero: so many each,
+/// counted from the row's start, which are written as 0 or as noise, since no error of theirs counts in the
 /// search for a scale. `None` where a scale is found without importance.
-pub const fn lost_run(ty: GgmlType) -> Option<usize> {
+pub const fn lost_together(ty: GgmlType) -> Option<usize> {
     use GgmlType::*;
     match ty {
         Q3_K | Q6_K | IQ1_M | IQ2_XS | IQ2_S => Some(16),
@@ -127,10 +127,10 @@ fn check(
 
 /// Weights that are looked at and then quantized by a rule: few enough that they are in the nearest
 /// cache when they are read again.
-const NEAR: usize = 512;
+const RULE_STEP: usize = 512;
 
 /// Weights that are looked at and then quantized by a search: as many as one takes at once, at most.
-const RUN: usize = 256 * MANY_SUPER_BLOCKS;
+const SEARCH_STEP: usize = 256 * MANY_SUPER_BLOCKS;
 
 /// Rows to quantize.
 pub(super) struct Rows<'a, B> {
@@ -162,8 +162,8 @@ impl<B: Block> Work for Rows<'_, B> {
         // Without importance blocks depend on nothing but themselves.
         let mut step = match importance {
             Some(_) => columns,
-            None if B::BY_RULE => NEAR,
-            None => RUN,
+            None if B::BY_RULE => RULE_STEP,
+            None => SEARCH_STEP,
         };
         let mut start = 0;
         while start < src.len() {

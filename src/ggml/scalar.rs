@@ -1,5 +1,5 @@
 //! The way without vectors.
 
-/// One weight or group after the other, without vector instructions.
+/// One weight or sub-block after the other, without vector instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;

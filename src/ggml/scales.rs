@@ -1,4 +1,4 @@
-//! The scales of a run's groups in a vector, as products take them.
+//! The scales of a span's groups in a vector, as products take them.
 
 use super::dot::Set;
 use super::le::F16Le;

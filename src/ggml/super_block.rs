@@ -1,7 +1,7 @@
-//! What `q4_K` and `q5_K` share: super-blocks of eight groups of 32, each group with a scale and a
+//! What `q4_K` and `q5_K` share: super-blocks of eight sub-blocks of 32, each sub-block with a scale and a
 //! minimum of 6 bits. The two differ in the bits of a level alone.
 
-use super::affine_groups::{AffineGroups, Scales};
+use super::affine_sub_blocks::{AffineSubBlocks, Scales};
 use super::arrays::map;
 use super::dot::Set;
 use super::le::F16Le;
@@ -43,13 +43,13 @@ pub(super) fn unpack_scales(packed: &PackedScales) -> ([u8; 8], [u8; 8]) {
     (scales.to_le_bytes(), mins.to_le_bytes())
 }
 
-/// The scales of the groups, for products.
+/// The scales of the sub-blocks, for products.
 #[inline(always)]
 pub(super) fn group_scales<S: Set>(set: S, d: F16Le, packed: &PackedScales) -> S::F32 {
     scales::of_groups(set, d, bytemuck::cast(unpack_scales(packed).0))
 }
 
-/// The minimums, twice for each group, for products.
+/// The minimums, twice for each sub-block, for products.
 #[inline(always)]
 pub(super) fn group_mins(packed: &PackedScales) -> [i8; 16] {
     let mins = unpack_scales(packed).1;
@@ -62,8 +62,12 @@ pub(super) fn group_mins(packed: &PackedScales) -> [i8; 16] {
 
 /// How `q4_K` and `q5_K` search; they differ in the largest level, in the scales to try, and in
 /// where the levels of scales are cut if importance is known: in `q4_K` they are not.
-pub(super) const fn search(max: i32, steps: Steps, weighted_scale_cap: u8) -> AffineGroups<32, 8> {
-    AffineGroups {
+pub(super) const fn search(
+    max: i32,
+    steps: Steps,
+    weighted_scale_cap: u8,
+) -> AffineSubBlocks<32, 8> {
+    AffineSubBlocks {
         search: AffineSearch { max, steps, error: Error::Squared, guarded: false },
         weights: Weights::Blurred,
         scale_max: 63,
@@ -77,7 +81,7 @@ impl SuperBlock {
     /// Packs the scales, and rounds the weights to them.
     #[inline(always)]
     pub(super) fn new(
-        search: &AffineGroups<32, 8>,
+        search: &AffineSubBlocks<32, 8>,
         x: &[f32; 256],
         found: &Scales<8>,
         mut levels: [u8; 256],
@@ -90,9 +94,9 @@ impl SuperBlock {
     }
 }
 
-/// Dequantizes a super-block with the scales `d` and `dmin`: `level` gives level `i` of group `j`.
+/// Dequantizes a super-block with the scales `d` and `dmin`: `level` gives level `i` of sub-block `j`.
 ///
-/// From the bits of a group to its weights: by way of all 256 levels it is a third as fast.
+/// From the bits of a sub-block to its weights: by way of all 256 levels it is a third as fast.
 #[inline(always)]
 pub(super) fn dequantize(
     (d, dmin): (f32, f32),

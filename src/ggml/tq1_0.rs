@@ -124,8 +124,8 @@ impl Levels for BlockTq1_0 {
     const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let Self { long, short, rest, .. } = &run[0];
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let Self { long, short, rest, .. } = &span[0];
         let digits = match group {
             0..5 => from_digit(set, group, set.load(long)),
             5 | 6 => {
@@ -148,7 +148,7 @@ impl Levels for BlockTq1_0 {
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].d.bits())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].d.bits())
     }
 }

@@ -65,13 +65,13 @@ impl Levels for BlockTq2_0 {
     const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes {
-        let qs = set.load(&run[0].qs.as_chunks::<32>().0[group / 4]);
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {
+        let qs = set.load(&span[0].qs.as_chunks::<32>().0[group / 4]);
         set.field(qs, group as u32 % 4 * 2, 3)
     }
 
     #[inline(always)]
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32 {
-        set.splat_half(run[0].d.bits())
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32 {
+        set.splat_half(span[0].d.bits())
     }
 }

@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for GgmlType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::{dequantize, lost_run, quantize};
+    use crate::ggml::{dequantize, lost_together, quantize};
 
     /// Weights from -1 to 1.
     fn spread(count: usize) -> Vec<f32> {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_importance_is_lost_in_whole_runs() {
+    fn what_has_no_importance_is_lost_together() {
         const COLUMNS: usize = 512;
         let weights = spread(COLUMNS);
         // Share of the first weights' squares that is lost where their importance is zero.
@@ -195,14 +195,14 @@ mod tests {
             pairs().map(|(w, b)| (w - b) * (w - b)).sum::<f32>() / squares
         };
         for &ty in GgmlType::ALL.iter().filter(|ty| ty.uses_importance()) {
-            match lost_run(ty) {
-                Some(run) => assert!(lost(ty, run) > 0.5, "{ty}: {}", lost(ty, run)),
+            match lost_together(ty) {
+                Some(count) => assert!(lost(ty, count) > 0.5, "{ty}: {}", lost(ty, count)),
                 None => assert!(lost(ty, COLUMNS) < 0.03, "{ty}: {}", lost(ty, COLUMNS)),
             }
         }
-        // Shorter runs take their scale from what stands beside them.
-        for (ty, run) in [(GgmlType::Q4_0, 16), (GgmlType::Q6_K, 8), (GgmlType::Q4_K, 128)] {
-            assert!(lost(ty, run) < 0.03, "{ty}");
+        // Fewer take their scale from what stands beside them.
+        for (ty, count) in [(GgmlType::Q4_0, 16), (GgmlType::Q6_K, 8), (GgmlType::Q4_K, 128)] {
+            assert!(lost(ty, count) < 0.03, "{ty}");
         }
     }
 }

@@ -49,8 +49,8 @@ pub fn attention_bytes(
     // A softmax's two numbers, and a sum per element.
     let head = head_dim.saturating_add(2);
     let one_token = parts(&(0..tokens)).len().saturating_mul(heads).saturating_mul(head);
-    let run = TOKENS.saturating_mul(heads / kv_heads).saturating_mul(head + 2);
-    let thread = run.saturating_add(2 * TILE * head_dim);
+    let share = TOKENS.saturating_mul(heads / kv_heads).saturating_mul(head + 2);
+    let thread = share.saturating_add(2 * TILE * head_dim);
     let floats = one_token.saturating_add(thread.saturating_mul(threads)).saturating_add(heads);
     (floats as u64).saturating_mul(size_of::<f32>() as u64)
 }

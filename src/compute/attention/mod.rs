@@ -86,7 +86,7 @@ impl<C: KeysAndValues> Attention<'_, C> {
         }
     }
 
-    /// A task is a run of tokens and a key head.
+    /// A task is some tokens in a row and a key head.
     fn many_tokens(
         &self,
         pool: &ThreadPool,
@@ -95,13 +95,13 @@ impl<C: KeysAndValues> Attention<'_, C> {
         queries: &[f32],
         out: &mut [f32],
     ) {
-        let run = (tokens * self.kv_heads / (pool.threads() * TASKS)).clamp(1, TOKENS);
-        let runs = tokens.div_ceil(run);
+        let share = (tokens * self.kv_heads / (pool.threads() * TASKS)).clamp(1, TOKENS);
+        let shares = tokens.div_ceil(share);
         let out = SharedSlice::new(out);
-        for_tasks(pool, &mut buffers.threads, runs * self.kv_heads, |task, scratch| {
+        for_tasks(pool, &mut buffers.threads, shares * self.kv_heads, |task, scratch| {
             // The last tokens first, as they see most.
-            let start = (runs - 1 - task / self.kv_heads) * run;
-            let tokens = start..tokens.min(start + run);
+            let start = (shares - 1 - task / self.kv_heads) * share;
+            let tokens = start..tokens.min(start + share);
             self.tokens(task % self.kv_heads, tokens, queries, &out, scratch);
         });
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::float::Rows;
+use super::float::FloatRows;
 use crate::ggml::{self, GgmlType, RowKernel};
 
 /// A matrix of weights as a file stores it.
@@ -51,7 +51,7 @@ impl<'a> Matrix<'a> {
         Ok(Self { ggml_type, kernel, columns, rows, row_bytes, bytes })
     }
 
-    /// Rows, which are the outputs.
+    /// FloatRows, which are the outputs.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -89,13 +89,13 @@ impl<'a> Matrix<'a> {
     }
 
     /// The rows `range` in place, where they are floats, aligned if need be.
-    pub(super) fn floats(&self, range: Range<usize>) -> Option<Rows<'a>> {
+    pub(super) fn floats(&self, range: Range<usize>) -> Option<FloatRows<'a>> {
         let bytes = self.bytes(range);
         match self.ggml_type {
             GgmlType::F32 if cfg!(target_endian = "big") => None,
-            GgmlType::F32 => bytemuck::try_cast_slice(bytes).ok().map(Rows::F32),
-            GgmlType::F16 => Some(Rows::F16(bytemuck::cast_slice(bytes))),
-            GgmlType::BF16 => Some(Rows::Bf16(bytemuck::cast_slice(bytes))),
+            GgmlType::F32 => bytemuck::try_cast_slice(bytes).ok().map(FloatRows::F32),
+            GgmlType::F16 => Some(FloatRows::F16(bytemuck::cast_slice(bytes))),
+            GgmlType::BF16 => Some(FloatRows::Bf16(bytemuck::cast_slice(bytes))),
             _ => None,
         }
     }

@@ -141,13 +141,13 @@ impl Matrix<'_> {
     ) {
         match (Form::of(self, exact), self.kernel()) {
             (Form::Quantized, Some(kernel)) => {
-                let (runs, stride) = (activations.runs(), activations.stride());
+                let (blocks, stride) = (activations.blocks(), activations.stride());
                 if inputs.len() >= TILE_TOKENS && rows.len() >= kernel.tile_rows() {
-                    let inputs = Inputs { runs, stride, numbers: inputs };
+                    let inputs = Inputs { blocks, stride, numbers: inputs };
                     let bytes = self.bytes(rows.clone());
                     kernel.multiply(bytes, rows.len(), inputs, &mut room.tile, out);
                 } else {
-                    let inputs = Inputs { runs, stride, numbers: inputs };
+                    let inputs = Inputs { blocks, stride, numbers: inputs };
                     self.single_rows(rows, &kernel, inputs, out);
                 }
             }
@@ -167,9 +167,9 @@ impl Matrix<'_> {
         for first in rows.clone().step_by(few_rows) {
             let few = first..rows.end.min(first + few_rows);
             for (out, &input) in out.chunks_exact_mut(rows.len()).zip(inputs.numbers) {
-                let runs = &inputs.runs[input as usize * inputs.stride..][..inputs.stride];
+                let blocks = &inputs.blocks[input as usize * inputs.stride..][..inputs.stride];
                 let out = &mut out[first - rows.start..][..few.len()];
-                kernel.dot_rows(self.bytes(few.clone()), runs, out);
+                kernel.dot_rows(self.bytes(few.clone()), blocks, out);
             }
         }
     }
@@ -190,7 +190,7 @@ impl Matrix<'_> {
                 None => {
                     let weights = room.room(few.len() * columns);
                     self.rows_f32(few, weights);
-                    float::Rows::F32(weights)
+                    float::FloatRows::F32(weights)
                 }
             };
             float::multiply(weights, columns, inputs, activations, |row, token, sum| {

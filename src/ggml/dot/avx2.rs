@@ -7,7 +7,7 @@ mod sums;
 use super::kernel::TASK_ROWS;
 use super::products::Products;
 use super::unpack::rows_of_tile;
-use super::{Inputs, Levels, RowKernel, Run, Scratch, Set, row, tile};
+use super::{ActivationBlock, Inputs, Levels, RowKernel, Scratch, Set, row, tile};
 use crate::simd::Avx2;
 pub(super) use sums::transpose;
 use sums::{fours, pairs, sub_scales, total};
@@ -16,10 +16,10 @@ use sums::{fours, pairs, sub_scales, total};
 pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
     Avx2::detect()?;
     Some(RowKernel {
-        dot_rows: |rows, run, out| {
+        dot_rows: |rows, activations, out| {
             let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
             // SAFETY: `set` proves that the processor has the features.
-            unsafe { dot_rows::<B>(set, rows, run, out) }
+            unsafe { dot_rows::<B>(set, rows, activations, out) }
         },
         multiply: |rows, count, inputs, scratch, out| {
             let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
@@ -34,8 +34,8 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
 /// # Safety
 /// The processor must have these features.
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn dot_rows<B: Levels>(set: Avx2, rows: &[u8], run: &[Run], out: &mut [f32]) {
-    row::dot_rows::<_, B>(set, rows, run, out);
+unsafe fn dot_rows<B: Levels>(set: Avx2, rows: &[u8], activations: &[ActivationBlock], out: &mut [f32]) {
+    row::dot_rows::<_, B>(set, rows, activations, out);
 }
 
 /// # Safety
@@ -58,20 +58,20 @@ impl Avx2 {
     pub(super) fn dot_groups_by<S: Set<Bytes = __m256i>, B: Levels>(
         self,
         set: S,
-        run: &[B],
+        span: &[B],
         groups: usize,
-        activations: &Run,
+        activations: &ActivationBlock,
         four: impl Fn(__m256i, &[i8; 32]) -> __m256i,
     ) -> __m256i {
         // SAFETY: `self` proves that the processor has AVX2.
         let mut sums = unsafe { [_mm256_setzero_si256(); 8] };
         if B::SUB_SCALES {
-            let scales = sub_scales(self, B::sub_scales(run));
+            let scales = sub_scales(self, B::sub_scales(span));
             for (g, sum) in sums.iter_mut().enumerate() {
                 if g >= groups {
                     break;
                 }
-                let levels = B::levels(set, run, g);
+                let levels = B::levels(set, span, g);
                 *sum = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
             }
             total(self, |_| false, sums)
@@ -80,7 +80,7 @@ impl Avx2 {
                 if g >= groups {
                     break;
                 }
-                *sum = four(B::levels(set, run, g), &activations.levels[g]);
+                *sum = four(B::levels(set, span, g), &activations.levels[g]);
             }
             total(self, |products| B::KIND.fits(products), sums)
         }
@@ -186,7 +186,7 @@ impl Set for Avx2 {
             _mm256_cvtepi8_epi16(_mm_loadu_si128(integers.as_ptr().cast()));
         scale_words(words: __m256i, by: i16) -> Bytes =
             _mm256_mullo_epi16(words, _mm256_set1_epi16(by));
-        weigh_sums(weights: __m256i, activations: &Run) -> I32 = _mm256_madd_epi16(
+        weigh_sums(weights: __m256i, activations: &ActivationBlock) -> I32 = _mm256_madd_epi16(
             weights,
             _mm256_loadu_si256(activations.sums.as_ptr().cast()),
         );
@@ -292,7 +292,7 @@ impl Products for Avx2 {
         self,
         [a, b]: [&[B]; 2],
         groups: usize,
-        activations: &Run,
+        activations: &ActivationBlock,
     ) -> [__m256i; 2] {
         // SAFETY: `self` proves that the processor has AVX2.
         let ones = unsafe { _mm256_set1_epi16(1) };

@@ -1,13 +1,13 @@
 //! What tiles of rows are multiplied with.
 
-use super::Run;
+use super::ActivationBlock;
 
 /// Rows of activations, by number.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// All rows.
-    pub runs: &'a [Run],
-    /// Runs from the beginning of one row to that of the next.
+    pub blocks: &'a [ActivationBlock],
+    /// Blocks from the beginning of one row to that of the next.
     pub stride: usize,
     /// Which rows.
     pub numbers: &'a [u32],

@@ -1,11 +1,11 @@
 //! How rows of one type are multiplied, whatever the instructions.
 
-use super::{Inputs, Run, Scratch};
+use super::{ActivationBlock, Inputs, Scratch};
 
-/// How rows of one type are multiplied with [`Run`]s, with the processor's best instructions.
+/// How rows of one type are multiplied with [`ActivationBlock`]s, with the processor's best instructions.
 #[derive(Clone, Copy, Debug)]
 pub struct RowKernel {
-    pub(super) dot_rows: fn(&[u8], &[Run], &mut [f32]),
+    pub(super) dot_rows: fn(&[u8], &[ActivationBlock], &mut [f32]),
     pub(super) multiply: fn(&[u8], usize, Inputs<'_>, &mut Scratch, &mut [f32]),
     pub(super) tile_rows: usize,
     pub(super) task_rows: usize,
@@ -21,7 +21,7 @@ impl RowKernel {
     ///
     /// # Panics
     /// If `rows` does not divide into rows of whole blocks, or `activations` has fewer columns.
-    pub fn dot_rows(&self, rows: &[u8], activations: &[Run], out: &mut [f32]) {
+    pub fn dot_rows(&self, rows: &[u8], activations: &[ActivationBlock], out: &mut [f32]) {
         (self.dot_rows)(rows, activations, out);
     }
 

@@ -2,7 +2,7 @@
 
 use crate::ggml::block::Block;
 
-use super::run::COLUMNS;
+use super::activation_block::COLUMNS;
 use super::{LongBytes, Set};
 
 /// How the byte of a level is to be read.
@@ -25,7 +25,7 @@ pub(in crate::ggml) enum Long {
 
 /// A block whose weights are `scale * sub_scale * (level - center) + offset * min`.
 ///
-/// A *run* is a slice of the blocks of 256 columns: one super-block, or eight blocks of 32. Its
+/// A *span* is a slice of the blocks of 256 columns: one super-block, or eight blocks of 32. Its
 /// eight groups have 32 columns each.
 pub(in crate::ggml) trait Levels: Block {
     /// How levels are to be read.
@@ -36,7 +36,7 @@ pub(in crate::ggml) trait Levels: Block {
     const MINS: bool = false;
 
     /// The levels of one group.
-    fn levels<S: Set>(set: S, run: &[Self], group: usize) -> S::Bytes;
+    fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes;
 
     /// Whether levels come in vectors of 64 bytes with fewer instructions than group by group, and how;
     /// unsigned levels without sub-scales only, of which sums of eight products fit into 16 bits.
@@ -64,7 +64,7 @@ pub(in crate::ggml) trait Levels: Block {
     }
 
     /// The scales of the groups.
-    fn scales<S: Set>(set: S, run: &[Self]) -> S::F32;
+    fn scales<S: Set>(set: S, span: &[Self]) -> S::F32;
 
     /// The sub-scales of 16 columns each.
     #[inline(always)]
@@ -103,7 +103,7 @@ impl Kind {
     }
 }
 
-/// Blocks in a run.
-pub(super) const fn blocks_per_run<B: Block>() -> usize {
+/// Blocks in a span.
+pub(super) const fn blocks_per_span<B: Block>() -> usize {
     COLUMNS / B::TYPE.block_size()
 }

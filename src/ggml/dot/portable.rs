@@ -1,7 +1,7 @@
 //! Products in plain Rust, for any processor; and the oracle of the other sets.
 
 use super::products::Products;
-use super::{Levels, Run, Set};
+use super::{ActivationBlock, Levels, Set};
 use crate::ggml::e8m0;
 use crate::simd::rounding::widen_f16;
 
@@ -91,7 +91,7 @@ impl Set for Portable {
         bytemuck::cast(each::<_, 16>(|i| words[i] * by))
     }
 
-    fn weigh_sums(self, weights: [u8; 32], activations: &Run) -> [i32; 8] {
+    fn weigh_sums(self, weights: [u8; 32], activations: &ActivationBlock) -> [i32; 8] {
         let weights: [i16; 16] = bytemuck::cast(weights);
         let product = |i: usize| i32::from(weights[i]) * i32::from(activations.sums[i]);
         each(|g| product(2 * g) + product(2 * g + 1))
@@ -223,11 +223,11 @@ impl Set for Portable {
 impl Products for Portable {
     fn dot_two<B: Levels>(
         self,
-        runs: [&[B]; 2],
+        spans: [&[B]; 2],
         groups: usize,
-        activations: &Run,
+        activations: &ActivationBlock,
     ) -> [[i32; 8]; 2] {
-        runs.map(|run| dot_groups(run, groups, activations))
+        spans.map(|span| dot_groups(span, groups, activations))
     }
 
     fn multiply_group<B: Levels, const T: usize>(
@@ -257,14 +257,14 @@ impl Products for Portable {
     }
 }
 
-/// Sums of products of the first `groups` groups of a run, and zeros.
-fn dot_groups<B: Levels>(run: &[B], groups: usize, activations: &Run) -> [i32; 8] {
-    let sub_scales = B::sub_scales(run);
+/// Sums of products of the first `groups` groups of a span, and zeros.
+fn dot_groups<B: Levels>(span: &[B], groups: usize, activations: &ActivationBlock) -> [i32; 8] {
+    let sub_scales = B::sub_scales(span);
     each(|g| {
         if g >= groups {
             return 0;
         }
-        let levels = B::levels(Portable, run, g);
+        let levels = B::levels(Portable, span, g);
         let mut sum = 0;
         for (i, &a) in activations.levels[g].iter().enumerate() {
             let scale = if B::SUB_SCALES { sub_scales[2 * g + i / 16] } else { 1 };

@@ -8,10 +8,10 @@
 //! registers gave q4_0 half again as much, q5_0 a third, in memory little of that; mxfp4's by a
 //! permutation of bytes took 3% longer, five bits by masks of AVX-512 a tenth.
 
-use super::levels::blocks_per_run;
+use super::levels::blocks_per_span;
 use super::portable::Portable;
 use super::products::Products;
-use super::{Levels, Run};
+use super::{ActivationBlock, Levels};
 
 /// Places of the weights that are read in turns: memory gives more to several streams of addresses.
 /// Tokens of the 20b in turns on two threads of Emerald Rapids: mxfp4 at 16.1 GB/s with two streams,
@@ -27,7 +27,7 @@ const AHEAD: usize = 1024;
 pub(super) fn dot_rows<S: Products, B: Levels>(
     set: S,
     rows: &[u8],
-    activations: &[Run],
+    activations: &[ActivationBlock],
     out: &mut [f32],
 ) {
     if out.is_empty() {
@@ -44,7 +44,7 @@ pub(super) fn dot_rows<S: Products, B: Levels>(
     if columns == 0 {
         return out.fill(0.0);
     }
-    let activations = &activations[..columns.div_ceil(blocks_per_run::<B>())];
+    let activations = &activations[..columns.div_ceil(blocks_per_span::<B>())];
     let part = out.len() / STREAMS;
     let (blocks, left) = blocks.split_at(STREAMS * part * columns);
     let (out, out_left) = out.split_at_mut(STREAMS * part);
@@ -65,7 +65,7 @@ pub(super) fn dot_rows<S: Products, B: Levels>(
 /// The product of a row that has no three others beside it. Matrices have a few such rows if any, so it
 /// is compiled once and not for every set.
 #[inline(never)]
-fn dot_one<B: Levels>(row: &[B], activations: &[Run]) -> f32 {
+fn dot_one<B: Levels>(row: &[B], activations: &[ActivationBlock]) -> f32 {
     dot(Portable, [row; STREAMS], activations)[0]
 }
 
@@ -74,22 +74,22 @@ fn dot_one<B: Levels>(row: &[B], activations: &[Run]) -> f32 {
 fn dot<S: Products, B: Levels>(
     set: S,
     rows: [&[B]; STREAMS],
-    activations: &[Run],
+    activations: &[ActivationBlock],
 ) -> [f32; STREAMS] {
-    let size = blocks_per_run::<B>();
+    let size = blocks_per_span::<B>();
     let columns = rows[0].len();
     let zero = set.splat(0.0);
     let mut sums = [set.pair_f32([zero, zero]); STREAMS / 2];
     let whole = columns / size;
     for (r, activations) in activations[..whole].iter().enumerate() {
-        let mut runs = rows;
-        for (run, row) in runs.iter_mut().zip(rows) {
-            *run = &row[r * size..(r + 1) * size];
-            for line in (0..size_of_val(*run)).step_by(64) {
-                set.prefetch(run.as_ptr().cast::<u8>().wrapping_add(AHEAD + line));
+        let mut spans = rows;
+        for (span, row) in spans.iter_mut().zip(rows) {
+            *span = &row[r * size..(r + 1) * size];
+            for line in (0..size_of_val(*span)).step_by(64) {
+                set.prefetch(span.as_ptr().cast::<u8>().wrapping_add(AHEAD + line));
             }
         }
-        sums = add_runs(set, runs, 8, activations, sums);
+        sums = add_spans(set, spans, 8, activations, sums);
     }
     if size > 1
         && let Some(last) = activations.get(whole)
@@ -101,61 +101,61 @@ fn dot<S: Products, B: Levels>(
         // Without loops over some number of blocks, which took a tenth of the time of gpt-oss's rows
         // of 2880, and half of that of the nano's. Widths are multiples of 64 in practice.
         sums = match columns % size {
-            2 => add_runs(set, rests, 2, last, sums),
-            4 => add_runs(set, rests, 4, last, sums),
-            6 => add_runs(set, rests, 6, last, sums),
-            groups => add_runs(set, rests, groups, last, sums),
+            2 => add_spans(set, rests, 2, last, sums),
+            4 => add_spans(set, rests, 4, last, sums),
+            6 => add_spans(set, rests, 6, last, sums),
+            groups => add_spans(set, rests, groups, last, sums),
         };
     }
     set.sums(sums)
 }
 
-/// Adds the products of the first `groups` groups of runs.
+/// Adds the products of the first `groups` groups of spans.
 ///
 /// Pair by pair and not in a loop, which the compiler leaves a loop for some types, with all that it
 /// keeps in memory: q5_1 took twice as long.
 #[inline(always)]
-fn add_runs<S: Products, B: Levels>(
+fn add_spans<S: Products, B: Levels>(
     set: S,
-    runs: [&[B]; STREAMS],
+    spans: [&[B]; STREAMS],
     groups: usize,
-    activations: &Run,
+    activations: &ActivationBlock,
     sums: [S::PairF32; STREAMS / 2],
 ) -> [S::PairF32; STREAMS / 2] {
-    let blocks = (groups * blocks_per_run::<B>()).div_ceil(8);
-    let [a, b] = [&runs[0][..blocks], &runs[1][..blocks]];
-    let [c, d] = [&runs[2][..blocks], &runs[3][..blocks]];
+    let blocks = (groups * blocks_per_span::<B>()).div_ceil(8);
+    let [a, b] = [&spans[0][..blocks], &spans[1][..blocks]];
+    let [c, d] = [&spans[2][..blocks], &spans[3][..blocks]];
     let first = add_pair(set, [a, b], groups, activations, sums[0]);
     [first, add_pair(set, [c, d], groups, activations, sums[1])]
 }
 
-/// Adds the products of a run of two rows, which may end early, to the sums of the rows.
+/// Adds the products of a span of two rows, which may end early, to the sums of the rows.
 #[inline(always)]
 fn add_pair<S: Products, B: Levels>(
     set: S,
-    runs: [&[B]; 2],
+    spans: [&[B]; 2],
     groups: usize,
-    activations: &Run,
+    activations: &ActivationBlock,
     sums: S::PairF32,
 ) -> S::PairF32 {
-    let mut products = set.dot_two(runs, groups, activations);
+    let mut products = set.dot_two(spans, groups, activations);
     let center = B::KIND.center();
     if center != 0 {
-        let centers = |run| {
-            let centers = set.scale_words(set.words(B::sub_scales(run)), center);
+        let centers = |span| {
+            let centers = set.scale_words(set.words(B::sub_scales(span)), center);
             set.weigh_sums(centers, activations)
         };
-        products = set.pair_sub(products, set.pair_i32([centers(runs[0]), centers(runs[1])]));
+        products = set.pair_sub(products, set.pair_i32([centers(spans[0]), centers(spans[1])]));
     }
     let scales = set.load_f32(&activations.scales);
     let scales = set.pair_f32([scales, scales]);
-    let own = set.pair_f32([B::scales(set, runs[0]), B::scales(set, runs[1])]);
+    let own = set.pair_f32([B::scales(set, spans[0]), B::scales(set, spans[1])]);
     let sums = set.pair_fused(set.pair_mul(own, scales), set.pair_to_f32(products), sums);
     if !B::MINS {
         return sums;
     }
-    let mins = |run| set.weigh_sums(set.words(B::mins(run)), activations);
-    let mins = set.pair_to_f32(set.pair_i32([mins(runs[0]), mins(runs[1])]));
-    let offsets = set.pair_f32([B::offsets(set, runs[0]), B::offsets(set, runs[1])]);
+    let mins = |span| set.weigh_sums(set.words(B::mins(span)), activations);
+    let mins = set.pair_to_f32(set.pair_i32([mins(spans[0]), mins(spans[1])]));
+    let offsets = set.pair_f32([B::offsets(set, spans[0]), B::offsets(set, spans[1])]);
     set.pair_fused(set.pair_mul(offsets, scales), mins, sums)
 }

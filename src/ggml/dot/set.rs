@@ -1,10 +1,10 @@
 //! What the products need of an instruction set. Knows nothing of blocks.
 
-use super::Run;
+use super::ActivationBlock;
 
 /// A set of vector instructions; a value of the type is the proof that the processor has them.
 ///
-/// There are vectors of 32 bytes and of eight lanes, for the groups of a run; and *wide* ones of
+/// There are vectors of 32 bytes and of eight lanes, for the groups of a span; and *wide* ones of
 /// [`ROWS`](Self::ROWS) lanes of four bytes, for the rows of a tile.
 pub(in crate::ggml) trait Set: Copy {
     /// 32 bytes.
@@ -90,7 +90,7 @@ pub(in crate::ggml) trait Set: Copy {
     /// Each 16-bit integer times `by`.
     fn scale_words(self, words: Self::Bytes, by: i16) -> Self::Bytes;
     /// Sums of the activations times the weight of their half, of 16 bits, by group.
-    fn weigh_sums(self, weights: Self::Bytes, activations: &Run) -> Self::I32;
+    fn weigh_sums(self, weights: Self::Bytes, activations: &ActivationBlock) -> Self::I32;
 
     /// Asks for a cache line that will be read soon, if there is such an address.
     fn prefetch(self, at: *const u8);
@@ -141,13 +141,13 @@ pub(in crate::ggml) trait Set: Copy {
     fn wide_store(self, x: Self::WideF32, to: &mut [f32]);
 }
 
-/// A set with vectors of 64 bytes, for more than one group of a run.
+/// A set with vectors of 64 bytes, for more than one group of a span.
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "has no such vectors yet"))]
 pub(in crate::ggml) trait LongBytes: Set {
     /// 64 bytes.
     type Long: Copy;
 
-    /// 16 bytes of each of four groups; zeros where a run ends.
+    /// 16 bytes of each of four groups; zeros where a span ends.
     fn quarters(self, from: [Option<&[u8; 16]>; 4]) -> Self::Long;
     /// The low nibbles of all bytes, and the high ones.
     fn split_nibbles(self, bytes: Self::Long) -> [Self::Long; 2];

@@ -17,13 +17,13 @@ fn values(n: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-fn runs(rows: usize, columns: usize) -> Vec<Run> {
-    let stride = Run::count(columns);
-    let mut runs = vec![Run::ZERO; rows * stride];
-    for (row, runs) in values(rows * columns, 77).chunks(columns).zip(runs.chunks_mut(stride)) {
-        Run::quantize(row, runs);
+fn blocks(rows: usize, columns: usize) -> Vec<ActivationBlock> {
+    let stride = ActivationBlock::count(columns);
+    let mut blocks = vec![ActivationBlock::ZERO; rows * stride];
+    for (row, blocks) in values(rows * columns, 77).chunks(columns).zip(blocks.chunks_mut(stride)) {
+        ActivationBlock::quantize(row, blocks);
     }
-    runs
+    blocks
 }
 
 fn kernels<B: Levels>() -> Vec<(&'static str, RowKernel)> {
@@ -49,20 +49,21 @@ fn check<B: Levels>(columns: usize) {
     let mut weights = vec![0.0; rows * columns];
     dequantize(ty, &bytes, &mut weights).unwrap();
     let tokens = 53;
-    let (activations, stride) = (runs(tokens, columns), Run::count(columns));
+    let (activations, stride) = (blocks(tokens, columns), ActivationBlock::count(columns));
 
     let mut expected = vec![0.0; rows * tokens];
     for (a, out) in activations.chunks(stride).zip(expected.chunks_mut(rows)) {
         RowKernel::portable::<B>().dot_rows(&bytes, a, out);
     }
-    for (t, runs) in activations.chunks(stride).enumerate() {
+    for (t, blocks) in activations.chunks(stride).enumerate() {
         for r in 0..rows {
             let w = &weights[r * columns..][..columns];
             let (mut exact, mut size) = (0.0, 0.0);
             for (i, &w) in w.iter().enumerate() {
-                let run = &runs[i / 256];
+                let block = &blocks[i / 256];
                 let (g, i) = (i % 256 / 32, i % 32);
-                let product = f64::from(w) * f64::from(run.levels[g][i]) * f64::from(run.scales[g]);
+                let product =
+                    f64::from(w) * f64::from(block.levels[g][i]) * f64::from(block.scales[g]);
                 exact += product;
                 size += product.abs();
             }
@@ -91,7 +92,7 @@ fn check<B: Levels>(columns: usize) {
         for (count, tile) in [(1, tile), (3, tile), (4, 2 * tile), (21, tile), (53, 2 * tile)] {
             // In another order than they stand in.
             let numbers: Vec<u32> = (0..count as u32).rev().collect();
-            let inputs = Inputs { runs: &activations, stride, numbers: &numbers };
+            let inputs = Inputs { blocks: &activations, stride, numbers: &numbers };
             let mut out = vec![0.0; tile * count];
             for first in (0..rows).step_by(tile) {
                 let rows_of = &bytes[first * row_bytes..][..tile * row_bytes];

@@ -3,11 +3,11 @@
 
 use super::products::Products;
 use super::unpack::{LEVELS, MINS, OFFSETS, SCALES, Slots, rows_of_tile, unpack};
-use super::{Inputs, Kind, Levels, Run, Scratch, Set};
+use super::{ActivationBlock, Inputs, Kind, Levels, Scratch, Set};
 
 /// Tokens whose sums are kept in registers at a time, with two vectors of rows.
 const TOKENS: usize = 4;
-/// Tokens that a run of a tile is multiplied with before the next run is loaded.
+/// Tokens that a span of a tile is multiplied with before the next span is loaded.
 const BLOCK: usize = 4 * TOKENS;
 
 /// Writes the products of `count` rows, whole tiles, with each of the inputs:
@@ -62,15 +62,15 @@ fn multiply_block<'a, S: Products, B: Levels>(
     for (r, slots) in tile.chunks_exact(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let slots = slots.split_at(Slots::<B>::END * S::ROWS);
         let groups = (groups - 8 * r).min(8);
-        let run = |number: u32| &inputs.runs[number as usize * inputs.stride + r];
+        let block = |number: u32| &inputs.blocks[number as usize * inputs.stride + r];
         for (numbers, sums) in inputs.numbers.chunks(TOKENS).zip(&mut sums) {
             // The last token stands in for those that are missing: code for fewer tokens was
             // three quarters of all, and took as much of the time to compile.
-            let mut tokens = [run(numbers[0]); TOKENS];
+            let mut tokens = [block(numbers[0]); TOKENS];
             for (i, token) in tokens.iter_mut().enumerate() {
-                *token = run(numbers[i.min(numbers.len() - 1)]);
+                *token = block(numbers[i.min(numbers.len() - 1)]);
             }
-            add_run::<S, B>(set, slots.into(), groups, tokens, sums);
+            add_span::<S, B>(set, slots.into(), groups, tokens, sums);
         }
     }
     for (sums, out) in sums.as_flattened().iter().zip(out) {
@@ -83,13 +83,13 @@ fn multiply_block<'a, S: Products, B: Levels>(
     }
 }
 
-/// Adds the products of one run for a few tokens.
+/// Adds the products of one span for a few tokens.
 #[inline(always)]
-fn add_run<S: Products, B: Levels>(
+fn add_span<S: Products, B: Levels>(
     set: S,
     slots: [&[u32]; 2],
     groups: usize,
-    activations: [&Run; TOKENS],
+    activations: [&ActivationBlock; TOKENS],
     sums: &mut [[[S::WideF32; 8]; 2]; TOKENS],
 ) {
     let vector = |half: usize, slot: usize| &slots[half][slot * S::ROWS..][..S::ROWS];

@@ -1,21 +1,21 @@
-//! Rows of a tile unpacked, side by side in the lanes of wide vectors, run by run. Knows nothing of
+//! Rows of a tile unpacked, side by side in the lanes of wide vectors, span by span. Knows nothing of
 //! activations.
 
 use std::marker::PhantomData;
 
-use super::levels::blocks_per_run;
+use super::levels::blocks_per_span;
 use super::products::Products;
-use super::runs::Runs;
 use super::scratch::Room;
+use super::spans::Spans;
 use super::{Levels, Set};
 
-/// Where the kinds of wide vectors of a run begin in an unpacked tile.
+/// Where the kinds of wide vectors of a span begin in an unpacked tile.
 pub(super) const LEVELS: usize = 0;
 pub(super) const SCALES: usize = LEVELS + 64;
 pub(super) const OFFSETS: usize = SCALES + 8;
 pub(super) const MINS: usize = OFFSETS + 8;
 
-/// Where those begin that depend on what there is before them, and where a run ends.
+/// Where those begin that depend on what there is before them, and where a span ends.
 pub(super) struct Slots<B>(PhantomData<B>);
 
 impl<B: Levels> Slots<B> {
@@ -64,8 +64,8 @@ pub(super) fn unpack<'a, S: Products, B: Levels>(
     if columns == 0 {
         return None;
     }
-    let runs = columns.div_ceil(blocks_per_run::<B>());
-    let len = runs * tile * Slots::<B>::END;
+    let spans = columns.div_ceil(blocks_per_span::<B>());
+    let len = spans * tile * Slots::<B>::END;
     let all = room.first(len * (count / tile));
     for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(all.chunks_exact_mut(len)) {
         unpack_tile(set, blocks, columns, shift, tile);
@@ -73,7 +73,7 @@ pub(super) fn unpack<'a, S: Products, B: Levels>(
     Some(Unpacked { all, len, groups: columns * B::TYPE.block_size() / 32 })
 }
 
-/// Unpacks a tile: for each run, the slots of the first vector of rows, then of the second. Those of
+/// Unpacks a tile: for each span, the slots of the first vector of rows, then of the second. Those of
 /// groups beyond the end of a row stay as they are.
 #[inline(always)]
 fn unpack_tile<S: Products, B: Levels>(
@@ -83,45 +83,45 @@ fn unpack_tile<S: Products, B: Levels>(
     shift: u8,
     tile: &mut [u32],
 ) {
-    let size = blocks_per_run::<B>();
+    let size = blocks_per_span::<B>();
     for (r, slots) in tile.chunks_exact_mut(2 * Slots::<B>::END * S::ROWS).enumerate() {
         let range = r * size..columns.min((r + 1) * size);
         let halves = slots.chunks_exact_mut(Slots::<B>::END * S::ROWS);
         for (blocks, slots) in blocks.chunks_exact(S::ROWS * columns).zip(halves) {
-            let runs = Runs::new(blocks, columns, range.clone());
+            let spans = Spans::new(blocks, columns, range.clone());
             for row in 0..S::ROWS {
-                // The same run of the next tile, from memory while this tile is unpacked.
-                let run = runs.row(row);
-                let next = run.as_ptr().wrapping_add(rows_of_tile::<S>() * columns);
-                for line in (0..size_of_val(run)).step_by(64) {
+                // The same span of the next tile, from memory while this tile is unpacked.
+                let span = spans.row(row);
+                let next = span.as_ptr().wrapping_add(rows_of_tile::<S>() * columns);
+                for line in (0..size_of_val(span)).step_by(64) {
                     set.prefetch(next.cast::<u8>().wrapping_add(line));
                 }
             }
-            set.unpack_levels(&runs, shift, &mut slots[LEVELS * S::ROWS..]);
+            set.unpack_levels(&spans, shift, &mut slots[LEVELS * S::ROWS..]);
             for first in (0..S::ROWS).step_by(8) {
-                unpack_scales(set, &runs, first, &mut slots[first..]);
+                unpack_scales(set, &spans, first, &mut slots[first..]);
             }
         }
     }
 }
 
-/// Unpacks what there is beside levels of the runs of eight rows from `first` on, into the first lanes
+/// Unpacks what there is beside levels of the spans of eight rows from `first` on, into the first lanes
 /// of their slots.
 #[inline(always)]
-fn unpack_scales<S: Set, B: Levels>(set: S, runs: &Runs<'_, B>, first: usize, slots: &mut [u32]) {
+fn unpack_scales<S: Set, B: Levels>(set: S, spans: &Spans<'_, B>, first: usize, slots: &mut [u32]) {
     let mut by_row = [set.spread(0, 0); 8];
     for (row, scales) in by_row.iter_mut().enumerate() {
-        *scales = set.bytes_of(B::scales(set, runs.row(first + row)));
+        *scales = set.bytes_of(B::scales(set, spans.row(first + row)));
     }
     set.interleave(by_row, &mut slots[SCALES * S::ROWS..]);
     if B::MINS {
         for (row, offsets) in by_row.iter_mut().enumerate() {
-            *offsets = set.bytes_of(B::offsets(set, runs.row(first + row)));
+            *offsets = set.bytes_of(B::offsets(set, spans.row(first + row)));
         }
         set.interleave(by_row, &mut slots[OFFSETS * S::ROWS..]);
     }
     for row in 0..8 {
-        let blocks = runs.row(first + row);
+        let blocks = spans.row(first + row);
         let slots = &mut slots[row..];
         let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
         if B::SUB_SCALES {

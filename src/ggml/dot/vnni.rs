@@ -8,19 +8,19 @@ mod nibbles;
 use super::avx2::{instruction, transpose};
 use super::kernel::TASK_ROWS;
 use super::products::Products;
-use super::runs::{Runs, unpack_levels};
+use super::spans::{Spans, unpack_levels};
 use super::unpack::rows_of_tile;
-use super::{Inputs, Kind, Levels, Long, RowKernel, Run, Scratch, Set, row, tile};
+use super::{ActivationBlock, Inputs, Kind, Levels, Long, RowKernel, Scratch, Set, row, tile};
 use crate::simd::Vnni;
 
 /// The kernel of a type, where the processor has VNNI.
 pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
     Vnni::detect()?;
     Some(RowKernel {
-        dot_rows: |rows, run, out| {
+        dot_rows: |rows, activations, out| {
             let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
             // SAFETY: `set` proves that the processor has the features.
-            unsafe { dot_rows::<B>(set, rows, run, out) }
+            unsafe { dot_rows::<B>(set, rows, activations, out) }
         },
         multiply: |rows, count, inputs, scratch, out| {
             let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
@@ -37,8 +37,8 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
 )]
-unsafe fn dot_rows<B: Levels>(set: Vnni, rows: &[u8], run: &[Run], out: &mut [f32]) {
-    row::dot_rows::<_, B>(set, rows, run, out);
+unsafe fn dot_rows<B: Levels>(set: Vnni, rows: &[u8], activations: &[ActivationBlock], out: &mut [f32]) {
+    row::dot_rows::<_, B>(set, rows, activations, out);
 }
 
 /// # Safety
@@ -72,8 +72,13 @@ macro_rules! as_avx2 {
 impl Vnni {
     /// A row of [`Set::dot_two`].
     #[inline(always)]
-    fn dot_groups<B: Levels>(self, run: &[B], groups: usize, activations: &Run) -> __m256i {
-        self.avx2().dot_groups_by(self, run, groups, activations, |levels, a| {
+    fn dot_groups<B: Levels>(
+        self,
+        span: &[B],
+        groups: usize,
+        activations: &ActivationBlock,
+    ) -> __m256i {
+        self.avx2().dot_groups_by(self, span, groups, activations, |levels, a| {
             // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
             unsafe {
                 let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
@@ -116,7 +121,7 @@ impl Set for Vnni {
         offset(bytes: __m256i, by: u8) -> Bytes;
         words(integers: [i8; 16]) -> Bytes;
         scale_words(words: __m256i, by: i16) -> Bytes;
-        weigh_sums(weights: __m256i, activations: &Run) -> I32;
+        weigh_sums(weights: __m256i, activations: &ActivationBlock) -> I32;
         splat(x: f32) -> F32;
         load_f32(from: &[f32; 8]) -> F32;
         widen(halves: [u64; 2]) -> F32;
@@ -211,7 +216,12 @@ impl Set for Vnni {
 
 impl Products for Vnni {
     #[inline(always)]
-    fn dot_two<B: Levels>(self, [a, b]: [&[B]; 2], groups: usize, activations: &Run) -> __m512i {
+    fn dot_two<B: Levels>(
+        self,
+        [a, b]: [&[B]; 2],
+        groups: usize,
+        activations: &ActivationBlock,
+    ) -> __m512i {
         match B::LONG {
             Some(Long::Halves) => self.sums_by_halves([a, b], groups, activations),
             Some(Long::Pairs) if groups == 8 => self.sums_by_pairs([a, b], activations),
@@ -223,10 +233,10 @@ impl Products for Vnni {
     }
 
     #[inline(always)]
-    fn unpack_levels<B: Levels>(self, runs: &Runs<'_, B>, shift: u8, to: &mut [u32]) {
+    fn unpack_levels<B: Levels>(self, spans: &Spans<'_, B>, shift: u8, to: &mut [u32]) {
         match B::LONG {
-            Some(long) => self.unpack_nibbles(long, runs, shift, to),
-            None => unpack_levels(self, runs, shift, to),
+            Some(long) => self.unpack_nibbles(long, spans, shift, to),
+            None => unpack_levels(self, spans, shift, to),
         }
     }
 

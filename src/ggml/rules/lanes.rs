@@ -1,6 +1,6 @@
 //! The rules with vectors, whose lanes hold the weights of one block.
 
-use super::{RUN, Rules};
+use super::{BATCH, Rules};
 use crate::ggml::le::F16Le;
 use crate::ggml::measures;
 use crate::simd::{MAX_LANES, Simd};
@@ -16,16 +16,16 @@ const QUOTIENT_ERROR: f32 = 1.0 / 524_288.0;
 
 impl<S: Simd> Rules for S {
     #[inline(always)]
-    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN] {
-        let mut found = [0.0; RUN];
-        for (run, found) in run.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
-            let (min, max) = extremes(self, run);
+    fn largest<const N: usize>(self, blocks: &[[f32; N]]) -> [f32; BATCH] {
+        let mut found = [0.0; BATCH];
+        for (blocks, found) in blocks.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
+            let (min, max) = extremes(self, blocks);
             let opposite = self.sub(self.splat(0.0), min);
             self.store(self.select(self.lt(max, opposite), min, max), found);
             let ties = self.bits(self.eq(max, opposite));
             if ties != 0 {
                 // Which sign came first, vectors do not know.
-                for (lane, (x, found)) in run.iter().zip(found).enumerate() {
+                for (lane, (x, found)) in blocks.iter().zip(found).enumerate() {
                     if ties >> lane & 1 == 1 {
                         *found = measures::largest(x);
                     }
@@ -36,19 +36,19 @@ impl<S: Simd> Rules for S {
     }
 
     #[inline(always)]
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
-        let mut found = [0.0; RUN];
-        for (run, found) in run.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
+    fn largest_magnitudes(self, blocks: &[[f32; 32]]) -> [f32; BATCH] {
+        let mut found = [0.0; BATCH];
+        for (blocks, found) in blocks.chunks(S::LANES).zip(found.chunks_exact_mut(S::LANES)) {
             let spare;
-            let run = if run.len() < S::LANES {
-                spare = filled(run);
+            let blocks = if blocks.len() < S::LANES {
+                spare = filled(blocks);
                 &spare[..S::LANES]
             } else {
-                run
+                blocks
             };
             let mut largest = [self.splat(0.0); MAX_LANES];
             for lane in 0..S::LANES {
-                let x = &run[lane];
+                let x = &blocks[lane];
                 let mut high = self.abs(self.load(x));
                 for i in 1..32 / S::LANES {
                     high = self.max(high, self.abs(self.load(&x[i * S::LANES..])));
@@ -61,18 +61,18 @@ impl<S: Simd> Rules for S {
     }
 
     #[inline(always)]
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
-        let (mut mins, mut maxs) = ([0.0; RUN], [0.0; RUN]);
+    fn ranges(self, blocks: &[[f32; 32]]) -> ([f32; BATCH], [f32; BATCH]) {
+        let (mut mins, mut maxs) = ([0.0; BATCH], [0.0; BATCH]);
         let found = mins.chunks_exact_mut(S::LANES).zip(maxs.chunks_exact_mut(S::LANES));
-        for (run, (mins, maxs)) in run.chunks(S::LANES).zip(found) {
-            let (min, max) = extremes(self, run);
+        for (blocks, (mins, maxs)) in blocks.chunks(S::LANES).zip(found) {
+            let (min, max) = extremes(self, blocks);
             self.store(min, mins);
             self.store(max, maxs);
             let zero = self.splat(0.0);
             let zeros = self.bits(self.eq(min, zero)) | self.bits(self.eq(max, zero));
             if zeros != 0 {
                 // Which zero came first, vectors do not know, and its sign is stored.
-                for ((x, min), max) in run.iter().zip(mins).zip(maxs) {
+                for ((x, min), max) in blocks.iter().zip(mins).zip(maxs) {
                     (*min, *max) = measures::range(x);
                 }
             }
@@ -203,18 +203,18 @@ impl<S: Simd> Rules for S {
 /// The smallest and the largest value of up to as many blocks as there are lanes; lanes without a
 /// block repeat the last one.
 #[inline(always)]
-fn extremes<S: Simd, const N: usize>(s: S, run: &[[f32; N]]) -> (S::F32, S::F32) {
+fn extremes<S: Simd, const N: usize>(s: S, blocks: &[[f32; N]]) -> (S::F32, S::F32) {
     let spare;
-    let run = if run.len() < S::LANES {
-        spare = filled(run);
+    let blocks = if blocks.len() < S::LANES {
+        spare = filled(blocks);
         &spare[..S::LANES]
     } else {
-        run
+        blocks
     };
     let (mut mins, mut maxs) = ([s.splat(0.0); MAX_LANES], [s.splat(0.0); MAX_LANES]);
     // Indices, where iterators kept their own state in memory and took half of the time.
     for lane in 0..S::LANES {
-        let x = &run[lane];
+        let x = &blocks[lane];
         // Kept apart from the arrays until the end: the compiler leaves those in memory.
         let (mut low, mut high) = (s.load(x), s.load(x));
         for i in 1..N / S::LANES {
@@ -226,12 +226,12 @@ fn extremes<S: Simd, const N: usize>(s: S, run: &[[f32; N]]) -> (S::F32, S::F32)
     (s.smallest_of_each(&mins[..S::LANES]), s.largest_of_each(&maxs[..S::LANES]))
 }
 
-/// A run shorter than the lanes with its last block repeated.
+/// A batch shorter than the lanes with its last block repeated.
 #[inline(always)]
-fn filled<const N: usize>(run: &[[f32; N]]) -> [[f32; N]; MAX_LANES] {
+fn filled<const N: usize>(blocks: &[[f32; N]]) -> [[f32; N]; MAX_LANES] {
     let mut filled = [[0.0; N]; MAX_LANES];
     for (lane, block) in filled.iter_mut().enumerate() {
-        *block = run[lane.min(run.len() - 1)];
+        *block = blocks[lane.min(blocks.len() - 1)];
     }
     filled
 }

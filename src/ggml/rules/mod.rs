@@ -13,22 +13,22 @@ use crate::simd::MAX_LANES;
 
 /// Blocks whose scales are found together. What is found of one block is waited for while that of
 /// the others is: block after block, the processor waits half of the time.
-pub(super) const RUN: usize = MAX_LANES;
+pub(super) const BATCH: usize = MAX_LANES;
 
 /// The rules. [`Scalar`](super::scalar::Scalar) follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many weights at a
 /// time as it has lanes; the results are the same to the bit for finite weights.
 ///
-/// What is found of a run of up to [`RUN`] blocks is followed by anything where the run is shorter.
+/// What is found of a batch of up to [`BATCH`] blocks is followed by anything where the batch is shorter.
 pub(super) trait Rules: Copy {
     /// The value of the largest magnitude of each block, the first of equals; `0.0` where all are
     /// zero.
-    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN];
+    fn largest<const N: usize>(self, blocks: &[[f32; N]]) -> [f32; BATCH];
 
     /// The largest magnitude of each block.
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN];
+    fn largest_magnitudes(self, blocks: &[[f32; 32]]) -> [f32; BATCH];
 
     /// The smallest and the largest values of the blocks; of zeros with different signs the first.
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]);
+    fn ranges(self, blocks: &[[f32; 32]]) -> ([f32; BATCH], [f32; BATCH]);
 
     /// `(x - min) * factor + offset` towards zero, at most `max`. Results above 127 do not occur
     /// but where `factor` is infinite: then they are 0.
@@ -40,8 +40,8 @@ pub(super) trait Rules: Copy {
     /// The low bytes of `x * factor` to the nearest integer, ties to even, at most 127.
     fn rounded_even(self, x: &[f32; 32], factor: f32) -> [i8; 32];
 
-    /// `x / divisor` of each group of sixteen to the nearest integer, ties to even, from `-max` to
-    /// `max - 1`, and `max` more. Groups whose divisor is zero keep their levels.
+    /// `x / divisor` of each sub-block of sixteen to the nearest integer, ties to even, from `-max` to
+    /// `max - 1`, and `max` more. Sub-blocks whose divisor is zero keep their levels.
     fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]);
 
     /// How many of the bounds are below the magnitude of each `x * factor`, and 8 more for those
@@ -54,10 +54,10 @@ pub(super) trait Rules: Copy {
     /// The nearest half-precision floats, ties to even, of as many.
     fn narrow_all(self, x: &[f32], out: &mut [F16Le]);
 
-    /// [`narrow_all`](Self::narrow_all) for a run.
+    /// [`narrow_all`](Self::narrow_all) for a batch.
     #[inline(always)]
-    fn narrow(self, x: &[f32; RUN]) -> [F16Le; RUN] {
-        let mut narrow = [F16Le::default(); RUN];
+    fn narrow(self, x: &[f32; BATCH]) -> [F16Le; BATCH] {
+        let mut narrow = [F16Le::default(); BATCH];
         self.narrow_all(x, &mut narrow);
         narrow
     }

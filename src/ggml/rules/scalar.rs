@@ -1,6 +1,6 @@
 //! The rules, weight after weight.
 
-use super::{RUN, Rules};
+use super::{BATCH, Rules};
 use crate::ggml::le::F16Le;
 use crate::ggml::measures;
 use crate::ggml::packing::pack_fifth_bits;
@@ -8,16 +8,16 @@ use crate::ggml::scalar::Scalar;
 use crate::simd::rounding::{nearest_int, round_away, truncate};
 
 impl Rules for Scalar {
-    fn largest<const N: usize>(self, run: &[[f32; N]]) -> [f32; RUN] {
-        each(run, |x| measures::largest(x))
+    fn largest<const N: usize>(self, blocks: &[[f32; N]]) -> [f32; BATCH] {
+        each(blocks, |x| measures::largest(x))
     }
 
-    fn largest_magnitudes(self, run: &[[f32; 32]]) -> [f32; RUN] {
-        each(run, |x| x.iter().fold(0.0, |m, v| m.max(v.abs())))
+    fn largest_magnitudes(self, blocks: &[[f32; 32]]) -> [f32; BATCH] {
+        each(blocks, |x| x.iter().fold(0.0, |m, v| m.max(v.abs())))
     }
 
-    fn ranges(self, run: &[[f32; 32]]) -> ([f32; RUN], [f32; RUN]) {
-        (each(run, |x| measures::range(x).0), each(run, |x| measures::range(x).1))
+    fn ranges(self, blocks: &[[f32; 32]]) -> ([f32; BATCH], [f32; BATCH]) {
+        (each(blocks, |x| measures::range(x).0), each(blocks, |x| measures::range(x).1))
     }
 
     #[inline(always)]
@@ -37,7 +37,7 @@ impl Rules for Scalar {
 
     #[inline(always)]
     fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]) {
-        // One loop over all, since compilers unroll one over a group, and then do not vectorize it.
+        // One loop over all, since compilers unroll one over a sub-block, and then do not vectorize it.
         let mut each = [0.0; 256];
         for (each, divisor) in each.as_chunks_mut::<16>().0.iter_mut().zip(divisors) {
             *each = [*divisor; 16];
@@ -72,9 +72,9 @@ impl Rules for Scalar {
 }
 
 /// What `find` finds of each block.
-fn each<const N: usize>(run: &[[f32; N]], find: impl Fn(&[f32; N]) -> f32) -> [f32; RUN] {
-    let mut found = [0.0; RUN];
-    for (x, found) in run.iter().zip(&mut found) {
+fn each<const N: usize>(blocks: &[[f32; N]], find: impl Fn(&[f32; N]) -> f32) -> [f32; BATCH] {
+    let mut found = [0.0; BATCH];
+    for (x, found) in blocks.iter().zip(&mut found) {
         *found = find(x);
     }
     found

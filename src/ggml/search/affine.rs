@@ -9,7 +9,7 @@ use crate::simd::rounding::nearest_int;
 pub(in crate::ggml) struct Affine {
     pub scale: f32,
     pub min: f32,
-    /// How much the group's errors count together: the sum of their weights.
+    /// How much the sub-block's errors count together: the sum of their weights.
     pub weight: f32,
 }
 
@@ -20,19 +20,19 @@ pub(in crate::ggml) enum Error {
     Absolute,
 }
 
-/// How much the error of each weight of a group counts.
+/// How much the error of each weight of a sub-block counts.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ggml) enum Weights<'a, const N: usize> {
     /// Its magnitude.
     Magnitude,
-    /// Its magnitude and the group's root mean square.
+    /// Its magnitude and the sub-block's root mean square.
     Blurred,
-    /// As given for each group.
+    /// As given for each sub-block.
     Given(&'a [[f32; N]]),
 }
 
 impl<const N: usize> Weights<'_, N> {
-    /// The weights of group `j`, whose values are `x`.
+    /// The weights of sub-block `j`, whose values are `x`.
     pub fn of(&self, j: usize, x: &[f32; N]) -> [f32; N] {
         match self {
             Self::Magnitude => x.map(f32::abs),
@@ -73,7 +73,7 @@ impl AffineSearch {
         Self { max, steps, error: Error::Squared, guarded: true }
     }
 
-    /// Fits a group; errors are weighed by `weights`.
+    /// Fits a sub-block; errors are weighed by `weights`.
     pub fn fit<const N: usize>(
         self,
         x: &[f32; N],
@@ -90,7 +90,7 @@ impl AffineSearch {
     }
 }
 
-/// [`AffineSearch::fit`] of groups.
+/// [`AffineSearch::fit`] of sub-blocks.
 pub(in crate::ggml) struct AffineBatch<'a, const N: usize> {
     pub search: AffineSearch,
     pub x: &'a [[f32; N]],

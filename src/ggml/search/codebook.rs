@@ -43,7 +43,7 @@ pub(in crate::ggml) fn nearest(x: f32) -> u8 {
     (if x - value(low) < value(high) - x { low } else { high }) as u8
 }
 
-/// [`fit`] of groups.
+/// [`fit`] of sub-blocks.
 pub(in crate::ggml) struct ScaleBatch<'a> {
     pub x: &'a [[f32; 32]],
     /// Without them, the square of each weight.
@@ -60,7 +60,7 @@ impl OneByOne for ScaleBatch<'_> {
     }
 }
 
-/// [`levels`] of groups.
+/// [`levels`] of sub-blocks.
 pub(in crate::ggml) struct LevelBatch<'a> {
     pub x: &'a [[f32; 32]],
     pub inverses: &'a [f32],

@@ -120,7 +120,7 @@ impl Lattice {
     }
 }
 
-/// [`Lattice::fit`] of groups.
+/// [`Lattice::fit`] of sub-blocks.
 pub(in crate::ggml) struct LatticeBatch<'a, const N: usize, const CELLS: usize> {
     pub search: Lattice,
     pub grid: &'a Grid<N>,
@@ -180,12 +180,12 @@ pub(in crate::ggml) fn top(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |top, &v| if v > top || v.is_nan() { v } else { top })
 }
 
-/// The scale `d` of a super-block and the levels of the scales of its groups, of which level
+/// The scale `d` of a super-block and the levels of the scales of its sub-blocks, of which level
 /// `max` is the highest: `scales[j] ~ d * (2 level + 1)`. `None` where all of them are zero.
-pub(in crate::ggml) fn odd_scales<const GROUPS: usize>(
-    scales: &[f32; GROUPS],
+pub(in crate::ggml) fn odd_scales<const SUB_BLOCKS: usize>(
+    scales: &[f32; SUB_BLOCKS],
     max: u8,
-) -> Option<(f32, [u8; GROUPS])> {
+) -> Option<(f32, [u8; SUB_BLOCKS])> {
     let top = top(scales);
     if top == 0.0 {
         return None;

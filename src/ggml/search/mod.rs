@@ -1,8 +1,9 @@
-//! Searches for the scale (and minimum) of a group of weights that make the smallest error.
+//! Searches for the scale (and minimum) of a sub-block of weights that make the smallest error. Blocks
+//! of 32 weights are searched as sub-blocks are, and so are the scales of a super-block's sub-blocks.
 //!
 //! They decide the bytes of a file, so each follows its namesake in llama.cpp's
 //! `ggml/src/ggml-quants.c` in the order and the precision of every operation. Each is there
-//! twice: readable, for one group, and in `lanes/`, for as many groups as a vector has lanes.
+//! twice: readable, for one sub-block, and in `lanes/`, for as many sub-blocks as a vector has lanes.
 
 mod affine;
 mod batch;

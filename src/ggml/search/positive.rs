@@ -5,7 +5,7 @@ use super::batch::OneByOne;
 use crate::ggml::measures::EPSILON;
 use crate::simd::rounding::nearest_int;
 
-/// [`fit`] of groups.
+/// [`fit`] of sub-blocks.
 pub(in crate::ggml) struct PositiveBatch<'a, const N: usize> {
     pub x: &'a [[f32; N]],
     pub max: i32,

@@ -4,7 +4,7 @@ use super::batch::OneByOne;
 use crate::ggml::measures::{EPSILON, largest};
 use crate::simd::rounding::nearest_int;
 
-/// [`fit`] of groups.
+/// [`fit`] of sub-blocks.
 pub(in crate::ggml) struct SymmetricBatch<'a, const N: usize> {
     pub x: &'a [[f32; N]],
     pub max: i32,
@@ -23,7 +23,7 @@ impl<const N: usize> OneByOne for SymmetricBatch<'_, N> {
     }
 }
 
-/// [`refine`] of groups.
+/// [`refine`] of sub-blocks.
 pub(in crate::ggml) struct RefinedBatch<'a, const N: usize> {
     pub x: &'a [[f32; N]],
     pub max: i32,

@@ -21,7 +21,7 @@ pub(in crate::ggml) static GRID: LazyLock<Grid<8>> = LazyLock::new(|| Grid::new(
 /// Eight times the [`VALUES`]; the lowest three bits of each byte are zero.
 pub(in crate::ggml) static EIGHTHS: [u64; POINTS.len()] = cells(values(&POINTS, &[-8, 0, 8]));
 
-/// Where every weight of a group goes, in the order of their values: the first to the lowest
+/// Where every weight of a sub-block goes, in the order of their values: the first to the lowest
 /// level, those from `middle` on to the middle one, those from `high` on to the highest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::ggml) struct Split<Shift> {
@@ -46,11 +46,11 @@ pub(in crate::ggml) fn order<const N: usize>(x: &[f32; N]) -> [u8; N] {
     keys.map(|key| key as u8)
 }
 
-/// The best splits of groups.
+/// The best splits of sub-blocks.
 pub(in crate::ggml) struct SplitBatch<'a, const N: usize, Shift> {
     pub x: &'a [[f32; N]],
     pub weights: &'a [[f32; N]],
-    /// [`order`] of each group.
+    /// [`order`] of each sub-block.
     pub orders: &'a [[u8; N]],
     pub splits: &'a mut [Option<Split<Shift>>],
 }

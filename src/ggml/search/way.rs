@@ -7,7 +7,7 @@ use crate::ggml::rules::Rules;
 use crate::ggml::scalar::Scalar;
 use crate::simd::{MAX_LANES, Simd};
 
-/// The way to search: [`Scalar`] takes one group after the other, a [`Simd`] as many at a time as it
+/// The way to search: [`Scalar`] takes one sub-block after the other, a [`Simd`] as many at a time as it
 /// has lanes.
 pub(in crate::ggml) trait Search: Rules {
     /// Searches a batch.

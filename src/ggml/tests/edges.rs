@@ -26,8 +26,8 @@ pub fn edge_rows() -> Vec<(&'static str, Vec<f32>)> {
 fn share_lost(ty: GgmlType, row: &str) -> f32 {
     use GgmlType::*;
     match (ty, row) {
-        // Groups of zeros next to others become something in the first; in the second they move
-        // the levels of the groups behind them.
+        // Sub-blocks of zeros next to others become something in the first; in the second they move
+        // the levels of the sub-blocks behind them.
         (IQ1_M | IQ3_S, "one spike") => 1.12,
         (IQ2_XXS, _) => 0.71,
         (IQ1_M, _) => 0.61,

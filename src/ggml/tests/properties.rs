@@ -21,10 +21,10 @@ fn float_dot(weights: &[f32], activations: &[f32]) -> (f32, f32) {
 /// The product of a row of quantized weights; floats have none.
 fn row_dot(ty: GgmlType, bytes: &[u8], activations: &[f32]) -> Option<f32> {
     let kernel = RowKernel::new(ty)?;
-    let mut runs = vec![Run::ZERO; Run::count(activations.len())];
-    Run::quantize(activations, &mut runs);
+    let mut blocks = vec![ActivationBlock::ZERO; ActivationBlock::count(activations.len())];
+    ActivationBlock::quantize(activations, &mut blocks);
     let mut product = [0.0];
-    kernel.dot_rows(bytes, &runs, &mut product);
+    kernel.dot_rows(bytes, &blocks, &mut product);
     Some(product[0])
 }
 

@@ -105,7 +105,7 @@ fn every_set_gives_the_same_bytes_for_zeros_and_magnitudes_of_both_signs() {
     }
 }
 
-/// `q3_K`'s search goes on with the groups that changed: any number of them, wherever they are.
+/// `q3_K`'s search goes on with the sub-blocks that changed: any number of them, wherever they are.
 #[test]
 fn every_set_gives_the_same_bytes_however_many_groups_change() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -127,9 +127,9 @@ fn every_set_quantizes_activations_alike() {
     for row in rows {
         let mut sets = InstructionSet::available().into_iter();
         let quantize = |set| {
-            let mut runs = vec![Run::ZERO; Run::count(row.len())];
-            Run::quantize_with(set, &row, &mut runs);
-            format!("{runs:?}")
+            let mut blocks = vec![ActivationBlock::ZERO; ActivationBlock::count(row.len())];
+            ActivationBlock::quantize_with(set, &row, &mut blocks);
+            format!("{blocks:?}")
         };
         let expected = quantize(sets.next().unwrap());
         sets.for_each(|set| assert_eq!(quantize(set), expected, "{set}"));

@@ -21,7 +21,7 @@ impl LayerCache {
     pub(super) fn new(heads: usize, head_dim: usize, slots: usize, kind: KvCacheType) -> Self {
         debug_assert!(slots.is_multiple_of(TILE));
         let store = |order| Store::new(kind, order, head_dim, heads * slots / PANEL);
-        Self { heads, head_dim, slots, keys: store(Order::Columns), values: store(Order::Rows) }
+        Self { heads, head_dim, slots, keys: store(Order::ByColumn), values: store(Order::ByRow) }
     }
 
     /// Positions there is room for.

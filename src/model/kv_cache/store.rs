@@ -47,8 +47,8 @@ impl Store {
         let (columns, order) = (self.columns, self.order);
         let at = panel * PANEL * columns;
         let place = |element| match order {
-            Order::Rows => at + row * columns + element,
-            Order::Columns => at + element * PANEL + row,
+            Order::ByRow => at + row * columns + element,
+            Order::ByColumn => at + element * PANEL + row,
         };
         match &mut self.numbers {
             Numbers::F32(to) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::importance::Weighing;
 use crate::ggml::policy::{Choice, layer};
-use crate::ggml::{GgmlType, lost_run};
+use crate::ggml::{GgmlType, lost_together};
 use crate::gguf::{Imatrix, TensorInfo};
 use crate::steps::write_model::matrices;
 
@@ -77,7 +77,7 @@ impl Survey {
             importance.read(number, columns, &mut values);
             let here = values.iter().filter(|v| **v == 0.0).count();
             zeros += here as u64;
-            if let Some(run) = lost_run(ty).filter(|_| here > 0) {
+            if let Some(run) = lost_together(ty).filter(|_| here > 0) {
                 let runs = values.chunks(run).filter(|run| run.iter().all(|v| *v == 0.0));
                 lost += runs.map(|run| run.len() as u64).sum::<u64>();
                 vanishing.extend((here == columns).then_some(number));

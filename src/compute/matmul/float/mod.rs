@@ -30,7 +30,7 @@ const BLOCK: usize = 512;
 
 /// Rows of weights in one of the precisions that floats come in.
 #[derive(Clone, Copy)]
-pub enum Rows<'a> {
+pub enum FloatRows<'a> {
     F32(&'a [f32]),
     F16(&'a [F16Le]),
     Bf16(&'a [Bf16Le]),
@@ -39,16 +39,16 @@ pub enum Rows<'a> {
 /// Calls `put(row, token, sum)` for every pair of a row of `rows`, at most [`ROWS`], and one of the
 /// inputs.
 pub fn multiply(
-    rows: Rows<'_>,
+    rows: FloatRows<'_>,
     columns: usize,
     inputs: &[u32],
     activations: &Activations,
     put: impl FnMut(usize, usize, f32),
 ) {
     match rows {
-        Rows::F32(rows) => run_best(Work { rows, columns, inputs, activations, put }),
-        Rows::F16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
-        Rows::Bf16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
+        FloatRows::F32(rows) => run_best(Work { rows, columns, inputs, activations, put }),
+        FloatRows::F16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
+        FloatRows::Bf16(rows) => run_best(Work { rows, columns, inputs, activations, put }),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Types with sub-scales have no kernel here: a sum would be of 16 columns.
 //!
 //! An instruction takes 5 to 8 ns and scaling the 256 sums as long, since the two hardly run side by
-//! side: two tiles of rows and tokens at a time, four runs of sums kept, 128 rows a task. Tried
+//! side: two tiles of rows and tokens at a time, four spans of sums kept, 128 rows a task. Tried
 //! without gain: activations gathered token by token (a third of the time), 64 or 256 rows a task,
 //! asking for the next tiles, or for the rows of this or the next task, before they are unpacked.
 
@@ -18,7 +18,7 @@ use super::vnni;
 use super::{Inputs, Kind, Levels, RowKernel, Scratch};
 use crate::simd::Amx;
 use gather::gather;
-use product::{Rows, multiply_tile};
+use product::{UnpackedRows, multiply_tile};
 use tiles::{ROWS, Tiles};
 
 /// More rows than of other sets: they are multiplied so fast that gathering the activations for 64 took
@@ -79,7 +79,7 @@ unsafe fn multiply<B: Levels>(
     }
 }
 
-/// Multiplies unpacked tiles, whose runs have `end` slots: two tiles of tokens at a time, then one,
+/// Multiplies unpacked tiles, whose spans have `end` slots: two tiles of tokens at a time, then one,
 /// then what is left.
 #[inline(always)]
 fn multiply_tiles<const OFFSET: bool>(
@@ -91,20 +91,20 @@ fn multiply_tiles<const OFFSET: bool>(
     (activations, sums): (&mut Room, &mut Room),
     mut out: &mut [f32],
 ) {
-    let [block] = sums.first(1) else { unreachable!("room for one") };
-    let runs = unpacked.groups.div_ceil(8);
-    let activations = activations.first(8 * runs * 2);
+    let [accumulators] = sums.first(1) else { unreachable!("room for one") };
+    let spans = unpacked.groups.div_ceil(8);
+    let activations = activations.first(8 * spans * 2);
     let mut numbers = inputs.numbers;
     while !numbers.is_empty() {
         let tokens = numbers.len().min(ROWS);
         let taken = if numbers.len() >= 2 * ROWS { 2 * ROWS } else { tokens };
         let (these, later) = numbers.split_at(taken);
         let (of_these, of_later) = out.split_at_mut(taken * count);
-        let activations = &mut activations[..8 * runs * (taken / tokens)];
-        gather::<OFFSET>(Inputs { numbers: these, ..inputs }, tokens, runs, activations);
+        let activations = &mut activations[..8 * spans * (taken / tokens)];
+        gather::<OFFSET>(Inputs { numbers: these, ..inputs }, tokens, spans, activations);
         let tiles = Tiles::new(set, tokens);
         for (i, words) in unpacked.tiles().enumerate() {
-            let rows = Rows { words: words.as_chunks().0, end, groups: unpacked.groups };
+            let rows = UnpackedRows { words: words.as_chunks().0, end, groups: unpacked.groups };
             let out = of_these.chunks_exact_mut(count);
             let out = out.map(|out| &mut out[2 * ROWS * i..][..2 * ROWS]);
             if taken > tokens {
@@ -114,7 +114,7 @@ fn multiply_tiles<const OFFSET: bool>(
                     rows,
                     activations,
                     tokens,
-                    block,
+                    accumulators,
                     out,
                 );
             } else {
@@ -124,7 +124,7 @@ fn multiply_tiles<const OFFSET: bool>(
                     rows,
                     activations,
                     tokens,
-                    block,
+                    accumulators,
                     out,
                 );
             }

@@ -2,13 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::gather::Group;
+use super::gather::TokenTile;
 use super::tiles::{ROWS, Sums, Tiles};
 use crate::ggml::dot::Set;
 use crate::ggml::dot::unpack::{LEVELS, MINS, OFFSETS, SCALES};
 use crate::simd::Vnni;
 
-/// Runs whose sums are kept before they are scaled, so that totals are seldom loaded and stored.
+/// Spans whose sums are kept before they are scaled, so that totals are seldom loaded and stored.
 const CHUNK: usize = 4;
 
 /// A float for each row of weights and token.
@@ -17,34 +17,34 @@ type Totals = [[f32; ROWS]; ROWS];
 /// What is computed for two tiles of tokens and two of rows.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-pub struct Block {
-    /// By tokens, rows and run.
+pub struct Accumulators {
+    /// By tokens, rows and span.
     sums: [[[Sums; CHUNK]; 2]; 2],
-    /// By place of a group in its run, tokens and rows.
+    /// By place of a group in its span, tokens and rows.
     totals: [[[Totals; 2]; 2]; 8],
 }
 
 /// Twice 16 rows of weights, unpacked.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub struct UnpackedRows<'a> {
     pub words: &'a [[u32; ROWS]],
-    /// Slots of a run of 16 rows.
+    /// Slots of a span of 16 rows.
     pub end: usize,
     /// Groups of a row.
     pub groups: usize,
 }
 
-impl<'a> Rows<'a> {
-    /// The slots of a run, of the first or last 16 rows.
+impl<'a> UnpackedRows<'a> {
+    /// The slots of a span, of the first or last 16 rows.
     #[inline(always)]
-    fn slots(self, run: usize, half: usize) -> &'a [[u32; ROWS]] {
-        &self.words[(2 * run + half) * self.end..][..self.end]
+    fn slots(self, span: usize, half: usize) -> &'a [[u32; ROWS]] {
+        &self.words[(2 * span + half) * self.end..][..self.end]
     }
 
     /// The levels of a group.
     #[inline(always)]
-    fn levels(self, run: usize, half: usize, group: usize) -> &'a [[u32; ROWS]; 8] {
-        self.slots(run, half)[LEVELS + 8 * group..].first_chunk().expect("eight vectors")
+    fn levels(self, span: usize, half: usize, group: usize) -> &'a [[u32; ROWS]; 8] {
+        self.slots(span, half)[LEVELS + 8 * group..].first_chunk().expect("eight vectors")
     }
 }
 
@@ -53,32 +53,32 @@ impl<'a> Rows<'a> {
 pub fn multiply_tile<'a, const OFFSET: bool, const N: usize>(
     set: Vnni,
     tiles: &Tiles,
-    rows: Rows<'_>,
-    activations: &[Group],
+    rows: UnpackedRows<'_>,
+    activations: &[TokenTile],
     tokens: usize,
-    block: &mut Block,
+    accumulators: &mut Accumulators,
     out: impl Iterator<Item = &'a mut [f32]>,
 ) {
-    let runs = rows.groups.div_ceil(8);
+    let spans = rows.groups.div_ceil(8);
     for g in 0..rows.groups.min(8) {
-        // The last run may end before this group.
-        let of_group = activations[g * runs * N..].as_chunks::<N>().0;
+        // The last span may end before this group.
+        let of_group = activations[g * spans * N..].as_chunks::<N>().0;
         let of_group = &of_group[..(rows.groups - g).div_ceil(8)];
         for (c, chunk) in of_group.chunks(CHUNK).enumerate() {
             let first = c * CHUNK;
             for (k, activations) in chunk.iter().enumerate() {
                 let levels = [0, 1].map(|half| rows.levels(first + k, half, g));
-                multiply_group(tiles, activations, levels, &mut block.sums, k);
+                multiply_group(tiles, activations, levels, &mut accumulators.sums, k);
             }
             match chunk.len() {
-                1 => scale::<OFFSET, N, 1>(set, rows, g, first, chunk, tokens, block),
-                2 => scale::<OFFSET, N, 2>(set, rows, g, first, chunk, tokens, block),
-                3 => scale::<OFFSET, N, 3>(set, rows, g, first, chunk, tokens, block),
-                _ => scale::<OFFSET, N, CHUNK>(set, rows, g, first, chunk, tokens, block),
+                1 => scale::<OFFSET, N, 1>(set, rows, g, first, chunk, tokens, accumulators),
+                2 => scale::<OFFSET, N, 2>(set, rows, g, first, chunk, tokens, accumulators),
+                3 => scale::<OFFSET, N, 3>(set, rows, g, first, chunk, tokens, accumulators),
+                _ => scale::<OFFSET, N, CHUNK>(set, rows, g, first, chunk, tokens, accumulators),
             }
         }
     }
-    let totals = &block.totals;
+    let totals = &accumulators.totals;
     for (i, out) in out.enumerate() {
         let (n, t) = (i / tokens, i % tokens);
         for (half, out) in out.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
@@ -94,11 +94,11 @@ pub fn multiply_tile<'a, const OFFSET: bool, const N: usize>(
     }
 }
 
-/// Sums of the products of a group, as those of the `k`-th run.
+/// Sums of the products of a group, as those of the `k`-th span.
 #[inline(always)]
 fn multiply_group<const N: usize>(
     tiles: &Tiles,
-    activations: &[Group; N],
+    activations: &[TokenTile; N],
     levels: [&[[u32; ROWS]; 8]; 2],
     sums: &mut [[[Sums; CHUNK]; 2]; 2],
     k: usize,
@@ -115,23 +115,23 @@ fn multiply_group<const N: usize>(
     }
 }
 
-/// Adds the scaled sums of a group of `K` runs from the run `first` on to the totals of its place, or
+/// Adds the scaled sums of a group of `K` spans from the span `first` on to the totals of its place, or
 /// has them begin with these.
 #[inline(always)]
 fn scale<const OFFSET: bool, const N: usize, const K: usize>(
     set: Vnni,
-    rows: Rows<'_>,
+    rows: UnpackedRows<'_>,
     g: usize,
     first: usize,
-    activations: &[[Group; N]],
+    activations: &[[TokenTile; N]],
     tokens: usize,
-    block: &mut Block,
+    accumulators: &mut Accumulators,
 ) {
-    let activations: &[[Group; N]; K] = activations.first_chunk().expect("as many runs");
+    let activations: &[[TokenTile; N]; K] = activations.first_chunk().expect("as many spans");
     #[expect(clippy::needless_range_loop, reason = "`n` numbers the sums and totals, too")]
     for n in 0..N {
         for half in 0..2 {
-            let sums: &[Sums; K] = block.sums[n][half].first_chunk().expect("at most a chunk");
+            let sums: &[Sums; K] = accumulators.sums[n][half].first_chunk().expect("at most a chunk");
             let (mut scales, zero) = ([set.wide_zero(); K], set.wide_pair([0; 2]));
             let (mut offsets, mut mins) = (scales, [zero; K]);
             for k in 0..K {
@@ -142,19 +142,19 @@ fn scale<const OFFSET: bool, const N: usize, const K: usize>(
                     mins[k] = set.wide_load(&slots[MINS + g]);
                 }
             }
-            let totals = &mut block.totals[g][n][half];
+            let totals = &mut accumulators.totals[g][n][half];
             for (t, total) in totals[..tokens].iter_mut().enumerate() {
                 let mut sum = if first == 0 { set.wide_zero() } else { load(set, total) };
                 for k in 0..K {
-                    let group = &activations[k][n];
-                    let scale = set.wide_splat(group.scales[t]);
+                    let tile = &activations[k][n];
+                    let scale = set.wide_splat(tile.scales[t]);
                     let products =
                         set.wide_to_f32(
                             set.wide_load(bytemuck::cast_ref::<_, [u32; ROWS]>(&sums[k][t])),
                         );
                     sum = set.wide_fused(set.wide_mul(scales[k], scale), products, sum);
                     if OFFSET {
-                        let m = set.wide_add_pairs(zero, mins[k], set.wide_pair(group.sums[t]));
+                        let m = set.wide_add_pairs(zero, mins[k], set.wide_pair(tile.sums[t]));
                         let m = set.wide_to_f32(m);
                         sum = set.wide_fused(set.wide_mul(offsets[k], scale), m, sum);
                     }

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::ggml::dot::{Levels, LongBytes, Run};
+use crate::ggml::dot::{ActivationBlock, Levels, LongBytes};
 use crate::simd::Vnni;
 
 impl Vnni {
@@ -12,9 +12,9 @@ impl Vnni {
     #[inline(always)]
     pub(super) fn sums_by_halves<B: Levels>(
         self,
-        runs: [&[B]; 2],
+        spans: [&[B]; 2],
         groups: usize,
-        activations: &Run,
+        activations: &ActivationBlock,
     ) -> __m512i {
         let a = self.activations(activations);
         // SAFETY: `self` proves that the processor has AVX-512 and VNNI.
@@ -29,7 +29,7 @@ impl Vnni {
             let zero = _mm512_setzero_si512();
             // Of each row and quad, four sums of eight products of each group.
             let mut sums = [[zero; 2]; 2];
-            for (sums, run) in sums.iter_mut().zip(runs) {
+            for (sums, span) in sums.iter_mut().zip(spans) {
                 for (quad, sum) in sums.iter_mut().enumerate() {
                     if 4 * quad >= groups {
                         break;
@@ -37,7 +37,7 @@ impl Vnni {
                     let mut bytes = [None; 4];
                     for (i, bytes) in bytes.iter_mut().enumerate() {
                         if 4 * quad + i < groups {
-                            *bytes = Some(B::nibbles(run, 4 * quad + i));
+                            *bytes = Some(B::nibbles(span, 4 * quad + i));
                         }
                     }
                     let [first, last] = self.split_nibbles(self.quarters(bytes));
@@ -57,18 +57,22 @@ impl Vnni {
         }
     }
 
-    /// Sums of products of whole runs of two rows, by [`Long::Pairs`](super::Long::Pairs).
+    /// Sums of products of whole spans of two rows, by [`Long::Pairs`](super::Long::Pairs).
     #[inline(always)]
-    pub(super) fn sums_by_pairs<B: Levels>(self, runs: [&[B]; 2], activations: &Run) -> __m512i {
+    pub(super) fn sums_by_pairs<B: Levels>(
+        self,
+        spans: [&[B]; 2],
+        activations: &ActivationBlock,
+    ) -> __m512i {
         let a = self.activations(activations);
         // SAFETY: `self` proves that the processor has AVX-512 and VNNI.
         unsafe {
             let mut rows = [_mm512_setzero_si512(); 2];
-            for (sums, run) in rows.iter_mut().zip(runs) {
+            for (sums, span) in rows.iter_mut().zip(spans) {
                 // Of each group, eight sums of four products.
                 let mut eights = [_mm512_setzero_si512(); 4];
                 for (pair, (eight, a)) in eights.iter_mut().zip(a).enumerate() {
-                    *eight = _mm512_dpbusd_epi32(*eight, B::pair(self, run, pair), a);
+                    *eight = _mm512_dpbusd_epi32(*eight, B::pair(self, span, pair), a);
                 }
                 let [a, b, c, d] = eights;
                 // In the two lower quarters sums of groups 0, 2, 4 and 6, of the others above.
@@ -86,9 +90,9 @@ impl Vnni {
 
     /// The levels of two groups each.
     #[inline(always)]
-    fn activations(self, run: &Run) -> [__m512i; 4] {
+    fn activations(self, block: &ActivationBlock) -> [__m512i; 4] {
         let mut pairs = [self.wide_zero_i32(); 4];
-        for (pair, levels) in pairs.iter_mut().zip(run.levels.as_chunks::<2>().0) {
+        for (pair, levels) in pairs.iter_mut().zip(block.levels.as_chunks::<2>().0) {
             // SAFETY: `self` proves that the processor has AVX-512; the load of 64 bytes needs no
             // alignment.
             *pair = unsafe { _mm512_loadu_si512(levels.as_ptr().cast()) };

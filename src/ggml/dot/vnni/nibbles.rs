@@ -1,9 +1,8 @@
 //! Levels of four bits for tiles: sixteen rows are put side by side while two levels still share a byte.
-//! Knows nothing of blocks.
 
 use std::arch::x86_64::*;
 
-use crate::ggml::dot::runs::Runs;
+use crate::ggml::dot::spans::Spans;
 use crate::ggml::dot::{Levels, Long, LongBytes, Set};
 use crate::simd::Vnni;
 
@@ -13,12 +12,12 @@ impl Vnni {
     pub(super) fn unpack_nibbles<B: Levels>(
         self,
         long: Long,
-        runs: &Runs<'_, B>,
+        spans: &Spans<'_, B>,
         shift: u8,
         to: &mut [u32],
     ) {
         let (vectors, _) = to.as_chunks_mut::<{ Self::ROWS }>();
-        for piece in 0..runs.groups() {
+        for piece in 0..spans.groups() {
             // Where the levels of the low nibbles begin, and of the high ones.
             let [low, high] = match long {
                 Long::Halves => [8 * piece, 8 * piece + 4],
@@ -33,7 +32,7 @@ impl Vnni {
             for (k, fours) in fours.iter_mut().enumerate() {
                 let mut bytes = [None; 4];
                 for (i, bytes) in bytes.iter_mut().enumerate() {
-                    *bytes = Some(B::nibbles(runs.row(4 * i + k), piece));
+                    *bytes = Some(B::nibbles(spans.row(4 * i + k), piece));
                 }
                 *fours = self.quarters(bytes);
             }

@@ -16,8 +16,8 @@ impl<const N: usize> Batch for AffineBatch<'_, N> {
                 Weights::Blurred => blurred(s, &columns),
                 Weights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
             };
-            let group = Group { s, search, x: columns, weights };
-            let (best, found) = group.search();
+            let sub_blocks = SubBlocks { s, search, x: columns, weights };
+            let (best, found) = sub_blocks.search();
             s.store_columns(&found, levels);
             for (lane, fit) in fits.iter_mut().enumerate() {
                 let [scale, min, weight] = [best[0][lane], best[1][lane], best[2][lane]];
@@ -49,8 +49,8 @@ fn blurred<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
     weights
 }
 
-/// One group in each lane.
-struct Group<S: Simd, const N: usize> {
+/// One sub-block in each lane.
+struct SubBlocks<S: Simd, const N: usize> {
     s: S,
     search: AffineSearch,
     x: [S::F32; N],
@@ -60,8 +60,8 @@ struct Group<S: Simd, const N: usize> {
 /// Magnitudes up to this are rounded by [`Simd::nearest`] as by `nearest_int`.
 const WHOLE: f32 = 4_194_303.0;
 
-impl<S: Simd, const N: usize> Group<S, N> {
-    /// Scale, smallest value and weight of each group, and the levels.
+impl<S: Simd, const N: usize> SubBlocks<S, N> {
+    /// Scale, smallest value and weight of each sub-block, and the levels.
     #[inline(always)]
     fn search(&self) -> ([[f32; MAX_LANES]; 3], [S::F32; N]) {
         let s = self.s;
@@ -79,7 +79,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
         let lowest = low;
         let mut min = s.select(s.lt(zero, low), zero, low);
         let flat = s.le(top, min);
-        // Any range does for groups without one: what is found for them is not used.
+        // Any range does for sub-blocks without one: what is found for them is not used.
         let range = |min| s.select(flat, s.splat(1.0), s.sub(top, min));
         let bounds = [s.select(flat, zero, lowest), s.select(flat, zero, top)];
 
@@ -142,7 +142,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
                 s.nearest(s.min(s.max(quotient, s.splat(0.0)), s.splat(self.search.max as f32)))
             })
         } else {
-            // Groups of subnormals get here: the reference then keeps some bits of infinities.
+            // Sub-blocks of subnormals get here: the reference then keeps some bits of infinities.
             self.levels_by(|x| {
                 let level = s.nearest_int(s.mul(inverse, s.sub(x, min)));
                 let (zero, max) = (s.splat_i32(0), s.splat_i32(self.search.max));

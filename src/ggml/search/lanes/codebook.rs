@@ -23,7 +23,7 @@ impl Batch for ScaleBatch<'_> {
     }
 }
 
-/// The scale of each group.
+/// The scale of each sub-block.
 #[inline(always)]
 fn search<S: Simd>(s: S, x: &[S::F32; 32], weights: &[S::F32; 32]) -> S::F32 {
     let zero = s.splat(0.0);

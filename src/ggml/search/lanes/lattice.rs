@@ -11,35 +11,35 @@ impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let LatticeBatch { search, grid, x, weights, starts, fits } = self;
-        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(starts.chunks(S::LANES));
-        for (((x, weights), starts), fits) in groups.zip(fits.chunks_mut(S::LANES)) {
-            Groups::new(s, search, grid, x, weights).fit(starts, fits);
+        let chunks = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(starts.chunks(S::LANES));
+        for (((x, weights), starts), fits) in chunks.zip(fits.chunks_mut(S::LANES)) {
+            SubBlocks::new(s, search, grid, x, weights).fit(starts, fits);
         }
     }
 }
 
-/// A number of each group.
+/// A number of each sub-block.
 type Lanes = [f32; MAX_LANES];
 
-/// One group in each lane; lanes without a group repeat the last one, as far as they count.
-struct Groups<'a, S: Simd, const N: usize, const CELLS: usize> {
+/// One sub-block in each lane; lanes without a sub-block repeat the last one, as far as they count.
+struct SubBlocks<'a, S: Simd, const N: usize, const CELLS: usize> {
     s: S,
     search: Lattice,
     grid: &'a Grid<N>,
-    /// The magnitudes by group, and by lane.
+    /// The magnitudes by sub-block, and by lane.
     rows: &'a [[[f32; N]; CELLS]],
     x: [[S::F32; N]; CELLS],
-    /// The square roots of the weights, by group.
+    /// The square roots of the weights, by sub-block.
     roots: [[[f32; N]; CELLS]; MAX_LANES],
     weights: [[S::F32; N]; CELLS],
     /// Weights times magnitudes.
     products: [[S::F32; N]; CELLS],
 }
 
-/// The points of every cell, by group.
+/// The points of every cell, by sub-block.
 type Points<const CELLS: usize> = [[u16; CELLS]; MAX_LANES];
 
-impl<'a, S: Simd, const N: usize, const CELLS: usize> Groups<'a, S, N, CELLS> {
+impl<'a, S: Simd, const N: usize, const CELLS: usize> SubBlocks<'a, S, N, CELLS> {
     #[inline(always)]
     fn new(
         s: S,
@@ -75,7 +75,7 @@ impl<'a, S: Simd, const N: usize, const CELLS: usize> Groups<'a, S, N, CELLS> {
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
         let mut best = zero;
         let mut points: Points<CELLS> = [[0; CELLS]; MAX_LANES];
-        // One bit for each group, by cell.
+        // One bit for each sub-block, by cell.
         let mut missed = [if self.search.refit == Refit::Missed { 0 } else { u32::MAX }; CELLS];
         let all = [u32::MAX; CELLS];
         for n in -self.search.tries..=self.search.tries {
@@ -123,7 +123,7 @@ impl<'a, S: Simd, const N: usize, const CELLS: usize> Groups<'a, S, N, CELLS> {
         }
     }
 
-    /// Puts the points at these scales into `points`, for the groups and cells of `wanted`; the
+    /// Puts the points at these scales into `points`, for the sub-blocks and cells of `wanted`; the
     /// result says for which of them the codebook does not have the levels.
     #[inline(always)]
     fn round(

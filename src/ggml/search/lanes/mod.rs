@@ -1,10 +1,10 @@
-//! The searches with one group in each lane of a vector. Each lane does what the scalar search
+//! The searches with one sub-block in each lane of a vector. Each lane does what the scalar search
 //! does, in its order; where that branches, both ways are computed and one is chosen.
 //!
 //! What made them fast with AVX-512, in 10^6 weights of q3_K a second: transposes by shuffles instead
 //! of through memory, 160 to 276; masks combined by an instruction of their own, an eighth; 1024
-//! groups together instead of 256, a sixth, since four of five are done after one round; inverses in
-//! place of divisions but near ties, vectors stored where groups are side by side and rare lanes under
+//! sub-blocks together instead of 256, a sixth, since four of five are done after one round; inverses in
+//! place of divisions but near ties, vectors stored where sub-blocks are side by side and rare lanes under
 //! a branch, 353 to 518. An estimate of the search's quotients would take as many instructions as the
 //! division takes cycles.
 
@@ -19,11 +19,11 @@ mod ternary;
 use crate::ggml::measures::EPSILON;
 use crate::simd::Simd;
 
-/// What groups, one in each lane, are scaled by.
+/// What sub-blocks, one in each lane, are scaled by.
 struct Extremes<S: Simd> {
-    /// [`largest`](crate::ggml::measures::largest) of each group; any number for those that are taken for zero.
+    /// [`largest`](crate::ggml::measures::largest) of each sub-block; any number for those that are taken for zero.
     extreme: S::F32,
-    /// The groups that are taken for zero.
+    /// The sub-blocks that are taken for zero.
     nothing: S::Mask,
     /// Whether all values are finite.
     finite: bool,

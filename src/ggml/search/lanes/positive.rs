@@ -10,11 +10,11 @@ impl<const N: usize> Batch for PositiveBatch<'_, N> {
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let PositiveBatch { x, max, weights, levels, scales } = self;
-        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
+        let chunks = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
         let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
-        for ((x, weights), (levels, scales)) in groups.zip(results) {
-            let group = Group { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
-            let (found, fit) = group.search();
+        for ((x, weights), (levels, scales)) in chunks.zip(results) {
+            let sub_blocks = SubBlocks { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
+            let (found, fit) = sub_blocks.search();
             s.store_columns(&found, levels);
             let mut values = [0.0; MAX_LANES];
             s.store(fit, &mut values);
@@ -23,15 +23,15 @@ impl<const N: usize> Batch for PositiveBatch<'_, N> {
     }
 }
 
-/// One group in each lane.
-struct Group<S: Simd, const N: usize> {
+/// One sub-block in each lane.
+struct SubBlocks<S: Simd, const N: usize> {
     s: S,
     x: [S::F32; N],
     weights: [S::F32; N],
     max: i32,
 }
 
-impl<S: Simd, const N: usize> Group<S, N> {
+impl<S: Simd, const N: usize> SubBlocks<S, N> {
     /// The levels and the scale.
     #[inline(always)]
     fn search(&self) -> ([S::F32; N], S::F32) {

@@ -1,19 +1,19 @@
 //! Scales of few signed levels around zero; the scalar search is `symmetric::refine`.
 
 use super::{Extremes, extremes};
-use crate::ggml::runs::MANY_SUPER_BLOCKS;
+use crate::ggml::batches::MANY_SUPER_BLOCKS;
 use crate::ggml::search::batch::Batch;
 use crate::ggml::search::symmetric::RefinedBatch;
 use crate::simd::{MAX_LANES, Simd};
 
-/// Vectors of groups that are searched side by side: within a group each step waits for the one
+/// Vectors of sub-blocks that are searched side by side: within a sub-block each step waits for the one
 /// before, a division among them.
 const ABREAST: usize = 4;
 
-/// Groups that are searched round by round together. Four of five are done after the first round,
+/// Sub-blocks that are searched round by round together. Four of five are done after the first round,
 /// while of as many as are searched side by side one nearly always takes four: with 256 the lanes
-/// were as busy as if every group took 1.9 rounds, with 1024 1.4; each takes 1.26.
-const GROUPS: usize = 16 * MANY_SUPER_BLOCKS;
+/// were as busy as if every sub-block took 1.9 rounds, with 1024 1.4; each takes 1.26.
+const SUB_BLOCKS: usize = 16 * MANY_SUPER_BLOCKS;
 
 /// The most rounds.
 const ROUNDS: usize = 5;
@@ -24,14 +24,14 @@ impl<const N: usize> Batch for RefinedBatch<'_, N> {
         let RefinedBatch { x, max, levels, scales } = self;
         // Filled where they are: what functions answered with was copied, an eighth of the time.
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
-        let mut groups = [Group::<S, N>::new(s, max); ABREAST];
+        let mut sub_blocks = [SubBlocks::<S, N>::new(s, max); ABREAST];
         let (mut old, mut new) = ([[zero; N]; ABREAST], [[zero; N]; ABREAST]);
         let mut sums = [[zero; 2]; ABREAST];
-        let results = levels.chunks_mut(GROUPS).zip(scales.chunks_mut(GROUPS));
-        for (x, (levels, scales)) in x.chunks(GROUPS).zip(results) {
-            let mut found = Found { max, levels, scales, sums: [[0.0; GROUPS]; 2] };
-            // The groups that may still change, and more of the last one.
-            let mut open = [x.len() - 1; GROUPS];
+        let results = levels.chunks_mut(SUB_BLOCKS).zip(scales.chunks_mut(SUB_BLOCKS));
+        for (x, (levels, scales)) in x.chunks(SUB_BLOCKS).zip(results) {
+            let mut found = Found { max, levels, scales, sums: [[0.0; SUB_BLOCKS]; 2] };
+            // The sub-blocks that may still change, and more of the last one.
+            let mut open = [x.len() - 1; SUB_BLOCKS];
             for (i, open) in open[..x.len()].iter_mut().enumerate() {
                 *open = i;
             }
@@ -43,9 +43,9 @@ impl<const N: usize> Batch for RefinedBatch<'_, N> {
                     for (k, chosen) in chosen.iter_mut().enumerate() {
                         let part = &open[start + k * S::LANES..][..S::LANES];
                         chosen[..S::LANES].copy_from_slice(part);
-                        groups[k].fill(x, chosen);
+                        sub_blocks[k].fill(x, chosen);
                         sums[k] = if round == 0 {
-                            groups[k].start(&mut old[k])
+                            sub_blocks[k].start(&mut old[k])
                         } else {
                             found.take(s, chosen, &mut old[k])
                         };
@@ -57,7 +57,7 @@ impl<const N: usize> Batch for RefinedBatch<'_, N> {
                     for i in 0..N {
                         for k in 0..ABREAST {
                             let (level, better);
-                            (level, sums[k], better) = groups[k].step(i, old[k][i], sums[k]);
+                            (level, sums[k], better) = sub_blocks[k].step(i, old[k][i], sums[k]);
                             new[k][i] = level;
                             moved[k] = s.select(better, one, moved[k]);
                         }
@@ -88,16 +88,16 @@ impl<const N: usize> Batch for RefinedBatch<'_, N> {
 /// Of levels: the sum of their products with the weighed values, and that of their weighed squares.
 type Sums<S> = [<S as Simd>::F32; 2];
 
-/// What is found of groups so far.
+/// What is found of sub-blocks so far.
 struct Found<'a, const N: usize> {
     max: i32,
     levels: &'a mut [[u8; N]],
     scales: &'a mut [f32],
-    sums: [[f32; GROUPS]; 2],
+    sums: [[f32; SUB_BLOCKS]; 2],
 }
 
 impl<const N: usize> Found<'_, N> {
-    /// What an earlier round found of the chosen groups.
+    /// What an earlier round found of the chosen sub-blocks.
     #[inline(always)]
     fn take<S: Simd>(
         &self,
@@ -106,17 +106,17 @@ impl<const N: usize> Found<'_, N> {
         columns: &mut [S::F32; N],
     ) -> Sums<S> {
         let (mut levels, mut sums) = ([[0.0; N]; MAX_LANES], [[0.0; MAX_LANES]; 2]);
-        for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
-            for (level, &byte) in levels[lane].iter_mut().zip(&self.levels[group]) {
+        for (lane, &sub_block) in chosen[..S::LANES].iter().enumerate() {
+            for (level, &byte) in levels[lane].iter_mut().zip(&self.levels[sub_block]) {
                 *level = (i32::from(byte) - self.max) as f32;
             }
-            (sums[0][lane], sums[1][lane]) = (self.sums[0][group], self.sums[1][group]);
+            (sums[0][lane], sums[1][lane]) = (self.sums[0][sub_block], self.sums[1][sub_block]);
         }
         s.load_columns_of(&levels.each_ref(), columns);
         [s.load(&sums[0]), s.load(&sums[1])]
     }
 
-    /// Keeps what a round found of the chosen groups, which ascend in the first `lanes` lanes.
+    /// Keeps what a round found of the chosen sub-blocks, which ascend in the first `lanes` lanes.
     #[inline(always)]
     fn put<S: Simd>(
         &mut self,
@@ -132,7 +132,7 @@ impl<const N: usize> Found<'_, N> {
         for level in &mut shifted {
             *level = s.add(*level, s.splat(self.max as f32));
         }
-        // Groups side by side, as those of the first round are.
+        // Sub-blocks side by side, as those of the first round are.
         let first = chosen[0];
         if lanes == S::LANES && chosen[S::LANES - 1] == first + S::LANES - 1 {
             s.store(with_x, &mut self.sums[0][first..]);
@@ -147,17 +147,18 @@ impl<const N: usize> Found<'_, N> {
         }
         let mut rows = [[0; N]; MAX_LANES];
         s.store_columns(&shifted, &mut rows);
-        for (lane, &group) in chosen[..S::LANES].iter().enumerate() {
-            self.levels[group] = rows[lane];
-            (self.sums[0][group], self.sums[1][group]) = (columns[0][lane], columns[1][lane]);
-            self.scales[group] = columns[2][lane];
+        for (lane, &sub_block) in chosen[..S::LANES].iter().enumerate() {
+            self.levels[sub_block] = rows[lane];
+            (self.sums[0][sub_block], self.sums[1][sub_block]) =
+                (columns[0][lane], columns[1][lane]);
+            self.scales[sub_block] = columns[2][lane];
         }
     }
 }
 
-/// One group in each lane. Those that are taken for zero are zero.
+/// One sub-block in each lane. Those that are taken for zero are zero.
 #[derive(Clone, Copy)]
-struct Group<S: Simd, const N: usize> {
+struct SubBlocks<S: Simd, const N: usize> {
     s: S,
     max: i32,
     x: [S::F32; N],
@@ -169,8 +170,8 @@ struct Group<S: Simd, const N: usize> {
     nothing: S::Mask,
 }
 
-impl<S: Simd, const N: usize> Group<S, N> {
-    /// No group.
+impl<S: Simd, const N: usize> SubBlocks<S, N> {
+    /// No sub-block.
     #[inline(always)]
     fn new(s: S, max: i32) -> Self {
         let zero = s.splat(0.0);
@@ -178,13 +179,13 @@ impl<S: Simd, const N: usize> Group<S, N> {
         Self { s, max, x, weights, weighed, extreme: zero, nothing: s.lt(zero, zero) }
     }
 
-    /// Takes the chosen groups.
+    /// Takes the chosen sub-blocks.
     #[inline(always)]
     fn fill(&mut self, x: &[[f32; N]], chosen: &[usize; MAX_LANES]) {
         let s = self.s;
         let mut rows = [&x[0]; MAX_LANES];
-        for (row, &group) in rows.iter_mut().zip(chosen) {
-            *row = &x[group];
+        for (row, &sub_block) in rows.iter_mut().zip(chosen) {
+            *row = &x[sub_block];
         }
         s.load_columns_of(&rows, &mut self.x);
         let Extremes { extreme, nothing, .. } = extremes(s, &self.x);
@@ -214,7 +215,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
             sums = [s.add(sums[0], with_x), s.add(sums[1], squares)];
         }
         if s.any(self.nothing) {
-            // The lowest level stands for groups that are taken for zero: it never changes.
+            // The lowest level stands for sub-blocks that are taken for zero: it never changes.
             for level in levels {
                 *level = s.select(self.nothing, low, *level);
             }

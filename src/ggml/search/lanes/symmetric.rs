@@ -22,8 +22,8 @@ impl<const N: usize> Batch for SymmetricBatch<'_, N> {
                 }
                 Some(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
             };
-            let group = Group { s, x: columns, weights, max };
-            let ([found, inverses], nothing) = group.search();
+            let sub_blocks = SubBlocks { s, x: columns, weights, max };
+            let ([found, inverses], nothing) = sub_blocks.search();
             scales.copy_from_slice(&found[..scales.len()]);
             for (lane, (x, levels)) in x.iter().zip(levels).enumerate() {
                 if nothing >> lane & 1 == 1 {
@@ -36,16 +36,16 @@ impl<const N: usize> Batch for SymmetricBatch<'_, N> {
     }
 }
 
-/// One group in each lane.
-struct Group<S: Simd, const N: usize> {
+/// One sub-block in each lane.
+struct SubBlocks<S: Simd, const N: usize> {
     s: S,
     x: [S::F32; N],
     weights: [S::F32; N],
     max: i32,
 }
 
-impl<S: Simd, const N: usize> Group<S, N> {
-    /// Scale and inverse scale of the levels of each group, and the groups that are taken for
+impl<S: Simd, const N: usize> SubBlocks<S, N> {
+    /// Scale and inverse scale of the levels of each sub-block, and the sub-blocks that are taken for
     /// zero, as bits.
     #[inline(always)]
     fn search(&self) -> ([[f32; MAX_LANES]; 2], u32) {
@@ -99,7 +99,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
         [with_x, squares]
     }
 
-    /// Rounds a quotient, of groups whose values are all finite or of any.
+    /// Rounds a quotient, of sub-blocks whose values are all finite or of any.
     #[inline(always)]
     fn level<const FINITE: bool>(&self, quotient: S::F32) -> S::F32 {
         let s = self.s;
@@ -109,7 +109,7 @@ impl<S: Simd, const N: usize> Group<S, N> {
             let (low, high) = (s.splat(-self.max as f32), s.splat((self.max - 1) as f32));
             s.min(s.max(s.nearest(quotient), low), high)
         } else {
-            // Scales of groups whose sums overflowed get here: the reference then keeps some bits
+            // Scales of sub-blocks whose sums overflowed get here: the reference then keeps some bits
             // of infinities.
             let (low, high) = (s.splat_i32(-self.max), s.splat_i32(self.max - 1));
             s.to_f32(s.min_i32(s.max_i32(s.nearest_int(quotient), low), high))

@@ -1,4 +1,4 @@
-//! Splits of groups into three levels; the scalar search is `search/ternary.rs`.
+//! Splits of sub-blocks into three levels; the scalar search is `search/ternary.rs`.
 
 use crate::ggml::search::batch::Batch;
 use crate::ggml::search::ternary::{self, Split, SplitBatch};
@@ -8,8 +8,8 @@ impl Batch for SplitBatch<'_, 32, bool> {
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let SplitBatch { x, weights, orders, splits } = self;
-        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
-        for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
+        let chunks = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
+        for (((x, weights), orders), splits) in chunks.zip(splits.chunks_mut(S::LANES)) {
             let [sum_x] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, x| w * x);
             let [sum_w] = sums::<S, 32, 33, 1>(s, x, weights, orders, |w, _| w);
             let shifts = [ternary::levels(true), ternary::levels(false)];
@@ -51,8 +51,8 @@ impl Batch for SplitBatch<'_, 16, [bool; 2]> {
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let SplitBatch { x, weights, orders, splits } = self;
-        let groups = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
-        for (((x, weights), orders), splits) in groups.zip(splits.chunks_mut(S::LANES)) {
+        let chunks = x.chunks(S::LANES).zip(weights.chunks(S::LANES)).zip(orders.chunks(S::LANES));
+        for (((x, weights), orders), splits) in chunks.zip(splits.chunks_mut(S::LANES)) {
             let sum_x = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, x| w * x);
             let sum_w = sums::<S, 16, 17, 2>(s, x, weights, orders, |w, _| w);
             let shifts = [ternary::levels(true), ternary::levels(false)];
@@ -102,7 +102,7 @@ impl Batch for SplitBatch<'_, 16, [bool; 2]> {
 }
 
 /// Sums of `value` of the weights up to each place in the order, those of each of `PARTS` equal
-/// parts of the group on their own.
+/// parts of the sub-block on their own.
 #[inline(always)]
 fn sums<S: Simd, const N: usize, const PLACES: usize, const PARTS: usize>(
     s: S,
@@ -132,7 +132,7 @@ fn sums<S: Simd, const N: usize, const PLACES: usize, const PARTS: usize>(
     vectors
 }
 
-/// The best split of each lane's group so far.
+/// The best split of each lane's sub-block so far.
 struct Best<S: Simd> {
     s: S,
     score: S::F32,

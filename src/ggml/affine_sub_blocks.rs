@@ -1,15 +1,15 @@
-//! The search for super-blocks whose groups have a scale and a minimum each, themselves levels of
+//! The search for super-blocks whose sub-blocks have a scale and a minimum each, themselves levels of
 //! two scales of the super-block: `q2_K`, `q4_K` and `q5_K`. Knows nothing of how they are packed.
 
 use super::arrays::map;
+use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::le::F16Le;
-use super::runs::{SUPER_BLOCKS as RUN, runs};
 use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
 use crate::simd::rounding::nearest_int;
 
-/// How the `G` groups of `N` weights of a super-block are searched.
+/// How the `COUNT` sub-blocks of `N` weights of a super-block are searched.
 #[derive(Clone, Copy)]
-pub(super) struct AffineGroups<const N: usize, const G: usize> {
+pub(super) struct AffineSubBlocks<const N: usize, const COUNT: usize> {
     /// The search where no importance is known.
     pub search: AffineSearch,
     /// How much each error counts there.
@@ -27,18 +27,18 @@ pub(super) struct AffineGroups<const N: usize, const G: usize> {
 
 /// The scales and minimums of a super-block: `d` and `dmin` times their levels.
 #[derive(Clone, Copy)]
-pub(super) struct Scales<const G: usize> {
+pub(super) struct Scales<const COUNT: usize> {
     pub d: f32,
     pub dmin: f32,
-    pub scales: [u8; G],
-    pub mins: [u8; G],
+    pub scales: [u8; COUNT],
+    pub mins: [u8; COUNT],
 }
 
-impl<const G: usize> Scales<G> {
-    const ZERO: Self = Self { d: 0.0, dmin: 0.0, scales: [0; G], mins: [0; G] };
+impl<const COUNT: usize> Scales<COUNT> {
+    const ZERO: Self = Self { d: 0.0, dmin: 0.0, scales: [0; COUNT], mins: [0; COUNT] };
 }
 
-impl<const N: usize, const G: usize> AffineGroups<N, G> {
+impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
     /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
     /// block of its weights, scales and levels.
     #[inline(always)]
@@ -48,10 +48,10 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         row: &[f32],
         importance: Option<&[f32]>,
         blocks: &mut [B],
-        pack: impl Fn(&[f32; 256], &Scales<G>, [u8; 256]) -> B,
+        pack: impl Fn(&[f32; 256], &Scales<COUNT>, [u8; 256]) -> B,
     ) {
-        for (x, importance, blocks) in runs::<RUN, 256, _>(row, importance, blocks) {
-            let mut levels = [[0; 256]; RUN];
+        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+            let mut levels = [[0; 256]; BATCH];
             let levels = &mut levels[..x.len()];
             let scales = match importance {
                 None => self.search(search, x, levels),
@@ -69,17 +69,17 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         search: S,
         x: &[[f32; 256]],
         levels: &mut [[u8; 256]],
-    ) -> [Scales<G>; RUN] {
-        let mut fits = [[Affine::default(); G]; RUN];
+    ) -> [Scales<COUNT>; BATCH] {
+        let mut fits = [[Affine::default(); COUNT]; BATCH];
         search.run(AffineBatch {
             search: self.search,
-            x: groups(x),
+            x: sub_blocks(x),
             weights: self.weights,
             levels: levels.as_flattened_mut().as_chunks_mut().0,
             fits: fits[..x.len()].as_flattened_mut(),
         });
         let largest = self.scale_max as f32;
-        let mut found = [Scales::ZERO; RUN];
+        let mut found = [Scales::ZERO; BATCH];
         for (found, fits) in found.iter_mut().zip(fits) {
             let (mut max_scale, mut max_min) = (0.0, 0.0);
             for fit in fits {
@@ -106,26 +106,26 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
         x: &[[f32; 256]],
         importance: &[[f32; 256]],
         levels: &mut [[u8; 256]],
-    ) -> [Scales<G>; RUN] {
-        let mut weights = [[0.0; 256]; RUN];
+    ) -> [Scales<COUNT>; BATCH] {
+        let mut weights = [[0.0; 256]; BATCH];
         let weights = &mut weights[..x.len()];
         search::weigh_blocks(x, importance, self.blur, weights);
-        let mut fits = [[Affine::default(); G]; RUN];
+        let mut fits = [[Affine::default(); COUNT]; BATCH];
         search.run(AffineBatch {
             search: AffineSearch::weighted(self.search.max),
-            x: groups(x),
-            weights: Weights::Given(groups::<N>(weights)),
+            x: sub_blocks(x),
+            weights: Weights::Given(sub_blocks::<N>(weights)),
             levels: levels.as_flattened_mut().as_chunks_mut().0,
             fits: fits[..x.len()].as_flattened_mut(),
         });
 
-        let (mut values, mut sums) = ([[[0.0; G]; RUN]; 2], [[0.0; G]; RUN]);
+        let (mut values, mut sums) = ([[[0.0; COUNT]; BATCH]; 2], [[0.0; COUNT]; BATCH]);
         for (i, fits) in fits.iter().enumerate() {
             values[0][i] = map(*fits, |fit| fit.scale);
             values[1][i] = map(*fits, |fit| fit.min);
             sums[i] = map(*fits, |fit| fit.weight);
         }
-        let (mut levels, mut d) = ([[[0; G]; RUN]; 2], [[0.0; RUN]; 2]);
+        let (mut levels, mut d) = ([[[0; COUNT]; BATCH]; 2], [[0.0; BATCH]; 2]);
         // A loop, so that the search is there once. Tried a closure for scales and minimums: called
         // twice, it was not compiled for the set's instructions.
         for ((values, levels), d) in values.iter().zip(&mut levels).zip(&mut d) {
@@ -137,7 +137,7 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
                 scales: &mut d[..x.len()],
             });
         }
-        let mut found = [Scales::ZERO; RUN];
+        let mut found = [Scales::ZERO; BATCH];
         for (i, found) in found.iter_mut().enumerate() {
             *found = Scales {
                 d: d[0][i],
@@ -154,12 +154,12 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
     pub(super) fn requantize(
         &self,
         x: &[f32; 256],
-        (d, scales): (F16Le, [u8; G]),
-        (dmin, mins): (F16Le, [u8; G]),
+        (d, scales): (F16Le, [u8; COUNT]),
+        (dmin, mins): (F16Le, [u8; COUNT]),
         levels: &mut [u8; 256],
     ) {
-        let groups = x.as_chunks::<N>().0.iter().zip(levels.as_chunks_mut::<N>().0);
-        for (j, (x, levels)) in groups.enumerate() {
+        let sub_blocks = x.as_chunks::<N>().0.iter().zip(levels.as_chunks_mut::<N>().0);
+        for (j, (x, levels)) in sub_blocks.enumerate() {
             let scale = d.get() * f32::from(scales[j]);
             if scale == 0.0 {
                 continue;
@@ -172,7 +172,7 @@ impl<const N: usize, const G: usize> AffineGroups<N, G> {
     }
 }
 
-/// The groups of super-blocks.
-fn groups<const N: usize>(x: &[[f32; 256]]) -> &[[f32; N]] {
+/// The sub-blocks of super-blocks.
+fn sub_blocks<const N: usize>(x: &[[f32; 256]]) -> &[[f32; N]] {
     x.as_flattened().as_chunks().0
 }

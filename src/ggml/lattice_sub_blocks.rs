@@ -5,15 +5,15 @@ use super::grid::Grid;
 use super::search::lattice::{self, Fit, Lattice, LatticeBatch, Start};
 use super::search::{self, PositiveBatch, Search};
 
-/// Super-blocks that are searched together: enough groups for all lanes of the widest vectors.
-const RUN: usize = 2;
+/// Super-blocks that are searched together: enough sub-blocks for all lanes of the widest vectors.
+const BATCH: usize = 2;
 
-/// How the `G` groups of `W` weights of a super-block are searched: `CELLS` cells of `N`, with
+/// How the `COUNT` sub-blocks of `W` weights of a super-block are searched: `CELLS` cells of `N`, with
 /// `BYTES` bytes of signs.
 #[derive(Clone, Copy)]
-pub(super) struct LatticeGroups<
+pub(super) struct LatticeSubBlocks<
     const W: usize,
-    const G: usize,
+    const COUNT: usize,
     const N: usize,
     const CELLS: usize,
     const BYTES: usize,
@@ -24,7 +24,7 @@ pub(super) struct LatticeGroups<
     /// Whether the search starts from a fit of levels that are even and may be anything, rather
     /// than from the largest magnitude.
     pub fit_first: bool,
-    /// Groups whose largest magnitude is below this are taken for zero.
+    /// Sub-blocks whose largest magnitude is below this are taken for zero.
     pub epsilon: f32,
     /// How many times its mean square blurs a super-block's importance.
     pub blur: f32,
@@ -33,32 +33,35 @@ pub(super) struct LatticeGroups<
     pub weight: fn(f32, f32) -> f32,
 }
 
-/// A group that is not zero.
+/// A sub-block that is not zero.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Group<const CELLS: usize, const BYTES: usize> {
+pub(super) struct SubBlock<const CELLS: usize, const BYTES: usize> {
     /// Not negative.
     pub scale: f32,
     pub points: [u16; CELLS],
     pub signs: [u8; BYTES],
 }
 
-/// The scale of a super-block and the levels of its groups' scales, of four bits; `None` where all
-/// groups are zero. See [`lattice::odd_scales`].
-pub(super) fn scales<const G: usize, const CELLS: usize, const BYTES: usize>(
-    groups: &[Option<Group<CELLS, BYTES>>; G],
-) -> Option<(f32, [u8; G])> {
-    lattice::odd_scales(&groups.map(|group| group.map_or(0.0, |group| group.scale)), 15)
+/// The scale of a super-block and the levels of its sub-blocks' scales, of four bits; `None` where all
+/// sub-blocks are zero. See [`lattice::odd_scales`].
+pub(super) fn scales<const COUNT: usize, const CELLS: usize, const BYTES: usize>(
+    sub_blocks: &[Option<SubBlock<CELLS, BYTES>>; COUNT],
+) -> Option<(f32, [u8; COUNT])> {
+    lattice::odd_scales(
+        &sub_blocks.map(|found| found.map_or(0.0, |found| found.scale)),
+        15,
+    )
 }
 
-impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const BYTES: usize>
-    LatticeGroups<W, G, N, CELLS, BYTES>
+impl<const W: usize, const COUNT: usize, const N: usize, const CELLS: usize, const BYTES: usize>
+    LatticeSubBlocks<W, COUNT, N, CELLS, BYTES>
 {
-    /// Writes the weights of a super-block: `group` gives the scale and the signed values of group
+    /// Writes the weights of a super-block: `sub_block` gives the scale and the signed values of sub-block
     /// `j`.
     #[inline(always)]
-    pub(super) fn dequantize(&self, out: &mut [f32], group: impl Fn(usize) -> (f32, [i8; W])) {
+    pub(super) fn dequantize(&self, out: &mut [f32], sub_block: impl Fn(usize) -> (f32, [i8; W])) {
         for (j, out) in out.chunks_exact_mut(W).enumerate() {
-            let (scale, values) = group(j);
+            let (scale, values) = sub_block(j);
             let mut weights = [0.0; W];
             for (y, value) in weights.iter_mut().zip(values) {
                 *y = scale * f32::from(value);
@@ -68,7 +71,7 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
     }
 
     /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
-    /// block of its groups, `None` standing for one that is zero.
+    /// block of its sub-blocks, `None` standing for one that is zero.
     #[inline(always)]
     pub(super) fn quantize<S: Search, B>(
         &self,
@@ -77,14 +80,14 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
         row: &[f32],
         importance: Option<&[f32]>,
         blocks: &mut [B],
-        pack: impl Fn(&[Option<Group<CELLS, BYTES>>; G]) -> B,
+        pack: impl Fn(&[Option<SubBlock<CELLS, BYTES>>; COUNT]) -> B,
     ) {
         let row = row.as_chunks::<256>().0;
-        for (run, (x, blocks)) in row.chunks(RUN).zip(blocks.chunks_mut(RUN)).enumerate() {
-            let importance = importance.map(|all| &all.as_chunks::<256>().0[run * RUN..]);
-            let groups = self.search(search, grid, x, importance);
-            for (groups, block) in groups.iter().zip(blocks) {
-                *block = pack(groups);
+        for (i, (x, blocks)) in row.chunks(BATCH).zip(blocks.chunks_mut(BATCH)).enumerate() {
+            let importance = importance.map(|all| &all.as_chunks::<256>().0[i * BATCH..]);
+            let sub_blocks = self.search(search, grid, x, importance);
+            for (sub_blocks, block) in sub_blocks.iter().zip(blocks) {
+                *block = pack(sub_blocks);
             }
         }
     }
@@ -96,15 +99,15 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
         grid: &Grid<N>,
         x: &[[f32; 256]],
         importance: Option<&[[f32; 256]]>,
-    ) -> [[Option<Group<CELLS, BYTES>>; G]; RUN] {
-        // Of the groups that are not zero, `found` in number, and where they stand.
-        let mut magnitudes = [[[0.0; W]; G]; RUN];
+    ) -> [[Option<SubBlock<CELLS, BYTES>>; COUNT]; BATCH] {
+        // Of the sub-blocks that are not zero, `found` in number, and where they stand.
+        let mut magnitudes = [[[0.0; W]; COUNT]; BATCH];
         let magnitudes = magnitudes.as_flattened_mut();
-        let mut weights = [[[0.0; W]; G]; RUN];
+        let mut weights = [[[0.0; W]; COUNT]; BATCH];
         let weights = weights.as_flattened_mut();
-        let mut signs = [[[0; BYTES]; G]; RUN];
+        let mut signs = [[[0; BYTES]; COUNT]; BATCH];
         let signs = signs.as_flattened_mut();
-        let mut places = [[0; G]; RUN];
+        let mut places = [[0; COUNT]; BATCH];
         let places = places.as_flattened_mut();
         let mut found = 0;
         for (i, x) in x.iter().enumerate() {
@@ -120,30 +123,30 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
                 } else {
                     lattice::split_signs(x)
                 };
-                places[found] = i * G + j;
+                places[found] = i * COUNT + j;
                 let top = lattice::top(&magnitudes[found]);
                 found += usize::from(top > 0.0 && top >= self.epsilon);
             }
         }
         let (magnitudes, weights) = (&magnitudes[..found], &weights[..found]);
-        let mut starts = [[Start::default(); G]; RUN];
+        let mut starts = [[Start::default(); COUNT]; BATCH];
         let starts = &mut starts.as_flattened_mut()[..found];
         self.start(search, magnitudes, weights, starts);
-        let mut fits = [[Fit { scale: 0.0, points: [0; CELLS] }; G]; RUN];
+        let mut fits = [[Fit { scale: 0.0, points: [0; CELLS] }; COUNT]; BATCH];
         let fits = &mut fits.as_flattened_mut()[..found];
         let (x, weights) = (bytemuck::cast_slice(magnitudes), bytemuck::cast_slice(weights));
         search.run(LatticeBatch { search: self.search, grid, x, weights, starts, fits });
 
-        let mut groups = [[None; G]; RUN];
+        let mut sub_blocks = [[None; COUNT]; BATCH];
         for (n, fit) in fits.iter().enumerate() {
             if starts[n].top <= 0.0 {
                 continue;
             }
             let signs = if fit.scale < 0.0 { signs[n].map(|s| !s) } else { signs[n] };
-            let group = Group { scale: fit.scale.abs(), points: fit.points, signs };
-            groups.as_flattened_mut()[places[n]] = Some(group);
+            let sub_block = SubBlock { scale: fit.scale.abs(), points: fit.points, signs };
+            sub_blocks.as_flattened_mut()[places[n]] = Some(sub_block);
         }
-        groups
+        sub_blocks
     }
 
     #[inline(always)]
@@ -163,7 +166,7 @@ impl<const W: usize, const G: usize, const N: usize, const CELLS: usize, const B
             return;
         }
         let most = Grid::<N>::LEVELS as i32;
-        let (mut levels, mut scales) = ([[[0; W]; G]; RUN], [[0.0; G]; RUN]);
+        let (mut levels, mut scales) = ([[[0; W]; COUNT]; BATCH], [[0.0; COUNT]; BATCH]);
         let levels = &mut levels.as_flattened_mut()[..x.len()];
         let scales = &mut scales.as_flattened_mut()[..x.len()];
         search.run(PositiveBatch { x, max: most + 1, weights, levels, scales });

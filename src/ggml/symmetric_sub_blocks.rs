@@ -1,21 +1,21 @@
-//! Super-blocks of sixteen groups with a signed scale each, itself a level of the super-block's
+//! Super-blocks of sixteen sub-blocks with a signed scale each, itself a level of the super-block's
 //! scale: what `q3_K` and `q6_K` share. Knows nothing of how they are packed.
 
 use super::arrays::map;
 use super::search::Search;
 
-/// The groups of super-blocks.
-pub(super) fn groups<T>(x: &[[T; 256]]) -> &[[T; 16]] {
+/// The sub-blocks of super-blocks.
+pub(super) fn sub_blocks<T>(x: &[[T; 256]]) -> &[[T; 16]] {
     x.as_flattened().as_chunks().0
 }
 
-/// The groups of super-blocks, to write to.
-pub(super) fn groups_mut<T>(x: &mut [[T; 256]]) -> &mut [[T; 16]] {
+/// The sub-blocks of super-blocks, to write to.
+pub(super) fn sub_blocks_mut<T>(x: &mut [[T; 256]]) -> &mut [[T; 16]] {
     x.as_flattened_mut().as_chunks_mut().0
 }
 
 /// Rounds the weights of a super-block once more, to `d` times the levels of scales as they are
-/// stored. Levels are from 0 to `2 max - 1`; groups whose scale is zero keep theirs.
+/// stored. Levels are from 0 to `2 max - 1`; sub-blocks whose scale is zero keep theirs.
 #[inline(always)]
 pub(super) fn requantize<S: Search>(
     search: S,
