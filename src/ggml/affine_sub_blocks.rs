@@ -1,7 +1,7 @@
 //! The search for super-blocks whose sub-blocks have a scale and a minimum each, themselves levels of
 //! two scales of the super-block: `q2_K`, `q4_K` and `q5_K`. Knows nothing of how they are packed.
 
-use super::arrays::map;
+use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::le::F16Le;
 use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
@@ -75,7 +75,7 @@ impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
             search: self.search,
             x: sub_blocks(x),
             weights: self.weights,
-            levels: levels.as_flattened_mut().as_chunks_mut().0,
+            levels: sub_blocks_mut(levels),
             fits: fits[..x.len()].as_flattened_mut(),
         });
         let largest = self.scale_max as f32;
@@ -114,8 +114,8 @@ impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
         search.run(AffineBatch {
             search: AffineSearch::weighted(self.search.max),
             x: sub_blocks(x),
-            weights: Weights::Given(sub_blocks::<N>(weights)),
-            levels: levels.as_flattened_mut().as_chunks_mut().0,
+            weights: Weights::Given(sub_blocks::<N, _>(weights)),
+            levels: sub_blocks_mut(levels),
             fits: fits[..x.len()].as_flattened_mut(),
         });
 
@@ -170,9 +170,4 @@ impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
             }
         }
     }
-}
-
-/// The sub-blocks of super-blocks.
-fn sub_blocks<const N: usize>(x: &[[f32; 256]]) -> &[[f32; N]] {
-    x.as_flattened().as_chunks().0
 }

@@ -12,7 +12,8 @@ pub(super) const MANY_SUPER_BLOCKS: usize = 64;
 pub(super) const BLOCKS: usize = 64;
 
 /// Weights of a batch, their importance where it is known, and the blocks.
-pub(super) type RowBatch<'a, const N: usize, B> = (&'a [[f32; N]], Option<&'a [[f32; N]]>, &'a mut [B]);
+pub(super) type RowBatch<'a, const N: usize, B> =
+    (&'a [[f32; N]], Option<&'a [[f32; N]]>, &'a mut [B]);
 
 /// Batches of at most `BATCH` blocks of `N` weights.
 ///

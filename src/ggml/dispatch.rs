@@ -1,5 +1,7 @@
 //! From a type, which is known at run time, to the block type that code is compiled for.
 
+use super::{GgmlType, RowKernel};
+
 /// Evaluates an expression with `$block` standing for the block of `$ty`.
 macro_rules! dispatch {
     ($ty:expr, $block:ident => $body:expr) => {
@@ -64,3 +66,10 @@ macro_rules! dispatch_levels {
     };
 }
 pub(super) use dispatch_levels;
+
+impl RowKernel {
+    /// The kernel of a type; floats have none.
+    pub fn new(ty: GgmlType) -> Option<Self> {
+        Some(dispatch_levels!(ty, B => Self::of::<B>(), else { return None }))
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Kernel, Simd};
 
-use super::scalar::Scalar;
+use super::rules::Scalar;
 use super::search::Search;
 
 /// A set of instructions that this processor has: there is no value for one that it lacks.

@@ -7,6 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
+use super::arrays::sub_blocks;
 use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
@@ -55,11 +56,6 @@ impl BlockIq4Xs {
     fn scales(&self) -> [i8; 8] {
         less_32(spread_nibbles(self.scales_l) | spread_two_bits(self.scales_h) << 4)
     }
-}
-
-/// The sub-blocks of super-blocks.
-fn sub_blocks(x: &[[f32; 256]]) -> &[[f32; 32]] {
-    x.as_flattened().as_chunks().0
 }
 
 impl Block for BlockIq4Xs {

@@ -47,10 +47,7 @@ pub(super) struct SubBlock<const CELLS: usize, const BYTES: usize> {
 pub(super) fn scales<const COUNT: usize, const CELLS: usize, const BYTES: usize>(
     sub_blocks: &[Option<SubBlock<CELLS, BYTES>>; COUNT],
 ) -> Option<(f32, [u8; COUNT])> {
-    lattice::odd_scales(
-        &sub_blocks.map(|found| found.map_or(0.0, |found| found.scale)),
-        15,
-    )
+    lattice::odd_scales(&sub_blocks.map(|found| found.map_or(0.0, |found| found.scale)), 15)
 }
 
 impl<const W: usize, const COUNT: usize, const N: usize, const CELLS: usize, const BYTES: usize>

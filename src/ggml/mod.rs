@@ -1,18 +1,15 @@
 //! Block types of ggml: layouts, quantizers, dequantizers, products, and the mixes that choose
 //! a type per tensor. Knows nothing of files, models or threads.
 
-mod affine_blocks;
 mod affine_sub_blocks;
 mod arrays;
 mod batches;
-mod bfloat16;
 mod block;
 mod blocks32;
 mod dispatch;
 mod dot;
 mod e8m0;
-mod float16;
-mod float32;
+mod floats;
 mod grid;
 mod instruction_set;
 mod iq1_m;
@@ -24,7 +21,6 @@ mod iq3_s;
 mod iq3_xxs;
 mod iq4_nl;
 mod iq4_xs;
-mod kernels;
 mod lattice_sub_blocks;
 mod le;
 mod measures;
@@ -44,14 +40,11 @@ mod q6_k;
 mod q8_0;
 mod quantize;
 mod rules;
-mod scalar;
 mod scales;
 mod search;
 mod signed_cells;
 mod stored;
 mod super_block;
-mod symmetric_blocks;
-mod symmetric_sub_blocks;
 #[cfg(test)]
 mod tests;
 mod tq1_0;
@@ -64,8 +57,8 @@ pub use instruction_set::InstructionSet;
 pub(crate) use le::{Bf16Le, F16Le};
 pub use mix::{Mix, UnknownMix};
 pub use quantize::{
-    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block, lost_together,
-    needs_importance, quantize, quantize_with,
+    DequantizeError, QuantizeError, dequantize, dequantize_with, first_non_finite_block,
+    lost_together, needs_importance, quantize, quantize_with,
 };
 
 pub use stored::{OpaqueType, StoredType};

@@ -158,7 +158,7 @@ impl Levels for BlockMxfp4 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::scalar::Scalar;
+    use crate::ggml::rules::Scalar;
     use crate::ggml::{ActivationBlock, RowKernel};
     use crate::simd::Portable;
 

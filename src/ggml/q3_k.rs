@@ -7,7 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::arrays::map;
+use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::batches::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
@@ -15,7 +15,6 @@ use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::rules;
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
-use super::symmetric_sub_blocks::{requantize, sub_blocks, sub_blocks_mut};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.
@@ -57,7 +56,7 @@ impl BlockQ3K {
         let (mut levels, mut scales) = ([[0; 256]; MANY], [[0.0; 16]; MANY]);
         let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
         search.run(RefinedBatch {
-            x: sub_blocks(x),
+            x: sub_blocks::<16, _>(x),
             max: 4,
             levels: sub_blocks_mut(levels),
             scales: scales.as_flattened_mut(),
@@ -89,10 +88,10 @@ impl BlockQ3K {
         let mut weights = [[0.0; 256]; BATCH];
         let weights = &mut weights[..n];
         search::weigh_blocks(x, importance, 2.0, weights);
-        let weights = sub_blocks(weights);
+        let weights = sub_blocks::<16, _>(weights);
         let (mut levels, mut scales) = ([[0; 256]; BATCH], [[0.0; 16]; BATCH]);
         search.run(SymmetricBatch {
-            x: sub_blocks(x),
+            x: sub_blocks::<16, _>(x),
             max: 4,
             weights: Some(weights),
             levels: sub_blocks_mut(&mut levels[..n]),
@@ -129,7 +128,8 @@ impl BlockQ3K {
     ) -> Self {
         let d = F16Le::new(d);
         let scales = pack_scales(scales);
-        requantize(search, x, 4, d.get(), unpack_scales(&scales), &mut levels);
+        let divisors = map(unpack_scales(&scales), |scale| d.get() * f32::from(scale));
+        search.quotients(x, &divisors, 4, &mut levels);
         Self { hmask: pack_bit::<2>(&levels), qs: pack_two_bits(&levels), scales, d }
     }
 }

@@ -7,12 +7,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
+use super::blocks32::{SymmetricBlock, quantize_symmetric};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
 use super::scales;
 use super::search::Search;
-use super::symmetric_blocks::{self, SymmetricBlock};
 
 /// 32 weights: `(level - 16) * d`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -52,7 +52,7 @@ impl Block for BlockQ5_0 {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        symmetric_blocks::quantize(search, row, importance, blocks);
+        quantize_symmetric(search, row, importance, blocks);
     }
 
     #[inline(always)]

@@ -6,8 +6,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::affine_blocks::{self, AffineBlock};
 use super::block::{Block, F16_MAX, assert_layout};
+use super::blocks32::{AffineBlock, quantize_affine};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
@@ -46,7 +46,7 @@ impl Block for BlockQ5_1 {
         importance: Option<&[f32]>,
         blocks: &mut [Self],
     ) {
-        affine_blocks::quantize(search, row, importance, blocks);
+        quantize_affine(search, row, importance, blocks);
     }
 
     #[inline(always)]

@@ -7,14 +7,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::arrays::map;
+use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::next_level;
 use super::search::{self, Search, SymmetricBatch};
-use super::symmetric_sub_blocks::{requantize, sub_blocks, sub_blocks_mut};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower
@@ -45,7 +44,7 @@ impl BlockQ6K {
         let inverse = -128.0 / extreme;
         let d = F16Le::new(1.0 / inverse);
         let scales = map(*scales, |s| nearest_int(inverse * s).min(127) as i8);
-        requantize(search, x, 32, d.get(), scales, &mut levels);
+        search.quotients(x, &map(scales, |scale| d.get() * f32::from(scale)), 32, &mut levels);
         let (ql, qh) = pack(&levels);
         Self { ql, qh, scales, d }
     }
@@ -84,7 +83,7 @@ impl Block for BlockQ6K {
             let (mut levels, mut scales) = ([[0; 256]; BATCH], [[0.0; 16]; BATCH]);
             let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
             search.run(SymmetricBatch {
-                x: sub_blocks(x),
+                x: sub_blocks::<16, _>(x),
                 max: 32,
                 weights: importance.map(sub_blocks),
                 levels: sub_blocks_mut(levels),

@@ -34,7 +34,12 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
 /// # Safety
 /// The processor must have these features.
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn dot_rows<B: Levels>(set: Avx2, rows: &[u8], activations: &[ActivationBlock], out: &mut [f32]) {
+unsafe fn dot_rows<B: Levels>(
+    set: Avx2,
+    rows: &[u8],
+    activations: &[ActivationBlock],
+    out: &mut [f32],
+) {
     row::dot_rows::<_, B>(set, rows, activations, out);
 }
 

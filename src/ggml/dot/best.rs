@@ -32,7 +32,9 @@ impl RowKernel {
     /// The kernel in plain Rust.
     pub(super) fn portable<B: Levels>() -> Self {
         Self {
-            dot_rows: |rows, activations, out| row::dot_rows::<_, B>(Portable, rows, activations, out),
+            dot_rows: |rows, activations, out| {
+                row::dot_rows::<_, B>(Portable, rows, activations, out)
+            },
             multiply: |rows, count, inputs, scratch, out| {
                 tile::multiply::<_, B>(Portable, rows, count, inputs, scratch, out);
             },

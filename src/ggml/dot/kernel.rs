@@ -1,6 +1,17 @@
 //! How rows of one type are multiplied, whatever the instructions.
 
-use super::{ActivationBlock, Inputs, Scratch};
+use super::{ActivationBlock, Scratch};
+
+/// Rows of activations, by number.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// All rows.
+    pub blocks: &'a [ActivationBlock],
+    /// Blocks from the beginning of one row to that of the next.
+    pub stride: usize,
+    /// Which rows.
+    pub numbers: &'a [u32],
+}
 
 /// How rows of one type are multiplied with [`ActivationBlock`]s, with the processor's best instructions.
 #[derive(Clone, Copy, Debug)]

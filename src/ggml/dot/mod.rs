@@ -22,7 +22,6 @@ mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod best;
-mod inputs;
 mod kernel;
 mod levels;
 mod portable;
@@ -39,8 +38,7 @@ mod unpack;
 mod vnni;
 
 pub use activation_block::ActivationBlock;
-pub use inputs::Inputs;
-pub use kernel::RowKernel;
+pub use kernel::{Inputs, RowKernel};
 pub(in crate::ggml) use levels::{Kind, Levels, Long};
 pub use scratch::Scratch;
 pub(in crate::ggml) use set::{LongBytes, Set};

@@ -37,7 +37,12 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
 )]
-unsafe fn dot_rows<B: Levels>(set: Vnni, rows: &[u8], activations: &[ActivationBlock], out: &mut [f32]) {
+unsafe fn dot_rows<B: Levels>(
+    set: Vnni,
+    rows: &[u8],
+    activations: &[ActivationBlock],
+    out: &mut [f32],
+) {
     row::dot_rows::<_, B>(set, rows, activations, out);
 }
 

@@ -15,7 +15,7 @@ use crate::simd::MAX_LANES;
 /// the others is: block after block, the processor waits half of the time.
 pub(super) const BATCH: usize = MAX_LANES;
 
-/// The rules. [`Scalar`](super::scalar::Scalar) follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many weights at a
+/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many weights at a
 /// time as it has lanes; the results are the same to the bit for finite weights.
 ///
 /// What is found of a batch of up to [`BATCH`] blocks is followed by anything where the batch is shorter.
@@ -62,6 +62,10 @@ pub(super) trait Rules: Copy {
         narrow
     }
 }
+
+/// One weight or sub-block after the other, without vector instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
 
 /// The inverse of a scale; 0 for a block of zeros.
 #[inline(always)]

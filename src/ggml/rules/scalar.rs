@@ -1,10 +1,9 @@
 //! The rules, weight after weight.
 
-use super::{BATCH, Rules};
+use super::{BATCH, Rules, Scalar};
 use crate::ggml::le::F16Le;
 use crate::ggml::measures;
 use crate::ggml::packing::pack_fifth_bits;
-use crate::ggml::scalar::Scalar;
 use crate::simd::rounding::{nearest_int, round_away, truncate};
 
 impl Rules for Scalar {

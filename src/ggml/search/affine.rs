@@ -1,6 +1,6 @@
 //! Scales and minimums of unsigned levels.
 
-use super::batch::OneByOne;
+use super::way::OneByOne;
 use crate::ggml::measures::sum_of_squares;
 use crate::simd::rounding::nearest_int;
 

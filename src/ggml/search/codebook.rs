@@ -1,6 +1,6 @@
 //! Scales of levels that are not evenly spaced.
 
-use super::batch::OneByOne;
+use super::way::OneByOne;
 use crate::ggml::arrays::map;
 use crate::ggml::measures::{EPSILON, largest};
 

@@ -1,7 +1,7 @@
 //! Scales of magnitudes whose levels come from a codebook, a cell of neighbours at a time.
 
-use super::batch::OneByOne;
 use super::nearest;
+use super::way::OneByOne;
 use crate::ggml::grid::{Grid, Place};
 use crate::simd::rounding::nearest_int;
 

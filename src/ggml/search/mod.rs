@@ -6,7 +6,6 @@
 //! twice: readable, for one sub-block, and in `lanes/`, for as many sub-blocks as a vector has lanes.
 
 mod affine;
-mod batch;
 pub(super) mod codebook;
 mod lanes;
 pub(super) mod lattice;

@@ -1,7 +1,7 @@
 //! Scales of unsigned levels of values that are not negative: the scales and minimums of a
 //! super-block.
 
-use super::batch::OneByOne;
+use super::way::OneByOne;
 use crate::ggml::measures::EPSILON;
 use crate::simd::rounding::nearest_int;
 

@@ -1,6 +1,6 @@
 //! Scales of signed levels around zero.
 
-use super::batch::OneByOne;
+use super::way::OneByOne;
 use crate::ggml::measures::{EPSILON, largest};
 use crate::simd::rounding::nearest_int;
 

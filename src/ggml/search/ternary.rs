@@ -2,8 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::batch::OneByOne;
-use super::way::Search;
+use super::way::{OneByOne, Search};
 use crate::ggml::grid::{Grid, Place, cells, points::iq1_s::POINTS, values};
 
 /// How far off the levels are.

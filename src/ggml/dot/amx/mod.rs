@@ -91,10 +91,10 @@ fn multiply_tiles<const OFFSET: bool>(
     (activations, sums): (&mut Room, &mut Room),
     mut out: &mut [f32],
 ) {
-    let [accumulators] = sums.first(1) else { unreachable!("room for one") };
+    let [sums] = sums.first(1) else { unreachable!("room for one") };
     let spans = unpacked.groups.div_ceil(8);
     let activations = activations.first(8 * spans * 2);
-    let mut numbers = inputs.numbers;
+    let (vnni, mut numbers) = (set.vnni(), inputs.numbers);
     while !numbers.is_empty() {
         let tokens = numbers.len().min(ROWS);
         let taken = if numbers.len() >= 2 * ROWS { 2 * ROWS } else { tokens };
@@ -108,25 +108,9 @@ fn multiply_tiles<const OFFSET: bool>(
             let out = of_these.chunks_exact_mut(count);
             let out = out.map(|out| &mut out[2 * ROWS * i..][..2 * ROWS]);
             if taken > tokens {
-                multiply_tile::<OFFSET, 2>(
-                    set.vnni(),
-                    &tiles,
-                    rows,
-                    activations,
-                    tokens,
-                    accumulators,
-                    out,
-                );
+                multiply_tile::<OFFSET, 2>(vnni, &tiles, rows, activations, tokens, sums, out);
             } else {
-                multiply_tile::<OFFSET, 1>(
-                    set.vnni(),
-                    &tiles,
-                    rows,
-                    activations,
-                    tokens,
-                    accumulators,
-                    out,
-                );
+                multiply_tile::<OFFSET, 1>(vnni, &tiles, rows, activations, tokens, sums, out);
             }
         }
         (numbers, out) = (later, of_later);

@@ -131,7 +131,8 @@ fn scale<const OFFSET: bool, const N: usize, const K: usize>(
     #[expect(clippy::needless_range_loop, reason = "`n` numbers the sums and totals, too")]
     for n in 0..N {
         for half in 0..2 {
-            let sums: &[Sums; K] = accumulators.sums[n][half].first_chunk().expect("at most a chunk");
+            let sums: &[Sums; K] =
+                accumulators.sums[n][half].first_chunk().expect("at most a chunk");
             let (mut scales, zero) = ([set.wide_zero(); K], set.wide_pair([0; 2]));
             let (mut offsets, mut mins) = (scales, [zero; K]);
             for k in 0..K {

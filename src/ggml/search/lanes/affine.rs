@@ -1,7 +1,7 @@
 //! Scales and minimums of unsigned levels; the scalar search is `search/affine.rs`.
 
 use crate::ggml::search::affine::{Affine, AffineBatch, AffineSearch, Error, Weights};
-use crate::ggml::search::batch::Batch;
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for AffineBatch<'_, N> {

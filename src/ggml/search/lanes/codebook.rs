@@ -1,8 +1,8 @@
 //! Scales of levels that are not evenly spaced; the scalar search is `search/codebook.rs`.
 
 use super::{Extremes, extremes};
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::codebook::{LevelBatch, ScaleBatch, VALUES};
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl Batch for ScaleBatch<'_> {

@@ -2,9 +2,9 @@
 //! `search/lattice.rs`.
 
 use crate::ggml::grid::{Grid, Place};
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::lattice::{Fit, Lattice, LatticeBatch, Refit, Start};
 use crate::ggml::search::nearest;
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {

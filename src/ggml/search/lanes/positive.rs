@@ -2,8 +2,8 @@
 //! `search/positive.rs`.
 
 use crate::ggml::measures::EPSILON;
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::positive::PositiveBatch;
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for PositiveBatch<'_, N> {
@@ -13,7 +13,8 @@ impl<const N: usize> Batch for PositiveBatch<'_, N> {
         let chunks = x.chunks(S::LANES).zip(weights.chunks(S::LANES));
         let results = levels.chunks_mut(S::LANES).zip(scales.chunks_mut(S::LANES));
         for ((x, weights), (levels, scales)) in chunks.zip(results) {
-            let sub_blocks = SubBlocks { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
+            let sub_blocks =
+                SubBlocks { s, x: s.load_columns(x), weights: s.load_columns(weights), max };
             let (found, fit) = sub_blocks.search();
             s.store_columns(&found, levels);
             let mut values = [0.0; MAX_LANES];

@@ -2,8 +2,8 @@
 
 use super::{Extremes, extremes};
 use crate::ggml::batches::MANY_SUPER_BLOCKS;
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::symmetric::RefinedBatch;
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 /// Vectors of sub-blocks that are searched side by side: within a sub-block each step waits for the one

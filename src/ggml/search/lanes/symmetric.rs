@@ -1,8 +1,8 @@
 //! Scales of signed levels around zero; the scalar search is `search/symmetric.rs`.
 
 use super::{Extremes, extremes};
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::symmetric::{self, SymmetricBatch};
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for SymmetricBatch<'_, N> {

@@ -1,7 +1,7 @@
 //! Splits of sub-blocks into three levels; the scalar search is `search/ternary.rs`.
 
-use crate::ggml::search::batch::Batch;
 use crate::ggml::search::ternary::{self, Split, SplitBatch};
+use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl Batch for SplitBatch<'_, 32, bool> {
