@@ -2,8 +2,8 @@
 //! two scales of the super-block: `q2_K`, `q4_K` and `q5_K`. Knows nothing of how they are packed.
 
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
-use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::le::F16Le;
+use super::row::{Row, SUPER_BLOCKS as BATCH};
 use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
 use crate::simd::rounding::nearest_int;
 
@@ -39,18 +39,16 @@ impl<const COUNT: usize> Scales<COUNT> {
 }
 
 impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
-    /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
-    /// block of its weights, scales and levels.
+    /// Quantizes the super-blocks of a row. `pack` makes a block of its weights, scales and levels.
     #[inline(always)]
     pub(super) fn quantize<S: Search, B>(
         &self,
         search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
+        row: Row<'_>,
         blocks: &mut [B],
         pack: impl Fn(&[f32; 256], &Scales<COUNT>, [u8; 256]) -> B,
     ) {
-        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+        for (x, importance, blocks) in row.batches::<BATCH, 256, _>(blocks) {
             let mut levels = [[0; 256]; BATCH];
             let levels = &mut levels[..x.len()];
             let scales = match importance {

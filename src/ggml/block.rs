@@ -3,6 +3,7 @@
 use bytemuck::Pod;
 
 use super::GgmlType;
+use super::row::Row;
 use super::search::Search;
 
 /// The largest scale that rounds to a finite one in half precision.
@@ -32,16 +33,10 @@ pub(super) trait Block: Pod {
     /// together to vectors of eight weights at once.
     const DEQUANTIZED_IN_CELLS: bool = false;
 
-    /// Quantizes one row, or without importance any number of blocks: `row.len()` is `blocks.len()`
-    /// times the block size, all values are finite, and `importance`, where given, is as long as the
-    /// row. It is given where the format needs it; formats that have no use for it ignore it. Inlined
+    /// Quantizes a row of `blocks.len()` times the block size, all of whose values are finite. The
+    /// importance is given where the format needs it; formats that have no use for it ignore it. Inlined
     /// always, so that it is compiled for the instructions of `search`.
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    );
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]);
 
     /// Writes the block's weights into `out`, which is as long as the block.
     fn dequantize(&self, out: &mut [f32]);

@@ -1,8 +1,8 @@
 //! Blocks of 32 weights with evenly spaced levels: with one scale, around zero (`q4_0`, `q5_0`), and with
 //! a scale and a minimum (`q4_1`, `q5_1`). Knows nothing of how they are packed.
 
-use super::batches::{BLOCKS as BATCH, batches};
 use super::le::F16Le;
+use super::row::{BLOCKS as BATCH, Row};
 use super::rules::{self, inverse};
 use super::search::{self, Affine, AffineBatch, AffineSearch, Search, SymmetricBatch, Weights};
 
@@ -15,19 +15,18 @@ pub(super) trait SymmetricBlock: Sized {
     fn pack<S: Search>(search: S, d: F16Le, levels: &[u8; 32]) -> Self;
 }
 
-/// Quantizes a row, `importance` with one entry per weight.
+/// Quantizes a row.
 #[inline(always)]
 pub(super) fn quantize_symmetric<S: Search, B: SymmetricBlock>(
     search: S,
-    row: &[f32],
-    importance: Option<&[f32]>,
+    row: Row<'_>,
     blocks: &mut [B],
 ) {
-    let Some(importance) = importance else {
-        return quantize_symmetric_by_rule(search, row, blocks);
-    };
-    let sigma2 = mean_square(row);
-    for (x, importance, blocks) in batches::<BATCH, 32, _>(row, Some(importance), blocks) {
+    if row.importance.is_none() {
+        return quantize_symmetric_by_rule(search, row.x, blocks);
+    }
+    let sigma2 = mean_square(row.x);
+    for (x, importance, blocks) in row.batches::<BATCH, 32, _>(blocks) {
         let weights = &weigh_batch(x, importance, sigma2)[..x.len()];
         let (mut levels, mut scales) = ([[0; 32]; BATCH], [0.0; BATCH]);
         let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
@@ -65,19 +64,18 @@ pub(super) trait AffineBlock: Sized {
     fn pack<S: Search>(search: S, d: F16Le, m: F16Le, levels: &[u8; 32]) -> Self;
 }
 
-/// Quantizes a row, `importance` with one entry per weight.
+/// Quantizes a row.
 #[inline(always)]
 pub(super) fn quantize_affine<S: Search, B: AffineBlock>(
     search: S,
-    row: &[f32],
-    importance: Option<&[f32]>,
+    row: Row<'_>,
     blocks: &mut [B],
 ) {
-    let Some(importance) = importance else {
-        return quantize_affine_by_rule(search, row, blocks);
-    };
-    let (affine, sigma2) = (AffineSearch::weighted(B::MAX.into()), mean_square(row));
-    for (x, importance, blocks) in batches::<BATCH, 32, _>(row, Some(importance), blocks) {
+    if row.importance.is_none() {
+        return quantize_affine_by_rule(search, row.x, blocks);
+    }
+    let (affine, sigma2) = (AffineSearch::weighted(B::MAX.into()), mean_square(row.x));
+    for (x, importance, blocks) in row.batches::<BATCH, 32, _>(blocks) {
         let weights = &weigh_batch(x, importance, sigma2)[..x.len()];
         let (mut levels, mut fits) = ([[0; 32]; BATCH], [Affine::default(); BATCH]);
         let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);

@@ -3,6 +3,7 @@
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::le::{Bf16Le, F16Le, F32Le};
+use super::row::Row;
 use super::search::Search;
 
 assert_layout!(F32Le);
@@ -13,8 +14,8 @@ impl Block for F32Le {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (block, &x) in blocks.iter_mut().zip(row) {
+    fn quantize_row<S: Search>(_: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (block, &x) in blocks.iter_mut().zip(row.x) {
             *block = F32Le::new(x);
         }
     }
@@ -37,8 +38,8 @@ impl Block for F16Le {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        search.narrow_all(row, blocks);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        search.narrow_all(row.x, blocks);
     }
 
     #[inline(always)]
@@ -60,8 +61,8 @@ impl Block for Bf16Le {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(_: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (block, &x) in blocks.iter_mut().zip(row) {
+    fn quantize_row<S: Search>(_: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (block, &x) in blocks.iter_mut().zip(row.x) {
             *block = Bf16Le::new(x);
         }
     }

@@ -11,6 +11,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
 use super::packing::join;
+use super::row::Row;
 use super::scales;
 use super::search::ternary::{self, DELTA, EIGHTHS, Split, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
@@ -145,14 +146,9 @@ impl Block for BlockIq1M {
     const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (i, (x, block)) in row.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
-            *block = Self::quantize(search, x, importance.map(|all| &all[256 * i..][..256]));
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (i, (x, block)) in row.x.as_chunks::<256>().0.iter().zip(blocks).enumerate() {
+            *block = Self::quantize(search, x, row.importance.map(|all| &all[256 * i..][..256]));
         }
     }
 

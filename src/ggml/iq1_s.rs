@@ -11,6 +11,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::{F16Le, U16Le};
 use super::packing;
+use super::row::Row;
 use super::scales;
 use super::search::ternary::{self, DELTA, EIGHTHS, SplitBatch, VALUES};
 use super::search::{self, Search, lattice};
@@ -95,14 +96,10 @@ impl Block for BlockIq1S {
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        let importance = importance.unwrap_or_default().as_chunks::<256>().0;
-        for ((x, importance), block) in row.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        let importance = row.importance.unwrap_or_default().as_chunks::<256>().0;
+        for ((x, importance), block) in
+            row.x.as_chunks::<256>().0.iter().zip(importance).zip(blocks)
         {
             *block = Self::quantize(search, x, importance);
         }

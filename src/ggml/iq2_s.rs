@@ -16,6 +16,7 @@ use super::grid::{Grid, cells, points::iq2_s::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing::pack_pairs;
+use super::row::Row;
 use super::search::Search;
 use super::search::lattice::{Lattice, Refit};
 use super::signed_cells::{MINUS, SignedCells};
@@ -85,13 +86,8 @@ impl Block for BlockIq2S {
     const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        SEARCH.quantize(search, &GRID, row, blocks, Self::pack);
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@ use super::grid::{Grid, half_cells, points::iq3_xxs::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
 use super::packing;
+use super::row::Row;
 use super::scales;
 use super::search::Search;
 use super::search::lattice::{self, Lattice, Refit};
@@ -85,13 +86,8 @@ impl Block for BlockIq3Xxs {
     const DEQUANTIZED_IN_CELLS: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        SEARCH.quantize(search, &GRID, row, importance, blocks, Self::pack);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        SEARCH.quantize(search, &GRID, row, blocks, Self::pack);
     }
 
     #[inline(always)]

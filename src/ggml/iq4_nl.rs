@@ -6,11 +6,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
-use super::batches::{BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::pack_nibbles;
+use super::row::{BLOCKS as BATCH, Row};
 use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
@@ -29,13 +29,8 @@ impl Block for BlockIq4Nl {
     const LARGEST: f32 = F16_MAX * 127.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (x, importance, blocks) in batches::<BATCH, 32, _>(row, importance, blocks) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, importance, blocks) in row.batches::<BATCH, 32, _>(blocks) {
             let (mut weights, mut scales, mut levels) =
                 ([[0.0; 32]; BATCH], [0.0; BATCH], [[0; 32]; BATCH]);
             let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);

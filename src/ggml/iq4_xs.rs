@@ -8,11 +8,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::arrays::sub_blocks;
-use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
+use super::row::{Row, SUPER_BLOCKS as BATCH};
 use super::scales;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
 use super::search::{self, Search};
@@ -63,13 +63,8 @@ impl Block for BlockIq4Xs {
     const LARGEST: f32 = F16_MAX * 32.0 * 127.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, importance, blocks) in row.batches::<BATCH, 256, _>(blocks) {
             let (mut weights, mut scales) = ([[0.0; 256]; BATCH], [[0.0; 8]; BATCH]);
             let (weights, scales) = (&mut weights[..x.len()], &mut scales[..x.len()]);
             let weights = match importance {

@@ -2,6 +2,7 @@
 //! `iq3` types. Knows nothing of how they are packed.
 
 use super::grid::Grid;
+use super::row::Row;
 use super::search::lattice::{self, Fit, Lattice, LatticeBatch, Start};
 use super::search::{self, PositiveBatch, Search};
 
@@ -67,21 +68,17 @@ impl<const W: usize, const COUNT: usize, const N: usize, const CELLS: usize, con
         }
     }
 
-    /// Quantizes the super-blocks of a row, `importance` with one entry per weight. `pack` makes a
-    /// block of its sub-blocks, `None` standing for one that is zero.
+    /// Quantizes the super-blocks of a row. `pack` makes a block of its sub-blocks, `None` standing for one that is zero.
     #[inline(always)]
     pub(super) fn quantize<S: Search, B>(
         &self,
         search: S,
         grid: &Grid<N>,
-        row: &[f32],
-        importance: Option<&[f32]>,
+        row: Row<'_>,
         blocks: &mut [B],
         pack: impl Fn(&[Option<SubBlock<CELLS, BYTES>>; COUNT]) -> B,
     ) {
-        let row = row.as_chunks::<256>().0;
-        for (i, (x, blocks)) in row.chunks(BATCH).zip(blocks.chunks_mut(BATCH)).enumerate() {
-            let importance = importance.map(|all| &all.as_chunks::<256>().0[i * BATCH..]);
+        for (x, importance, blocks) in row.batches::<BATCH, 256, _>(blocks) {
             let sub_blocks = self.search(search, grid, x, importance);
             for (sub_blocks, block) in sub_blocks.iter().zip(blocks) {
                 *block = pack(sub_blocks);

@@ -3,7 +3,6 @@
 
 mod affine_sub_blocks;
 mod arrays;
-mod batches;
 mod block;
 mod blocks32;
 mod dispatch;
@@ -39,6 +38,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod quantize;
+mod row;
 mod rules;
 mod scales;
 mod search;

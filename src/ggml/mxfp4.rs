@@ -11,6 +11,7 @@ use super::block::{Block, assert_layout};
 use super::dot::{Kind, Levels, Long, LongBytes, Set};
 use super::e8m0::scale;
 use super::packing::{pack_nibbles, unpack_nibbles};
+use super::row::Row;
 use super::rules::BATCH;
 use super::search::Search;
 
@@ -97,8 +98,8 @@ impl Block for BlockMxfp4 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, blocks) in row.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, blocks) in row.x.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
             let exponents = search.largest_magnitudes(x).map(exponent);
             for ((x, block), e) in x.iter().zip(blocks).zip(exponents) {
                 *block = Self { e, qs: pack_nibbles(&levels(search, x, e)) };

@@ -12,6 +12,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
+use super::row::Row;
 use super::search::{AffineSearch, Error, Search, Steps, Weights};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of sub-block
@@ -59,13 +60,8 @@ impl Block for BlockQ2K {
     const LARGEST: f32 = F16_MAX * 15.0 * 3.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        SEARCH.quantize(search, row, importance, blocks, Self::new);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        SEARCH.quantize(search, row, blocks, Self::new);
     }
 
     #[inline(always)]

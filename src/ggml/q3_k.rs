@@ -8,11 +8,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
-use super::batches::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
+use super::row::{MANY_SUPER_BLOCKS as MANY, Row, SUPER_BLOCKS as BATCH};
 use super::rules;
 use super::search::{self, RefinedBatch, Search, SymmetricBatch};
 use crate::simd::rounding::nearest_int;
@@ -139,19 +139,14 @@ impl Block for BlockQ3K {
     const LARGEST: f32 = F16_MAX * 32.0 * 4.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        if importance.is_none() {
-            for (x, _, blocks) in batches::<MANY, 256, _>(row, None, blocks) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        if row.importance.is_none() {
+            for (x, _, blocks) in row.batches::<MANY, 256, _>(blocks) {
                 Self::quantize(search, x, blocks);
             }
             return;
         }
-        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+        for (x, importance, blocks) in row.batches::<BATCH, 256, _>(blocks) {
             if let Some(importance) = importance {
                 Self::quantize_weighted(search, x, importance, blocks);
             }

@@ -11,6 +11,7 @@ use super::blocks32::{SymmetricBlock, quantize_symmetric};
 use super::dot::{Kind, Levels, Long, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
+use super::row::Row;
 use super::scales;
 use super::search::Search;
 
@@ -45,13 +46,8 @@ impl Block for BlockQ4_0 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        quantize_symmetric(search, row, importance, blocks);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        quantize_symmetric(search, row, blocks);
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ use super::blocks32::{AffineBlock, quantize_affine};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
+use super::row::Row;
 use super::scales;
 use super::search::Search;
 
@@ -40,13 +41,8 @@ impl Block for BlockQ5_1 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        quantize_affine(search, row, importance, blocks);
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        quantize_affine(search, row, blocks);
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_bit, pack_four_bits};
+use super::row::Row;
 use super::search::{Search, Steps};
 use super::super_block::{self, PackedScales, SuperBlock};
 
@@ -49,13 +50,8 @@ impl Block for BlockQ5K {
     const LARGEST: f32 = F16_MAX * 63.0 * 31.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        SEARCH.quantize(search, row, importance, blocks, |x, scales, levels| {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        SEARCH.quantize(search, row, blocks, |x, scales, levels| {
             Self::pack(SuperBlock::new(&SEARCH, x, scales, levels))
         });
     }

@@ -8,11 +8,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
-use super::batches::{SUPER_BLOCKS as BATCH, batches};
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::next_level;
+use super::row::{Row, SUPER_BLOCKS as BATCH};
 use super::search::{self, Search, SymmetricBatch};
 use crate::simd::rounding::nearest_int;
 
@@ -73,13 +73,8 @@ impl Block for BlockQ6K {
     const LARGEST: f32 = F16_MAX * 128.0 * 32.0;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        search: S,
-        row: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (x, importance, blocks) in batches::<BATCH, 256, _>(row, importance, blocks) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, importance, blocks) in row.batches::<BATCH, 256, _>(blocks) {
             let (mut levels, mut scales) = ([[0; 256]; BATCH], [[0.0; 16]; BATCH]);
             let (levels, scales) = (&mut levels[..x.len()], &mut scales[..x.len()]);
             search.run(SymmetricBatch {

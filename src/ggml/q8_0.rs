@@ -9,6 +9,7 @@ use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
+use super::row::Row;
 use super::rules::{BATCH, inverse};
 use super::scales;
 use super::search::Search;
@@ -28,8 +29,8 @@ impl Block for BlockQ8_0 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(search: S, row: &[f32], _: Option<&[f32]>, blocks: &mut [Self]) {
-        for (x, blocks) in row.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
+    fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, blocks) in row.x.as_chunks::<32>().0.chunks(BATCH).zip(blocks.chunks_mut(BATCH)) {
             let scales = search.largest_magnitudes(x).map(|v| v / 127.0);
             let scales = scales.map(inverse).into_iter().zip(search.narrow(&scales));
             for ((x, block), (inverse, d)) in x.iter().zip(blocks).zip(scales) {

@@ -3,10 +3,10 @@
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::GgmlType;
-use super::batches::MANY_SUPER_BLOCKS;
 use super::block::{Block, F16_MAX};
 use super::dispatch::dispatch;
 use super::instruction_set::{InstructionSet, Work};
+use super::row::{MANY_SUPER_BLOCKS, Row};
 use super::search::Search;
 
 /// Why rows were not quantized. Rows count from the first of the call.
@@ -171,7 +171,7 @@ impl<B: Block> Work for Rows<'_, B> {
             let (x, y) = (&src[start..end], &mut blocks[start / size..end / size]);
             let largest = largest_magnitude(x);
             let fits = largest <= B::LARGEST && {
-                B::quantize_row(search, x, importance, y);
+                B::quantize_row(search, Row { x, importance }, y);
                 // All of them, without a way out between: that vectorizes.
                 importance.is_none() && B::BY_RULE && largest <= F16_MAX
                     || y.iter().fold(true, |all, block| all & block.is_finite())

@@ -11,6 +11,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::quantize::largest_magnitude;
+use super::row::Row;
 use super::search::Search;
 
 /// 256 weights: `d * (level - 1)`. A byte holds five levels as a fraction of 256 in base three,
@@ -93,13 +94,8 @@ impl Block for BlockTq1_0 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        _: S,
-        row: &[f32],
-        _importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (x, block) in row.as_chunks::<256>().0.iter().zip(blocks) {
+    fn quantize_row<S: Search>(_: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, block) in row.x.as_chunks::<256>().0.iter().zip(blocks) {
             let (d, levels) = ternary(x);
             let (long, others) = levels.split_at(160);
             let (short, rest) = others.split_at(80);

@@ -10,6 +10,7 @@ use super::block::{Block, F16_MAX, assert_layout};
 use super::dot::{Kind, Levels, Set};
 use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
+use super::row::Row;
 use super::search::Search;
 use super::tq1_0::ternary;
 
@@ -28,13 +29,8 @@ impl Block for BlockTq2_0 {
     const BY_RULE: bool = true;
 
     #[inline(always)]
-    fn quantize_row<S: Search>(
-        _: S,
-        row: &[f32],
-        _importance: Option<&[f32]>,
-        blocks: &mut [Self],
-    ) {
-        for (x, block) in row.as_chunks::<256>().0.iter().zip(blocks) {
+    fn quantize_row<S: Search>(_: S, row: Row<'_>, blocks: &mut [Self]) {
+        for (x, block) in row.x.as_chunks::<256>().0.iter().zip(blocks) {
             let (d, levels) = ternary(x);
             *block = Self { qs: pack_two_bits(&levels), d };
         }

@@ -1,7 +1,7 @@
 //! Scales of few signed levels around zero; the scalar search is `symmetric::refine`.
 
 use super::{Extremes, extremes};
-use crate::ggml::batches::MANY_SUPER_BLOCKS;
+use crate::ggml::row::MANY_SUPER_BLOCKS;
 use crate::ggml::search::symmetric::RefinedBatch;
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
