@@ -1,6 +1,5 @@
 //! Scales and minimums of unsigned levels.
 
-use super::way::OneByOne;
 use crate::ggml::measures::sum_of_squares;
 use crate::simd::rounding::nearest_int;
 
@@ -97,15 +96,6 @@ pub(in crate::ggml) struct AffineBatch<'a, const N: usize> {
     pub weights: Weights<'a, N>,
     pub levels: &'a mut [[u8; N]],
     pub fits: &'a mut [Affine],
-}
-
-impl<const N: usize> OneByOne for AffineBatch<'_, N> {
-    fn one_by_one(self) {
-        let Self { search, x, weights, levels, fits } = self;
-        for (j, ((x, levels), fit)) in x.iter().zip(levels).zip(fits).enumerate() {
-            *fit = search.fit(x, &weights.of(j, x), levels);
-        }
-    }
 }
 
 /// The search itself; `level` rounds a candidate's quotient.

@@ -1,6 +1,5 @@
 //! Scales of levels that are not evenly spaced.
 
-use super::way::OneByOne;
 use crate::ggml::arrays::map;
 use crate::ggml::measures::{EPSILON, largest};
 
@@ -51,15 +50,6 @@ pub(in crate::ggml) struct ScaleBatch<'a> {
     pub scales: &'a mut [f32],
 }
 
-impl OneByOne for ScaleBatch<'_> {
-    fn one_by_one(self) {
-        let Self { x, weights, scales } = self;
-        for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
-            *scale = fit(x, weights.map(|all| &all[j]));
-        }
-    }
-}
-
 /// [`levels`] of sub-blocks.
 pub(in crate::ggml) struct LevelBatch<'a> {
     pub x: &'a [[f32; 32]],
@@ -67,19 +57,10 @@ pub(in crate::ggml) struct LevelBatch<'a> {
     pub levels: &'a mut [[u8; 32]],
 }
 
-impl OneByOne for LevelBatch<'_> {
-    fn one_by_one(self) {
-        let Self { x, inverses, levels } = self;
-        for ((x, &inverse), slot) in x.iter().zip(inverses).zip(levels) {
-            *slot = self::levels(x, inverse);
-        }
-    }
-}
-
 /// Fits `x[i] ~ scale * VALUES[level]` for 32 weights, weighing the square of each error by
 /// `weights`, or by the weight's own square; gives the scale. The search of the reference's
 /// `quantize_row_iq4_nl_impl`, with its `ntry` of 7.
-fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
+pub(super) fn fit(x: &[f32; 32], weights: Option<&[f32; 32]>) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         return 0.0;

@@ -1,7 +1,6 @@
 //! Scales of magnitudes whose levels come from a codebook, a cell of neighbours at a time.
 
 use super::nearest;
-use super::way::OneByOne;
 use crate::ggml::grid::{Grid, Place};
 use crate::simd::rounding::nearest_int;
 
@@ -52,7 +51,7 @@ pub(in crate::ggml) fn odd_level(v: f32, max: i32) -> u8 {
 impl Lattice {
     /// Fits `x ~ scale * (2 level + 1)`, weighing the square of each error by `weights`. The
     /// search that the reference's `quantize_row_iq2_*_impl` and `quantize_row_iq3_*_impl` share.
-    fn fit<const N: usize, const CELLS: usize>(
+    pub(super) fn fit<const N: usize, const CELLS: usize>(
         self,
         grid: &Grid<N>,
         x: &[[f32; N]; CELLS],
@@ -128,15 +127,6 @@ pub(in crate::ggml) struct LatticeBatch<'a, const N: usize, const CELLS: usize> 
     pub weights: &'a [[[f32; N]; CELLS]],
     pub starts: &'a [Start],
     pub fits: &'a mut [Fit<CELLS>],
-}
-
-impl<const N: usize, const CELLS: usize> OneByOne for LatticeBatch<'_, N, CELLS> {
-    fn one_by_one(self) {
-        let Self { search, grid, x, weights, starts, fits } = self;
-        for (((x, weights), start), fit) in x.iter().zip(weights).zip(starts).zip(fits) {
-            *fit = search.fit(grid, x, weights, *start);
-        }
-    }
 }
 
 /// Magnitudes, and the signs of every eight, that of weight `i` in bit `i`.

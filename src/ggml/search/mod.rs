@@ -3,7 +3,8 @@
 //!
 //! They decide the bytes of a file, so each follows its namesake in llama.cpp's
 //! `ggml/src/ggml-quants.c` in the order and the precision of every operation. Each is there
-//! twice: readable, for one sub-block, and in `lanes/`, for as many sub-blocks as a vector has lanes.
+//! twice: readable, for one sub-block, and in `lanes/`, for as many sub-blocks as a vector has lanes; with
+//! the batches that either searches.
 
 mod affine;
 pub(super) mod codebook;

@@ -1,7 +1,6 @@
 //! Scales of unsigned levels of values that are not negative: the scales and minimums of a
 //! super-block.
 
-use super::way::OneByOne;
 use crate::ggml::measures::EPSILON;
 use crate::simd::rounding::nearest_int;
 
@@ -14,19 +13,15 @@ pub(in crate::ggml) struct PositiveBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> OneByOne for PositiveBatch<'_, N> {
-    fn one_by_one(self) {
-        let Self { x, max, weights, levels, scales } = self;
-        for (((x, weights), levels), scale) in x.iter().zip(weights).zip(levels).zip(scales) {
-            *scale = fit(x, max, weights, levels);
-        }
-    }
-}
-
 /// Fits `x[i] ~ scale * levels[i]` with levels from 0 to `max`, weighing the square of each error
 /// by `weights`; gives the scale. The reference's `make_qp_quants`, also in what becomes of a
 /// negative `x[i]`: a level that wraps around where the reference keeps it in a byte.
-fn fit<const N: usize>(x: &[f32; N], max: i32, weights: &[f32; N], levels: &mut [u8; N]) -> f32 {
+pub(super) fn fit<const N: usize>(
+    x: &[f32; N],
+    max: i32,
+    weights: &[f32; N],
+    levels: &mut [u8; N],
+) -> f32 {
     let top = x.iter().fold(0.0f32, |m, &v| if m > v { m } else { v });
     if top < EPSILON {
         *levels = [0; N];

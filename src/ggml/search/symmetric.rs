@@ -1,6 +1,5 @@
 //! Scales of signed levels around zero.
 
-use super::way::OneByOne;
 use crate::ggml::measures::{EPSILON, largest};
 use crate::simd::rounding::nearest_int;
 
@@ -14,15 +13,6 @@ pub(in crate::ggml) struct SymmetricBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> OneByOne for SymmetricBatch<'_, N> {
-    fn one_by_one(self) {
-        let Self { x, max, weights, levels, scales } = self;
-        for (j, ((x, levels), scale)) in x.iter().zip(levels).zip(scales).enumerate() {
-            *scale = fit(x, max, weights.map(|all| &all[j]), levels);
-        }
-    }
-}
-
 /// [`refine`] of sub-blocks.
 pub(in crate::ggml) struct RefinedBatch<'a, const N: usize> {
     pub x: &'a [[f32; N]],
@@ -31,19 +21,10 @@ pub(in crate::ggml) struct RefinedBatch<'a, const N: usize> {
     pub scales: &'a mut [f32],
 }
 
-impl<const N: usize> OneByOne for RefinedBatch<'_, N> {
-    fn one_by_one(self) {
-        let Self { x, max, levels, scales } = self;
-        for ((x, levels), scale) in x.iter().zip(levels).zip(scales) {
-            *scale = refine(x, max, levels);
-        }
-    }
-}
-
 /// Fits `x[i] ~ scale * (levels[i] - max)` with levels from 0 to `2 max - 1`, weighing the square
 /// of each error by `weights`, or by the weight's own square; gives the scale. The reference's
 /// `make_qx_quants` with `rmse_type` 1.
-fn fit<const N: usize>(
+pub(super) fn fit<const N: usize>(
     x: &[f32; N],
     max: i32,
     weights: Option<&[f32; N]>,
@@ -98,7 +79,7 @@ pub(in crate::ggml) fn levels<const N: usize>(
 /// As [`fit`], for few levels: starts from the largest value and moves one level at a time while
 /// that lessens the error, each weighed by the square of its weight. The reference's
 /// `make_q3_quants`.
-fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [u8; N]) -> f32 {
+pub(super) fn refine<const N: usize>(x: &[f32; N], max: i32, levels: &mut [u8; N]) -> f32 {
     let extreme = largest(x);
     if extreme.abs() < EPSILON {
         *levels = [0; N];

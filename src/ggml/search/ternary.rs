@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::way::{OneByOne, Search};
+use super::way::Search;
 use crate::ggml::grid::{Grid, Place, cells, points::iq1_s::POINTS, values};
 
 /// How far off the levels are.
@@ -55,7 +55,10 @@ pub(in crate::ggml) struct SplitBatch<'a, const N: usize, Shift> {
 }
 
 impl<const N: usize, Shift> SplitBatch<'_, N, Shift> {
-    fn each(self, split: impl Fn(&[f32; N], &[f32; N], &[u8; N]) -> Option<Split<Shift>>) {
+    pub(super) fn each(
+        self,
+        split: impl Fn(&[f32; N], &[f32; N], &[u8; N]) -> Option<Split<Shift>>,
+    ) {
         let Self { x, weights, orders, splits } = self;
         for (((x, weights), order), slot) in x.iter().zip(weights).zip(orders).zip(splits) {
             *slot = split(x, weights, order);
@@ -63,21 +66,9 @@ impl<const N: usize, Shift> SplitBatch<'_, N, Shift> {
     }
 }
 
-impl OneByOne for SplitBatch<'_, 32, bool> {
-    fn one_by_one(self) {
-        self.each(split);
-    }
-}
-
-impl OneByOne for SplitBatch<'_, 16, [bool; 2]> {
-    fn one_by_one(self) {
-        self.each(split_halves);
-    }
-}
-
 /// The best of all splits of 32 weights; the shift is [`UP`] where true. `None` where no weight
 /// counts. The search of the reference's `quantize_row_iq1_s_impl`.
-fn split(x: &[f32; 32], weights: &[f32; 32], order: &[u8; 32]) -> Option<Split<bool>> {
+pub(super) fn split(x: &[f32; 32], weights: &[f32; 32], order: &[u8; 32]) -> Option<Split<bool>> {
     let (mut sum_x, mut sum_w) = ([0.0f32; 33], [0.0f32; 33]);
     for (j, &i) in order.iter().enumerate() {
         let i = usize::from(i);
@@ -108,7 +99,11 @@ fn split(x: &[f32; 32], weights: &[f32; 32], order: &[u8; 32]) -> Option<Split<b
 
 /// The best of all splits of 16 weights, with a shift for each half of them; `None` where no
 /// weight counts. The search of the reference's `quantize_row_iq1_m_impl`.
-fn split_halves(x: &[f32; 16], weights: &[f32; 16], order: &[u8; 16]) -> Option<Split<[bool; 2]>> {
+pub(super) fn split_halves(
+    x: &[f32; 16],
+    weights: &[f32; 16],
+    order: &[u8; 16],
+) -> Option<Split<[bool; 2]>> {
     let (mut sum_x, mut sum_w) = ([[0.0f32; 17]; 2], [[0.0f32; 17]; 2]);
     for (j, &i) in order.iter().enumerate() {
         let i = usize::from(i);

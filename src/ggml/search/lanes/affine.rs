@@ -5,6 +5,13 @@ use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for AffineBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { search, x, weights, levels, fits } = self;
+        for (j, ((x, levels), fit)) in x.iter().zip(levels).zip(fits).enumerate() {
+            *fit = search.fit(x, &weights.of(j, x), levels);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let AffineBatch { search, x, weights, levels, fits } = self;

@@ -1,11 +1,18 @@
 //! Scales of levels that are not evenly spaced; the scalar search is `search/codebook.rs`.
 
 use super::{Extremes, extremes};
-use crate::ggml::search::codebook::{LevelBatch, ScaleBatch, VALUES};
+use crate::ggml::search::codebook::{self, LevelBatch, ScaleBatch, VALUES};
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl Batch for ScaleBatch<'_> {
+    fn one_by_one(self) {
+        let Self { x, weights, scales } = self;
+        for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
+            *scale = codebook::fit(x, weights.map(|all| &all[j]));
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let ScaleBatch { x, weights, scales } = self;
@@ -59,6 +66,13 @@ fn sums<S: Simd>(s: S, x: &[S::F32; 32], weights: &[S::F32; 32], inverse: S::F32
 }
 
 impl Batch for LevelBatch<'_> {
+    fn one_by_one(self) {
+        let Self { x, inverses, levels } = self;
+        for ((x, &inverse), slot) in x.iter().zip(inverses).zip(levels) {
+            *slot = codebook::levels(x, inverse);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let LevelBatch { x, inverses, levels } = self;
@@ -121,7 +135,6 @@ fn nearest<S: Simd>(s: S, x: S::F32) -> S::I32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ggml::search::codebook;
     use crate::simd::Portable;
 
     /// Both only ever go up with `x`, so it is enough to compare them around each step.

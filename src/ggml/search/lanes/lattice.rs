@@ -8,6 +8,13 @@ use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize, const CELLS: usize> Batch for LatticeBatch<'_, N, CELLS> {
+    fn one_by_one(self) {
+        let Self { search, grid, x, weights, starts, fits } = self;
+        for (((x, weights), start), fit) in x.iter().zip(weights).zip(starts).zip(fits) {
+            *fit = search.fit(grid, x, weights, *start);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let LatticeBatch { search, grid, x, weights, starts, fits } = self;

@@ -2,11 +2,18 @@
 //! `search/positive.rs`.
 
 use crate::ggml::measures::EPSILON;
-use crate::ggml::search::positive::PositiveBatch;
+use crate::ggml::search::positive::{self, PositiveBatch};
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for PositiveBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { x, max, weights, levels, scales } = self;
+        for (((x, weights), levels), scale) in x.iter().zip(weights).zip(levels).zip(scales) {
+            *scale = positive::fit(x, max, weights, levels);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let PositiveBatch { x, max, weights, levels, scales } = self;

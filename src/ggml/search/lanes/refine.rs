@@ -2,7 +2,7 @@
 
 use super::{Extremes, extremes};
 use crate::ggml::row::MANY_SUPER_BLOCKS;
-use crate::ggml::search::symmetric::RefinedBatch;
+use crate::ggml::search::symmetric::{self, RefinedBatch};
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
@@ -19,6 +19,13 @@ const SUB_BLOCKS: usize = 16 * MANY_SUPER_BLOCKS;
 const ROUNDS: usize = 5;
 
 impl<const N: usize> Batch for RefinedBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { x, max, levels, scales } = self;
+        for ((x, levels), scale) in x.iter().zip(levels).zip(scales) {
+            *scale = symmetric::refine(x, max, levels);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let RefinedBatch { x, max, levels, scales } = self;

@@ -6,6 +6,13 @@ use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl<const N: usize> Batch for SymmetricBatch<'_, N> {
+    fn one_by_one(self) {
+        let Self { x, max, weights, levels, scales } = self;
+        for (j, ((x, levels), scale)) in x.iter().zip(levels).zip(scales).enumerate() {
+            *scale = symmetric::fit(x, max, weights.map(|all| &all[j]), levels);
+        }
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let SymmetricBatch { x, max, weights, levels, scales } = self;

@@ -5,6 +5,10 @@ use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
 impl Batch for SplitBatch<'_, 32, bool> {
+    fn one_by_one(self) {
+        self.each(ternary::split);
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let SplitBatch { x, weights, orders, splits } = self;
@@ -48,6 +52,10 @@ fn part<S: Simd>(s: S, x: S::F32, w: S::F32, q: f32) -> [S::F32; 2] {
 }
 
 impl Batch for SplitBatch<'_, 16, [bool; 2]> {
+    fn one_by_one(self) {
+        self.each(ternary::split_halves);
+    }
+
     #[inline(always)]
     fn in_lanes<S: Simd>(self, s: S) {
         let SplitBatch { x, weights, orders, splits } = self;
