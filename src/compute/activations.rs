@@ -1,8 +1,8 @@
 //! Rows of activations, in f32 and as the blocks of integers that quantized weights are multiplied with.
 
 use crate::ggml::ActivationBlock;
+use crate::simd::Aligned;
 
-use super::floats::Floats;
 use super::{SharedSlice, ThreadPool};
 
 /// Activations worth handing to a thread.
@@ -13,7 +13,7 @@ const TASK_ELEMENTS: usize = 16384;
 pub struct Activations {
     columns: usize,
     rows: usize,
-    values: Floats,
+    values: Aligned,
     blocks: Vec<ActivationBlock>,
     quantized: bool,
 }
@@ -39,7 +39,7 @@ impl Activations {
 
     /// One row in f32.
     pub fn row(&self, row: usize) -> &[f32] {
-        &self.values.first(self.rows * self.columns)[row * self.columns..][..self.columns]
+        &self.values.first::<f32>(self.rows * self.columns)[row * self.columns..][..self.columns]
     }
 
     /// Quantizes all rows, unless that has been done.
@@ -51,7 +51,7 @@ impl Activations {
         let (columns, rows, stride) = (self.columns, self.rows, self.stride());
         self.blocks.resize(rows * stride, ActivationBlock::ZERO);
         let (values, blocks) =
-            (self.values.first(rows * columns), SharedSlice::new(&mut self.blocks));
+            (self.values.first::<f32>(rows * columns), SharedSlice::new(&mut self.blocks));
         pool.for_blocks(rows, (TASK_ELEMENTS / columns.max(1)).max(1), |rows| {
             for row in rows {
                 // SAFETY: the blocks belong to `row`, and a row belongs to one block.

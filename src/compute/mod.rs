@@ -8,7 +8,6 @@ mod activation;
 mod activations;
 mod attention;
 mod exp;
-mod floats;
 mod matmul;
 mod norm;
 mod pool;

@@ -18,6 +18,7 @@ macro_rules! instruction {
     };
 }
 
+mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +34,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tokens;
 
+pub(crate) use aligned::Aligned;
 pub(crate) use features::features;
 pub(crate) use fused::Fused;
 pub(crate) use kernel::{Kernel, run_best};

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::compute::Activations;
-use crate::compute::floats::Floats;
 use crate::ggml::{Inputs, RowKernel, Scratch};
+use crate::simd::Aligned;
 
 use super::{Matrix, Product, float};
 
@@ -29,19 +29,19 @@ impl Form {
     }
 }
 
-/// What a thread keeps from one task to the next.
+/// Memory that a thread keeps from one task to the next.
 #[derive(Default)]
 struct Kept {
-    room: Room,
-    products: Floats,
-    gates: Floats,
+    unpacked: Unpacked,
+    products: Aligned,
+    gates: Aligned,
 }
 
-/// Room for what is unpacked of a matrix.
+/// Memory for what is unpacked of a matrix.
 #[derive(Default)]
-struct Room {
+struct Unpacked {
     tile: Scratch,
-    weights: Floats,
+    weights: Aligned,
 }
 
 thread_local! {
@@ -71,11 +71,11 @@ impl Product<'_> {
         rows: Range<usize>,
         exact: bool,
         activations: &Activations,
-        Kept { room: kept, products, gates }: &mut Kept,
+        Kept { unpacked, products, gates }: &mut Kept,
     ) {
         let len = rows.len() * self.inputs.len();
         let products = products.room(len);
-        self.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, products);
+        self.matrix.multiply(rows.clone(), exact, self.inputs, activations, unpacked, products);
         let Some(gate) = &self.gate else {
             for (token, products) in products.chunks_exact(rows.len()).enumerate() {
                 self.put(rows.start, token, products);
@@ -83,7 +83,7 @@ impl Product<'_> {
             return;
         };
         let gates = gates.room(len);
-        gate.matrix.multiply(rows.clone(), exact, self.inputs, activations, kept, gates);
+        gate.matrix.multiply(rows.clone(), exact, self.inputs, activations, unpacked, gates);
         let of_tokens =
             products.chunks_exact_mut(rows.len()).zip(gates.chunks_exact_mut(rows.len()));
         for (token, (products, gates)) in of_tokens.enumerate() {
@@ -136,7 +136,7 @@ impl Matrix<'_> {
         exact: bool,
         inputs: &[u32],
         activations: &Activations,
-        room: &mut Room,
+        unpacked: &mut Unpacked,
         out: &mut [f32],
     ) {
         match (Form::of(self, exact), self.kernel()) {
@@ -145,13 +145,13 @@ impl Matrix<'_> {
                 if inputs.len() >= TILE_TOKENS && rows.len() >= kernel.tile_rows() {
                     let inputs = Inputs { blocks, stride, numbers: inputs };
                     let bytes = self.bytes(rows.clone());
-                    kernel.multiply(bytes, rows.len(), inputs, &mut room.tile, out);
+                    kernel.multiply(bytes, rows.len(), inputs, &mut unpacked.tile, out);
                 } else {
                     let inputs = Inputs { blocks, stride, numbers: inputs };
                     self.single_rows(rows, &kernel, inputs, out);
                 }
             }
-            _ => self.float_rows(rows, inputs, activations, &mut room.weights, out),
+            _ => self.float_rows(rows, inputs, activations, &mut unpacked.weights, out),
         }
     }
 
@@ -179,7 +179,7 @@ impl Matrix<'_> {
         rows: Range<usize>,
         inputs: &[u32],
         activations: &Activations,
-        room: &mut Floats,
+        unpacked: &mut Aligned,
         out: &mut [f32],
     ) {
         let columns = self.columns();
@@ -188,7 +188,7 @@ impl Matrix<'_> {
             let weights = match self.floats(few.clone()) {
                 Some(weights) => weights,
                 None => {
-                    let weights = room.room(few.len() * columns);
+                    let weights = unpacked.room(few.len() * columns);
                     self.rows_f32(few, weights);
                     float::FloatRows::F32(weights)
                 }

@@ -1,6 +1,7 @@
 //! How rows of one type are multiplied, whatever the instructions.
 
-use super::{ActivationBlock, Scratch};
+use super::ActivationBlock;
+use crate::simd::Aligned;
 
 /// Rows of activations, by number.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,19 @@ pub struct Inputs<'a> {
     pub stride: usize,
     /// Which rows.
     pub numbers: &'a [u32],
+}
+
+/// Memory for what is between, kept from one product to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Unpacked rows.
+    pub(super) tiles: Aligned,
+    /// Activations, gathered.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) activations: Aligned,
+    /// Sums that are still to be scaled.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) sums: Aligned,
 }
 
 /// How rows of one type are multiplied with [`ActivationBlock`]s, with the processor's best instructions.

@@ -27,7 +27,6 @@ mod levels;
 mod portable;
 mod products;
 mod row;
-mod scratch;
 mod set;
 mod spans;
 #[cfg(test)]
@@ -38,9 +37,8 @@ mod unpack;
 mod vnni;
 
 pub use activation_block::ActivationBlock;
-pub use kernel::{Inputs, RowKernel};
+pub use kernel::{Inputs, RowKernel, Scratch};
 pub(in crate::ggml) use levels::{Kind, Levels, Long};
-pub use scratch::Scratch;
 pub(in crate::ggml) use set::{LongBytes, Set};
 
 /// The levels of a span, as bytes.

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 
 use super::levels::blocks_per_span;
 use super::products::Products;
-use super::scratch::Room;
 use super::spans::Spans;
 use super::{Levels, Set};
+use crate::simd::Aligned;
 
 /// Where the kinds of wide vectors of a span begin in an unpacked tile.
 pub(super) const LEVELS: usize = 0;
@@ -54,7 +54,7 @@ pub(super) fn unpack<'a, S: Products, B: Levels>(
     rows: &[u8],
     count: usize,
     shift: u8,
-    room: &'a mut Room,
+    memory: &'a mut Aligned,
 ) -> Option<Unpacked<'a>> {
     let blocks: &[B] = bytemuck::cast_slice(rows);
     let tile = rows_of_tile::<S>();
@@ -66,7 +66,7 @@ pub(super) fn unpack<'a, S: Products, B: Levels>(
     }
     let spans = columns.div_ceil(blocks_per_span::<B>());
     let len = spans * tile * Slots::<B>::END;
-    let all = room.first(len * (count / tile));
+    let all = memory.room(len * (count / tile));
     for (blocks, tile) in blocks.chunks_exact(tile * columns).zip(all.chunks_exact_mut(len)) {
         unpack_tile(set, blocks, columns, shift, tile);
     }

@@ -12,11 +12,10 @@ mod gather;
 mod product;
 mod tiles;
 
-use super::scratch::Room;
 use super::unpack::{Slots, Unpacked, unpack};
 use super::vnni;
 use super::{Inputs, Kind, Levels, RowKernel, Scratch};
-use crate::simd::Amx;
+use crate::simd::{Aligned, Amx};
 use gather::gather;
 use product::{UnpackedRows, multiply_tile};
 use tiles::{ROWS, Tiles};
@@ -71,11 +70,11 @@ unsafe fn multiply<B: Levels>(
     let Some(unpacked) = unpack::<_, B>(set.vnni(), rows, count, shift, &mut scratch.tiles) else {
         return out.fill(0.0);
     };
-    let rooms = (&mut scratch.activations, &mut scratch.sums);
+    let memory = (&mut scratch.activations, &mut scratch.sums);
     if B::MINS {
-        multiply_tiles::<true>(set, &unpacked, Slots::<B>::END, count, inputs, rooms, out);
+        multiply_tiles::<true>(set, &unpacked, Slots::<B>::END, count, inputs, memory, out);
     } else {
-        multiply_tiles::<false>(set, &unpacked, Slots::<B>::END, count, inputs, rooms, out);
+        multiply_tiles::<false>(set, &unpacked, Slots::<B>::END, count, inputs, memory, out);
     }
 }
 
@@ -88,12 +87,12 @@ fn multiply_tiles<const OFFSET: bool>(
     end: usize,
     count: usize,
     inputs: Inputs<'_>,
-    (activations, sums): (&mut Room, &mut Room),
+    (activations, sums): (&mut Aligned, &mut Aligned),
     mut out: &mut [f32],
 ) {
-    let [sums] = sums.first(1) else { unreachable!("room for one") };
+    let [sums] = sums.room(1) else { unreachable!("room for one") };
     let spans = unpacked.groups.div_ceil(8);
-    let activations = activations.first(8 * spans * 2);
+    let activations = activations.room(8 * spans * 2);
     let (vnni, mut numbers) = (set.vnni(), inputs.numbers);
     while !numbers.is_empty() {
         let tokens = numbers.len().min(ROWS);
