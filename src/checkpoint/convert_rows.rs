@@ -13,7 +13,7 @@ const CODES: usize = 16;
 
 /// Rows of a matrix, or of a stack of matrices, and where they lie in the stored one.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows {
+pub struct RowMap {
     /// Rows of each matrix that is made.
     pub rows: usize,
     /// Rows of each stored matrix.
@@ -24,7 +24,7 @@ pub struct Rows {
     pub step: usize,
 }
 
-impl Rows {
+impl RowMap {
     /// The stored row that becomes `row`, counting through all matrices.
     pub fn stored(&self, row: usize) -> usize {
         row / self.rows * self.stored_rows + self.first + row % self.rows * self.step
@@ -45,7 +45,7 @@ pub fn repack_mxfp4(
     blocks: &[u8],
     scales: &[u8],
     blocks_per_row: usize,
-    layout: Rows,
+    layout: RowMap,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
@@ -160,7 +160,7 @@ pub fn transpose(
     float: Float,
     stored: &[u8],
     columns: usize,
-    layout: Rows,
+    layout: RowMap,
     rows: Range<usize>,
     out: &mut [f32],
 ) {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::check::check;
-use super::convert_rows::{Float, Rows, repack_mxfp4, transpose};
+use super::convert_rows::{Float, RowMap, repack_mxfp4, transpose};
 use super::error::Error;
 use super::index::{Checkpoint, Found};
 use super::metadata::metadata;
@@ -114,15 +114,7 @@ impl Converted {
 
     fn read(&self, tensor: usize, rows: Range<usize>, out: &mut [u8]) -> Result<(), String> {
         let info = &self.tensors[tensor];
-        let expected = rows.len().checked_mul(info.row_bytes());
-        if rows.start > rows.end || rows.end > info.rows() || expected != Some(out.len()) {
-            return Err(format!(
-                "rows {rows:?} into {} bytes were asked for, it has {} rows of {} bytes",
-                out.len(),
-                info.rows(),
-                info.row_bytes()
-            ));
-        }
+        info.check_rows(&rows, out)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -262,15 +254,15 @@ fn stored_lines(stored: &Stored, mxfp4: bool) -> usize {
 }
 
 /// Rows of matrices that are stored `step` times as long.
-fn layout_of(info: &TensorInfo, first: usize, step: usize) -> Rows {
+fn layout_of(info: &TensorInfo, first: usize, step: usize) -> RowMap {
     let rows = info.shape.get(1).map_or(1, |&r| r as usize);
-    Rows { rows, stored_rows: rows * step, first, step }
+    RowMap { rows, stored_rows: rows * step, first, step }
 }
 
 /// Rows of matrices of which the stored ones may be longer for another reason, as where query, key
 /// and value are one tensor.
-fn stored_layout(info: &TensorInfo, stored: &Stored, first: usize, step: usize) -> Rows {
+fn stored_layout(info: &TensorInfo, stored: &Stored, first: usize, step: usize) -> RowMap {
     let dims = stored.shape.len();
     let stored_rows = if dims >= 2 { stored.shape[dims - 2] as usize } else { 1 };
-    Rows { stored_rows, ..layout_of(info, first, step) }
+    RowMap { stored_rows, ..layout_of(info, first, step) }
 }

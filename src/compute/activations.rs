@@ -1,4 +1,5 @@
-//! Rows of activations, in f32 and as the blocks of integers that quantized weights are multiplied with.
+//! Rows of activations, in f32 and as the blocks of integers that quantized weights are multiplied
+//! with.
 
 use crate::ggml::ActivationBlock;
 use crate::simd::Aligned;

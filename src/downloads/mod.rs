@@ -1,5 +1,5 @@
-//! Files as they were downloaded: reading texts, JSON as Python writes it, and telling a file from what
-//! stands in its place. Knows nothing of checkpoints, vocabularies or models.
+//! Files as they were downloaded: reading texts, JSON as Python writes it, and telling a file from
+//! what stands in its place. Knows what the files of a model are called, and nothing of what they say.
 
 pub mod json;
 mod read;

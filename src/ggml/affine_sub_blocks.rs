@@ -4,7 +4,7 @@
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::le::F16Le;
 use super::row::{Row, SUPER_BLOCKS as BATCH};
-use super::search::{self, Affine, AffineBatch, AffineSearch, PositiveBatch, Search, Weights};
+use super::search::{self, Affine, AffineBatch, AffineSearch, ErrorWeights, PositiveBatch, Search};
 use crate::simd::rounding::nearest_int;
 
 /// How the `COUNT` sub-blocks of `N` weights of a super-block are searched.
@@ -13,7 +13,7 @@ pub(super) struct AffineSubBlocks<const N: usize, const COUNT: usize> {
     /// The search where no importance is known.
     pub search: AffineSearch,
     /// How much each error counts there.
-    pub weights: Weights<'static, N>,
+    pub weights: ErrorWeights<'static, N>,
     /// The largest level of a scale or minimum.
     pub scale_max: i32,
     /// Levels of scales and minimums are cut to this where no importance is known. A scale below
@@ -112,7 +112,7 @@ impl<const N: usize, const COUNT: usize> AffineSubBlocks<N, COUNT> {
         search.run(AffineBatch {
             search: AffineSearch::weighted(self.search.max),
             x: sub_blocks(x),
-            weights: Weights::Given(sub_blocks::<N, _>(weights)),
+            weights: ErrorWeights::Given(sub_blocks::<N, _>(weights)),
             levels: sub_blocks_mut(levels),
             fits: fits[..x.len()].as_flattened_mut(),
         });

@@ -1,7 +1,7 @@
-//! Arrays: super-blocks as sub-blocks, and arrays made element by element in loops. The standard library's `map` and `from_fn` become
-//! functions of their own where they are not small, and those are compiled without the
-//! instructions of the set that runs them: vectors in them are then passed through memory, to
-//! functions of one instruction each.
+//! Arrays: super-blocks as sub-blocks, and arrays made element by element in loops. The standard
+//! library's `map` and `from_fn` become functions of their own where they are not small, and those
+//! are compiled without the instructions of the set that runs them: vectors in them are then passed
+//! through memory, to functions of one instruction each.
 
 /// `array::map`.
 #[inline(always)]

@@ -34,8 +34,8 @@ pub(super) trait Block: Pod {
     const DEQUANTIZED_IN_CELLS: bool = false;
 
     /// Quantizes a row of `blocks.len()` times the block size, all of whose values are finite. The
-    /// importance is given where the format needs it; formats that have no use for it ignore it. Inlined
-    /// always, so that it is compiled for the instructions of `search`.
+    /// importance is given where the format needs it; formats that have no use for it ignore it.
+    /// Inlined always, so that it is compiled for the instructions of `search`.
     fn quantize_row<S: Search>(search: S, row: Row<'_>, blocks: &mut [Self]);
 
     /// Writes the block's weights into `out`, which is as long as the block.

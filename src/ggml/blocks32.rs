@@ -1,10 +1,12 @@
-//! Blocks of 32 weights with evenly spaced levels: with one scale, around zero (`q4_0`, `q5_0`), and with
-//! a scale and a minimum (`q4_1`, `q5_1`). Knows nothing of how they are packed.
+//! Blocks of 32 weights with evenly spaced levels: with one scale, around zero (`q4_0`, `q5_0`), and
+//! with a scale and a minimum (`q4_1`, `q5_1`). Knows nothing of how they are packed.
 
 use super::le::F16Le;
 use super::row::{BLOCKS as BATCH, Row};
 use super::rules::{self, inverse};
-use super::search::{self, Affine, AffineBatch, AffineSearch, Search, SymmetricBatch, Weights};
+use super::search::{
+    self, Affine, AffineBatch, AffineSearch, ErrorWeights, Search, SymmetricBatch,
+};
 
 /// A block of 32 weights: `(level - CENTER) * d`.
 pub(super) trait SymmetricBlock: Sized {
@@ -79,7 +81,7 @@ pub(super) fn quantize_affine<S: Search, B: AffineBlock>(
         let weights = &weigh_batch(x, importance, sigma2)[..x.len()];
         let (mut levels, mut fits) = ([[0; 32]; BATCH], [Affine::default(); BATCH]);
         let (levels, fits) = (&mut levels[..x.len()], &mut fits[..x.len()]);
-        let weights = Weights::Given(weights);
+        let weights = ErrorWeights::Given(weights);
         search.run(AffineBatch { search: affine, x, weights, levels, fits });
         for ((levels, fit), block) in levels.iter().zip(&*fits).zip(blocks) {
             *block = B::pack(search, F16Le::new(fit.scale), F16Le::new(-fit.min), levels);

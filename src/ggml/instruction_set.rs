@@ -10,10 +10,10 @@ use super::search::Search;
 
 /// A set of instructions that this processor has: there is no value for one that it lacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct InstructionSet(Kind);
+pub struct InstructionSet(Token);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Token {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
@@ -47,11 +47,11 @@ impl InstructionSet {
     /// Every set that this processor has, the plainest first.
     pub fn available() -> Vec<Self> {
         let sets = [
-            Some(Kind::Scalar),
+            Some(Token::Scalar),
             #[cfg(target_arch = "x86_64")]
-            Avx2::detect().map(Kind::Avx2),
+            Avx2::detect().map(Token::Avx2),
             #[cfg(target_arch = "x86_64")]
-            Avx512::detect().map(Kind::Avx512),
+            Avx512::detect().map(Token::Avx512),
         ];
         sets.into_iter().flatten().map(Self).collect()
     }
@@ -61,31 +61,31 @@ impl InstructionSet {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(set) = Avx512::detect() {
-                return Self(Kind::Avx512(set));
+                return Self(Token::Avx512(set));
             }
             if let Some(set) = Avx2::detect() {
-                return Self(Kind::Avx2(set));
+                return Self(Token::Avx2(set));
             }
         }
-        Self(Kind::Scalar)
+        Self(Token::Scalar)
     }
 
     /// The name, as processors' vendors write it.
     pub fn name(self) -> &'static str {
         match self.0 {
-            Kind::Scalar => "scalar",
+            Token::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => "AVX2",
+            Token::Avx2(_) => "AVX2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "AVX-512",
+            Token::Avx512(_) => "AVX-512",
         }
     }
 
     /// The set itself, or AVX2 in place of AVX-512.
     pub(super) fn without_avx512(self) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Self(Kind::Avx512(set)) = self {
-            return Self(Kind::Avx2(set.avx2()));
+        if let Self(Token::Avx512(set)) = self {
+            return Self(Token::Avx2(set.avx2()));
         }
         self
     }
@@ -94,11 +94,11 @@ impl InstructionSet {
     #[inline]
     pub(super) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
-            Kind::Scalar => work.run(Scalar),
+            Token::Scalar => work.run(Scalar),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(set) => set.run(InLanes(work)),
+            Token::Avx2(set) => set.run(InLanes(work)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(set) => set.run(InLanes(work)),
+            Token::Avx512(set) => set.run(InLanes(work)),
         }
     }
 }

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::{F16Le, U16Le};
 use super::packing::join;
 use super::row::Row;
@@ -172,7 +172,7 @@ impl Block for BlockIq1M {
 }
 
 impl Levels for BlockIq1M {
-    const KIND: Kind = Kind::Unsigned { max: 18, center: 9 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 18, center: 9 };
     const SUB_SCALES: bool = true;
 
     #[inline(always)]

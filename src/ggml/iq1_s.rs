@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::{F16Le, U16Le};
 use super::packing;
 use super::row::Row;
@@ -125,7 +125,7 @@ impl Block for BlockIq1S {
 }
 
 impl Levels for BlockIq1S {
-    const KIND: Kind = Kind::Signed;
+    const RANGE: LevelRange = LevelRange::Signed;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

@@ -11,7 +11,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_s::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
@@ -104,7 +104,7 @@ impl Block for BlockIq2S {
 }
 
 impl Levels for BlockIq2S {
-    const KIND: Kind = two_cells::KIND;
+    const RANGE: LevelRange = two_cells::RANGE;
     const SUB_SCALES: bool = true;
 
     #[inline(always)]

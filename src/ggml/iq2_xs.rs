@@ -11,7 +11,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xs::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::{F16Le, U16Le};
@@ -95,7 +95,7 @@ impl Block for BlockIq2Xs {
 }
 
 impl Levels for BlockIq2Xs {
-    const KIND: Kind = two_cells::KIND;
+    const RANGE: LevelRange = two_cells::RANGE;
     const SUB_SCALES: bool = true;
 
     #[inline(always)]

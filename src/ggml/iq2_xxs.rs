@@ -11,7 +11,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xxs::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
 use super::le::F16Le;
@@ -102,7 +102,7 @@ impl Block for BlockIq2Xxs {
 }
 
 impl Levels for BlockIq2Xxs {
-    const KIND: Kind = Kind::Signed;
+    const RANGE: LevelRange = LevelRange::Signed;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::pack_nibbles;
 use super::row::{BLOCKS as BATCH, Row};
@@ -64,7 +64,7 @@ impl Block for BlockIq4Nl {
 }
 
 impl Levels for BlockIq4Nl {
-    const KIND: Kind = Kind::Signed;
+    const RANGE: LevelRange = LevelRange::Signed;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::sub_blocks;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
 use super::row::{Row, SUPER_BLOCKS as BATCH};
@@ -103,7 +103,7 @@ impl Block for BlockIq4Xs {
 }
 
 impl Levels for BlockIq4Xs {
-    const KIND: Kind = Kind::Signed;
+    const RANGE: LevelRange = LevelRange::Signed;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

@@ -54,8 +54,8 @@ pub(super) fn scales<const COUNT: usize, const CELLS: usize, const BYTES: usize>
 impl<const W: usize, const COUNT: usize, const N: usize, const CELLS: usize, const BYTES: usize>
     LatticeSubBlocks<W, COUNT, N, CELLS, BYTES>
 {
-    /// Writes the weights of a super-block: `sub_block` gives the scale and the signed values of sub-block
-    /// `j`.
+    /// Writes the weights of a super-block: `sub_block` gives the scale and the signed values of
+    /// sub-block `j`.
     #[inline(always)]
     pub(super) fn dequantize(&self, out: &mut [f32], sub_block: impl Fn(usize) -> (f32, [i8; W])) {
         for (j, out) in out.chunks_exact_mut(W).enumerate() {
@@ -68,7 +68,8 @@ impl<const W: usize, const COUNT: usize, const N: usize, const CELLS: usize, con
         }
     }
 
-    /// Quantizes the super-blocks of a row. `pack` makes a block of its sub-blocks, `None` standing for one that is zero.
+    /// Quantizes the super-blocks of a row. `pack` makes a block of its sub-blocks, `None` standing
+    /// for one that is zero.
     #[inline(always)]
     pub(super) fn quantize<S: Search, B>(
         &self,

@@ -1,5 +1,5 @@
 //! Block types of ggml: layouts, quantizers, dequantizers, products, and the mixes that choose
-//! a type per tensor. Knows nothing of files, models or threads.
+//! a type per tensor. Knows nothing of files or threads, and of models what decides a mix.
 
 mod affine_sub_blocks;
 mod arrays;

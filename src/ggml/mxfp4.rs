@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, assert_layout};
-use super::dot::{Kind, Levels, Long, LongBytes, Set};
+use super::dot::{LevelRange, Levels, Long, LongBytes, Set};
 use super::e8m0::scale;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::row::Row;
@@ -127,7 +127,7 @@ impl Block for BlockMxfp4 {
 }
 
 impl Levels for BlockMxfp4 {
-    const KIND: Kind = Kind::Unsigned { max: 24, center: 12 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 24, center: 12 };
     const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]

@@ -1,4 +1,5 @@
-//! `q2_K`: super-blocks of 256 weights of 2 bits in sixteen sub-blocks with a scale and a minimum each.
+//! `q2_K`: super-blocks of 256 weights of 2 bits in sixteen sub-blocks with a scale and a minimum
+//! each.
 //!
 //! Follows `quantize_row_q2_K_ref`, `quantize_row_q2_K_impl`, `dequantize_row_q2_K` and
 //! `ggml_vec_dot_q2_K_q8_K_generic` of llama.cpp.
@@ -9,11 +10,11 @@ use super::GgmlType;
 use super::affine_sub_blocks::{AffineSubBlocks, Scales};
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
 use super::row::Row;
-use super::search::{AffineSearch, Error, Search, Steps, Weights};
+use super::search::{AffineSearch, Deviation, ErrorWeights, Search, Steps};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of sub-block
 /// `j` in its low nibble and the minimum in its high one.
@@ -31,10 +32,10 @@ const SEARCH: AffineSubBlocks<16, 16> = AffineSubBlocks {
     search: AffineSearch {
         max: 3,
         steps: Steps { first: -0.5, step: 0.1, count: 15 },
-        error: Error::Absolute,
+        error: Deviation::Absolute,
         guarded: false,
     },
-    weights: Weights::Magnitude,
+    weights: ErrorWeights::Magnitude,
     scale_max: 15,
     scale_cap: u8::MAX,
     weighted_scale_cap: u8::MAX,
@@ -93,7 +94,7 @@ impl Block for BlockQ2K {
 
 impl Levels for BlockQ2K {
     // Levels times sub-scales, as both are small.
-    const KIND: Kind = Kind::Unsigned { max: 3 * 15, center: 0 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 3 * 15, center: 0 };
     const MINS: bool = true;
 
     #[inline(always)]

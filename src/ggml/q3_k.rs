@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
 use super::row::{MANY_SUPER_BLOCKS as MANY, Row, SUPER_BLOCKS as BATCH};
@@ -180,7 +180,7 @@ impl Block for BlockQ3K {
 }
 
 impl Levels for BlockQ3K {
-    const KIND: Kind = Kind::Unsigned { max: 7, center: 4 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 7, center: 4 };
     const SUB_SCALES: bool = true;
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{SymmetricBlock, quantize_symmetric};
-use super::dot::{Kind, Levels, Long, Set};
+use super::dot::{LevelRange, Levels, Long, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::row::Row;
@@ -64,7 +64,7 @@ impl Block for BlockQ4_0 {
 }
 
 impl Levels for BlockQ4_0 {
-    const KIND: Kind = Kind::Unsigned { max: 15, center: 8 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 15, center: 8 };
     const LONG: Option<Long> = Some(Long::Halves);
 
     #[inline(always)]

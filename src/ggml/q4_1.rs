@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{AffineBlock, quantize_affine};
-use super::dot::{Kind, Levels, Long, Set};
+use super::dot::{LevelRange, Levels, Long, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
 use super::row::Row;
@@ -60,7 +60,7 @@ impl Block for BlockQ4_1 {
 }
 
 impl Levels for BlockQ4_1 {
-    const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 15, center: 0 };
     const MINS: bool = true;
     const LONG: Option<Long> = Some(Long::Halves);
 

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_sub_blocks::AffineSubBlocks;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Long, LongBytes, Set};
+use super::dot::{LevelRange, Levels, Long, LongBytes, Set};
 use super::le::F16Le;
 use super::packing::pack_four_bits;
 use super::row::Row;
@@ -66,7 +66,7 @@ impl Block for BlockQ4K {
 }
 
 impl Levels for BlockQ4K {
-    const KIND: Kind = Kind::Unsigned { max: 15, center: 0 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 15, center: 0 };
     const MINS: bool = true;
     const LONG: Option<Long> = Some(Long::Pairs);
 

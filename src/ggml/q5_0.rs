@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{SymmetricBlock, quantize_symmetric};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
 use super::row::Row;
@@ -65,7 +65,7 @@ impl Block for BlockQ5_0 {
 }
 
 impl Levels for BlockQ5_0 {
-    const KIND: Kind = Kind::Unsigned { max: 31, center: 16 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 31, center: 16 };
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
 use super::blocks32::{AffineBlock, quantize_affine};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
 use super::row::Row;
@@ -59,7 +59,7 @@ impl Block for BlockQ5_1 {
 }
 
 impl Levels for BlockQ5_1 {
-    const KIND: Kind = Kind::Unsigned { max: 31, center: 0 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 31, center: 0 };
     const MINS: bool = true;
 
     #[inline(always)]

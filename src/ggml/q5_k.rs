@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::affine_sub_blocks::AffineSubBlocks;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{pack_bit, pack_four_bits};
 use super::row::Row;
@@ -71,7 +71,7 @@ impl Block for BlockQ5K {
 }
 
 impl Levels for BlockQ5K {
-    const KIND: Kind = Kind::Unsigned { max: 31, center: 0 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 31, center: 0 };
     const MINS: bool = true;
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::next_level;
 use super::row::{Row, SUPER_BLOCKS as BATCH};
@@ -119,7 +119,7 @@ impl Block for BlockQ6K {
 }
 
 impl Levels for BlockQ6K {
-    const KIND: Kind = Kind::Unsigned { max: 63, center: 32 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 63, center: 32 };
     const SUB_SCALES: bool = true;
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::row::Row;
 use super::rules::{BATCH, inverse};
@@ -58,7 +58,7 @@ impl Block for BlockQ8_0 {
 }
 
 impl Levels for BlockQ8_0 {
-    const KIND: Kind = Kind::Signed;
+    const RANGE: LevelRange = LevelRange::Signed;
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

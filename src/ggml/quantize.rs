@@ -44,8 +44,8 @@ pub fn needs_importance(ty: GgmlType) -> bool {
 }
 
 /// Weights of a row that are lost together if the importance of all of them is zero: so many each,
-/// counted from the row's start, which are written as 0 or as noise, since no error of theirs counts in the
-/// search for a scale. `None` where a scale is found without importance.
+/// counted from the row's start, which are written as 0 or as noise, since no error of theirs counts
+/// in the search for a scale. `None` where a scale is found without importance.
 pub const fn lost_together(ty: GgmlType) -> Option<usize> {
     use GgmlType::*;
     match ty {
@@ -90,7 +90,7 @@ pub fn quantize_with(
     dst: &mut [u8],
 ) -> Result<(), QuantizeError> {
     check(ty, src, columns, importance, dst)?;
-    dispatch!(ty, B => set.run(Rows::<B>::new(src, columns, importance, dst)))
+    dispatch!(ty, B => set.run(QuantizeRows::<B>::new(src, columns, importance, dst)))
 }
 
 /// Whether lengths and importance fit together.
@@ -133,14 +133,14 @@ const RULE_STEP: usize = 512;
 const SEARCH_STEP: usize = 256 * MANY_SUPER_BLOCKS;
 
 /// Rows to quantize.
-pub(super) struct Rows<'a, B> {
+pub(super) struct QuantizeRows<'a, B> {
     src: &'a [f32],
     columns: usize,
     importance: Option<&'a [f32]>,
     blocks: &'a mut [B],
 }
 
-impl<'a, B: Block> Rows<'a, B> {
+impl<'a, B: Block> QuantizeRows<'a, B> {
     /// Rows of `columns` weights; `dst` takes exactly their blocks.
     pub fn new(
         src: &'a [f32],
@@ -152,7 +152,7 @@ impl<'a, B: Block> Rows<'a, B> {
     }
 }
 
-impl<B: Block> Work for Rows<'_, B> {
+impl<B: Block> Work for QuantizeRows<'_, B> {
     type Output = Result<(), QuantizeError>;
 
     #[inline(always)]
@@ -223,18 +223,18 @@ pub fn dequantize_with(
     }
     dispatch!(ty, B => {
         let set = if B::DEQUANTIZED_IN_CELLS { set.without_avx512() } else { set };
-        set.run(Blocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst });
+        set.run(DequantizeBlocks { blocks: bytemuck::cast_slice::<u8, B>(src), dst });
     });
     Ok(())
 }
 
 /// Blocks to dequantize.
-struct Blocks<'a, B> {
+struct DequantizeBlocks<'a, B> {
     blocks: &'a [B],
     dst: &'a mut [f32],
 }
 
-impl<B: Block> Work for Blocks<'_, B> {
+impl<B: Block> Work for DequantizeBlocks<'_, B> {
     type Output = ();
 
     #[inline(always)]

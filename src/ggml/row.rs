@@ -1,11 +1,11 @@
-//! Rows to quantize, in batches of blocks that are searched together: enough sub-blocks for all lanes of the widest
-//! vectors, few enough that what is kept of them stays in the nearest cache.
+//! Rows to quantize, in batches of blocks that are searched together: enough sub-blocks for all lanes
+//! of the widest vectors, few enough that what is kept of them stays in the nearest cache.
 
 /// Super-blocks of 256 weights in a batch.
 pub(super) const SUPER_BLOCKS: usize = 16;
 
-/// Super-blocks in a batch of a search that goes on with fewer and fewer sub-blocks: so many that the last
-/// rounds, with lanes left empty, are rare. They stay in the second-level cache.
+/// Super-blocks in a batch of a search that goes on with fewer and fewer sub-blocks: so many that the
+/// last rounds, with lanes left empty, are rare. They stay in the second-level cache.
 pub(super) const MANY_SUPER_BLOCKS: usize = 64;
 
 /// Blocks of 32 weights in a batch.
@@ -27,7 +27,8 @@ impl<'a> Row<'a> {
     /// Batches of at most `BATCH` blocks of `N` weights.
     ///
     /// An iterator, for the bodies of loops are compiled for the instructions of the function around
-    /// them. Tried a closure that is called for every batch: it is not, unless it happens to be inlined.
+    /// them. Tried a closure that is called for every batch: it is not, unless it happens to be
+    /// inlined.
     #[inline(always)]
     pub fn batches<const BATCH: usize, const N: usize, B>(
         self,

@@ -1,5 +1,5 @@
-//! What `q4_K` and `q5_K` share: super-blocks of eight sub-blocks of 32, each sub-block with a scale and a
-//! minimum of 6 bits. The two differ in the bits of a level alone.
+//! What `q4_K` and `q5_K` share: super-blocks of eight sub-blocks of 32, each sub-block with a scale
+//! and a minimum of 6 bits. The two differ in the bits of a level alone.
 
 use super::affine_sub_blocks::{AffineSubBlocks, Scales};
 use super::arrays::map;
@@ -7,7 +7,7 @@ use super::dot::Set;
 use super::le::F16Le;
 use super::packing::{join, words};
 use super::scales;
-use super::search::{AffineSearch, Error, Steps, Weights};
+use super::search::{AffineSearch, Deviation, ErrorWeights, Steps};
 
 /// A super-block with its levels not yet packed.
 pub(super) struct SuperBlock {
@@ -68,8 +68,8 @@ pub(super) const fn search(
     weighted_scale_cap: u8,
 ) -> AffineSubBlocks<32, 8> {
     AffineSubBlocks {
-        search: AffineSearch { max, steps, error: Error::Squared, guarded: false },
-        weights: Weights::Blurred,
+        search: AffineSearch { max, steps, error: Deviation::Squared, guarded: false },
+        weights: ErrorWeights::Blurred,
         scale_max: 63,
         scale_cap: 63,
         weighted_scale_cap,

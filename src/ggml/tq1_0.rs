@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::GgmlType;
 use super::arrays::map;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::quantize::largest_magnitude;
 use super::row::Row;
@@ -117,7 +117,7 @@ impl Block for BlockTq1_0 {
 }
 
 impl Levels for BlockTq1_0 {
-    const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

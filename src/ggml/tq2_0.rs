@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::GgmlType;
 use super::block::{Block, F16_MAX, assert_layout};
-use super::dot::{Kind, Levels, Set};
+use super::dot::{LevelRange, Levels, Set};
 use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
 use super::row::Row;
@@ -58,7 +58,7 @@ impl Block for BlockTq2_0 {
 }
 
 impl Levels for BlockTq2_0 {
-    const KIND: Kind = Kind::Unsigned { max: 2, center: 1 };
+    const RANGE: LevelRange = LevelRange::Unsigned { max: 2, center: 1 };
 
     #[inline(always)]
     fn levels<S: Set>(set: S, span: &[Self], group: usize) -> S::Bytes {

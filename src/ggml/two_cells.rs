@@ -1,15 +1,15 @@
-//! Super-blocks of sixteen sub-blocks of two cells of eight weights, with a scale of four bits each: what
-//! `iq2_xs` and `iq2_s` share. Knows nothing of how cells are packed.
+//! Super-blocks of sixteen sub-blocks of two cells of eight weights, with a scale of four bits each:
+//! what `iq2_xs` and `iq2_s` share. Knows nothing of how cells are packed.
 
-use super::dot::{Kind, Set};
+use super::dot::{LevelRange, Set};
 use super::packing::{nibble, spread_nibbles};
 use super::scales;
 
 /// The largest magnitude of a value.
 const MAX: u8 = 43;
 
-/// The kind of the levels for products: values and [`MAX`].
-pub(super) const KIND: Kind = Kind::Unsigned { max: 2 * MAX, center: MAX };
+/// The range of the levels for products: values and [`MAX`].
+pub(super) const RANGE: LevelRange = LevelRange::Unsigned { max: 2 * MAX, center: MAX };
 
 /// The levels of two sub-blocks, whose values are the magnitudes, below zero where `minus` is 255.
 #[inline(always)]

@@ -253,22 +253,12 @@ impl TensorSource for File {
         out: &mut [u8],
     ) -> Result<(), SourceError> {
         let info = &self.tensors[tensor];
-        let row_bytes = info.row_bytes();
-        if rows.start > rows.end || rows.end > info.rows() || out.len() != rows.len() * row_bytes {
-            return Err(SourceError {
-                tensor: info.name.to_string(),
-                reason: format!(
-                    "rows {rows:?} into {} bytes were asked for, it has {} rows of {row_bytes} bytes",
-                    out.len(),
-                    info.rows()
-                ),
-            });
-        }
-        self.map(tensor).read(self.row_range(tensor, rows).start, out).map_err(|e| {
-            let path = &self.parts[self.part(tensor)].path;
-            let reason = format!("its bytes in {path}: {e}");
-            SourceError { tensor: info.name.to_string(), reason }
-        })
+        let wrong = |reason: String| SourceError { tensor: info.name.to_string(), reason };
+        info.check_rows(&rows, out).map_err(wrong)?;
+        let start = self.row_range(tensor, rows).start;
+        self.map(tensor)
+            .read(start, out)
+            .map_err(|e| wrong(format!("its bytes in {}: {e}", self.parts[self.part(tensor)].path)))
     }
 
     fn bytes(&self, tensor: usize) -> Option<&[u8]> {

@@ -1,5 +1,7 @@
 //! What a tensor is called, its type and its shape, and what follows from them for its bytes.
 
+use std::ops::Range;
+
 use super::Name;
 use crate::ggml::{GgmlType, StoredType};
 
@@ -86,6 +88,23 @@ impl TensorInfo {
     /// Bytes of one row. A `TensorInfo` whose block size does not divide its columns is never made.
     pub fn row_bytes(&self) -> usize {
         self.columns() / self.ggml_type.block_size() * self.ggml_type.block_bytes()
+    }
+
+    /// Whether there are such rows, and whether they are as long as `out`.
+    ///
+    /// # Errors
+    /// In words, if not.
+    pub fn check_rows(&self, rows: &Range<usize>, out: &[u8]) -> Result<(), String> {
+        let row_bytes = self.row_bytes();
+        let expected = rows.len().checked_mul(row_bytes);
+        if rows.start > rows.end || rows.end > self.rows() || expected != Some(out.len()) {
+            return Err(format!(
+                "rows {rows:?} into {} bytes were asked for, it has {} rows of {row_bytes} bytes",
+                out.len(),
+                self.rows()
+            ));
+        }
+        Ok(())
     }
 
     /// Bytes of the tensor's data, without padding; of a type of which nothing is known, all that its

@@ -4,58 +4,11 @@ use std::arch::x86_64::*;
 
 mod sums;
 
-use super::kernel::TASK_ROWS;
 use super::products::Products;
-use super::unpack::rows_of_tile;
-use super::{ActivationBlock, Inputs, Levels, RowKernel, Scratch, Set, row, tile};
+use super::{ActivationBlock, Levels, Set};
 use crate::simd::Avx2;
 pub(super) use sums::transpose;
 use sums::{fours, pairs, sub_scales, total};
-
-/// The kernel of a type, where the processor has AVX2.
-pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
-    Avx2::detect()?;
-    Some(RowKernel {
-        dot_rows: |rows, activations, out| {
-            let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
-            // SAFETY: `set` proves that the processor has the features.
-            unsafe { dot_rows::<B>(set, rows, activations, out) }
-        },
-        multiply: |rows, count, inputs, scratch, out| {
-            let Some(set) = Avx2::detect() else { unreachable!("it was there before") };
-            // SAFETY: as above.
-            unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
-        },
-        tile_rows: rows_of_tile::<Avx2>(),
-        task_rows: TASK_ROWS,
-    })
-}
-
-/// # Safety
-/// The processor must have these features.
-#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn dot_rows<B: Levels>(
-    set: Avx2,
-    rows: &[u8],
-    activations: &[ActivationBlock],
-    out: &mut [f32],
-) {
-    row::dot_rows::<_, B>(set, rows, activations, out);
-}
-
-/// # Safety
-/// The processor must have these features.
-#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn multiply<B: Levels>(
-    set: Avx2,
-    rows: &[u8],
-    count: usize,
-    inputs: Inputs<'_>,
-    scratch: &mut Scratch,
-    out: &mut [f32],
-) {
-    tile::multiply::<_, B>(set, rows, count, inputs, scratch, out);
-}
 
 impl Avx2 {
     /// A row of [`Set::dot_two`] with levels by the instructions of `set` and sums of four products by `four`.
@@ -77,7 +30,7 @@ impl Avx2 {
                     break;
                 }
                 let levels = B::levels(set, span, g);
-                *sum = fours(self, B::KIND, levels, &activations.levels[g], scales[g]);
+                *sum = fours(self, B::RANGE, levels, &activations.levels[g], scales[g]);
             }
             total(self, |_| false, sums)
         } else {
@@ -87,7 +40,7 @@ impl Avx2 {
                 }
                 *sum = four(B::levels(set, span, g), &activations.levels[g]);
             }
-            total(self, |products| B::KIND.fits(products), sums)
+            total(self, |products| B::RANGE.fits(products), sums)
         }
     }
 }
@@ -301,7 +254,7 @@ impl Products for Avx2 {
     ) -> [__m256i; 2] {
         // SAFETY: `self` proves that the processor has AVX2.
         let ones = unsafe { _mm256_set1_epi16(1) };
-        let four = |levels, a: &_| fours(self, B::KIND, levels, a, ones);
+        let four = |levels, a: &_| fours(self, B::RANGE, levels, a, ones);
         let a = self.dot_groups_by(self, a, groups, activations, four);
         [a, self.dot_groups_by(self, b, groups, activations, four)]
     }
@@ -314,7 +267,7 @@ impl Products for Avx2 {
         activations: [&[i8; 32]; T],
     ) -> [[__m256i; T]; 2] {
         // Vectors whose products are added as 16 bits.
-        let steps = match (B::KIND.fits(16), B::KIND.fits(8), B::KIND.fits(4)) {
+        let steps = match (B::RANGE.fits(16), B::RANGE.fits(8), B::RANGE.fits(4)) {
             (true, ..) if !B::SUB_SCALES => 8,
             (_, true, _) => 4,
             (_, _, true) => 2,
@@ -336,7 +289,7 @@ impl Products for Avx2 {
                         let quad: &[i8; 4] = activations[t][4 * q..].first_chunk().expect("four");
                         let a = _mm256_set1_epi32(i32::from_le_bytes(bytemuck::cast(*quad)));
                         for half in 0..2 {
-                            let products = pairs(self, B::KIND, w[half], a);
+                            let products = pairs(self, B::RANGE, w[half], a);
                             sums[half][t] = _mm256_add_epi16(sums[half][t], products);
                         }
                     }

@@ -27,7 +27,8 @@ pub struct Scratch {
     pub(super) sums: Aligned,
 }
 
-/// How rows of one type are multiplied with [`ActivationBlock`]s, with the processor's best instructions.
+/// How rows of one type are multiplied with [`ActivationBlock`]s, with the processor's best
+/// instructions.
 #[derive(Clone, Copy, Debug)]
 pub struct RowKernel {
     pub(super) dot_rows: fn(&[u8], &[ActivationBlock], &mut [f32]),

@@ -7,7 +7,7 @@ use super::{LongBytes, Set};
 
 /// How the byte of a level is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ggml) enum Kind {
+pub(in crate::ggml) enum LevelRange {
     /// From 0 to `max`, which is at most 128; `center` stands for zero.
     Unsigned { max: u8, center: u8 },
     /// From -128 to 127.
@@ -29,7 +29,7 @@ pub(in crate::ggml) enum Long {
 /// eight groups have 32 columns each.
 pub(in crate::ggml) trait Levels: Block {
     /// How levels are to be read.
-    const KIND: Kind;
+    const RANGE: LevelRange;
     /// Whether there are sub-scales, for 16 columns each; not with signed levels.
     const SUB_SCALES: bool = false;
     /// Whether there are minimums.
@@ -85,20 +85,20 @@ pub(in crate::ggml) trait Levels: Block {
     }
 }
 
-impl Kind {
+impl LevelRange {
     /// The level that stands for zero.
     pub(super) const fn center(self) -> i16 {
         match self {
-            Kind::Unsigned { center, .. } => center as i16,
-            Kind::Signed => 0,
+            LevelRange::Unsigned { center, .. } => center as i16,
+            LevelRange::Signed => 0,
         }
     }
 
     /// Whether sums of `products` products of a level and an activation fit into 16 bits.
     pub(super) const fn fits(self, products: u32) -> bool {
         match self {
-            Kind::Unsigned { max, .. } => products * 127 * max as u32 <= i16::MAX as u32,
-            Kind::Signed => products <= 2,
+            LevelRange::Unsigned { max, .. } => products * 127 * max as u32 <= i16::MAX as u32,
+            LevelRange::Signed => products <= 2,
         }
     }
 }

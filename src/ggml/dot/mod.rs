@@ -8,8 +8,8 @@
 //! as a tree. A row alone ([`row`]) has the eight floats in the lanes of a vector, a tile
 //! ([`tile`]) has rows in the lanes: the bits are the same, on every instruction set.
 //!
-//! Tried and lost, for tiles and rows: copying a row's last, partial span into a padded one (a third of
-//! the nano's decoding); codebooks looked up one by one instead of by gathers (half of the
+//! Tried and lost, for tiles and rows: copying a row's last, partial span into a padded one (a third
+//! of the nano's decoding); codebooks looked up one by one instead of by gathers (half of the
 //! dequantizers' speed, and nothing for rows); gathers of the four cells of iq1 and iq2 (a third
 //! slower; those of eight entries made rows of iq3_s three times as fast). Small closures that the
 //! compiler leaves as functions without the set's instructions made unpacking nibbles a third slower.
@@ -38,7 +38,7 @@ mod vnni;
 
 pub use activation_block::ActivationBlock;
 pub use kernel::{Inputs, RowKernel, Scratch};
-pub(in crate::ggml) use levels::{Kind, Levels, Long};
+pub(in crate::ggml) use levels::{LevelRange, Levels, Long};
 pub(in crate::ggml) use set::{LongBytes, Set};
 
 /// The levels of a span, as bytes.
@@ -46,7 +46,7 @@ pub(in crate::ggml) use set::{LongBytes, Set};
 pub(in crate::ggml) fn levels_of<B: Levels>(span: &[B]) -> [u8; activation_block::COLUMNS] {
     let mut levels = [[0; 32]; 8];
     for (g, levels) in levels.iter_mut().enumerate() {
-        *levels = B::levels(portable::Portable, span, g);
+        *levels = B::levels(crate::simd::Portable::<8>, span, g);
     }
     bytemuck::cast(levels)
 }

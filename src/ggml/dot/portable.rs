@@ -3,11 +3,8 @@
 use super::products::Products;
 use super::{ActivationBlock, Levels, Set};
 use crate::ggml::e8m0;
+use crate::simd::Portable;
 use crate::simd::rounding::widen_f16;
-
-/// No instructions but the target's own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Portable;
 
 /// Lane by lane.
 #[inline(always)]
@@ -19,7 +16,7 @@ fn each<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
     out
 }
 
-impl Set for Portable {
+impl Set for Portable<8> {
     type Bytes = [u8; 32];
     type I32 = [i32; 8];
     type F32 = [f32; 8];
@@ -220,7 +217,7 @@ impl Set for Portable {
     }
 }
 
-impl Products for Portable {
+impl Products for Portable<8> {
     fn dot_two<B: Levels>(
         self,
         spans: [&[B]; 2],
@@ -264,7 +261,7 @@ fn dot_groups<B: Levels>(span: &[B], groups: usize, activations: &ActivationBloc
         if g >= groups {
             return 0;
         }
-        let levels = B::levels(Portable, span, g);
+        let levels = B::levels(Portable::<8>, span, g);
         let mut sum = 0;
         for (i, &a) in activations.levels[g].iter().enumerate() {
             let scale = if B::SUB_SCALES { sub_scales[2 * g + i / 16] } else { 1 };
@@ -276,8 +273,8 @@ fn dot_groups<B: Levels>(span: &[B], groups: usize, activations: &ActivationBloc
 
 /// The number that a byte of levels is.
 fn level<B: Levels>(byte: u8) -> i32 {
-    match B::KIND {
-        super::Kind::Unsigned { .. } => i32::from(byte),
-        super::Kind::Signed => i32::from(byte as i8),
+    match B::RANGE {
+        super::LevelRange::Unsigned { .. } => i32::from(byte),
+        super::LevelRange::Signed => i32::from(byte as i8),
     }
 }

@@ -6,9 +6,9 @@ use super::{ActivationBlock, Levels, Set};
 
 /// A set with the products of levels and activations.
 pub(super) trait Products: Set {
-    /// Sums of products of levels and activations of the first `groups` groups of a span of each of two
-    /// rows, and zeros; with sub-scales, of the products of all three. The level that stands for zero
-    /// is not subtracted.
+    /// Sums of products of levels and activations of the first `groups` groups of a span of each of
+    /// two rows, and zeros; with sub-scales, of the products of all three. The level that stands for
+    /// zero is not subtracted.
     fn dot_two<B: Levels>(
         self,
         spans: [&[B]; 2],

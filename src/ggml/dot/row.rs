@@ -9,9 +9,9 @@
 //! permutation of bytes took 3% longer, five bits by masks of AVX-512 a tenth.
 
 use super::levels::blocks_per_span;
-use super::portable::Portable;
 use super::products::Products;
 use super::{ActivationBlock, Levels};
+use crate::simd::Portable;
 
 /// Places of the weights that are read in turns: memory gives more to several streams of addresses.
 /// Tokens of the 20b in turns on two threads of Emerald Rapids: mxfp4 at 16.1 GB/s with two streams,
@@ -66,7 +66,7 @@ pub(super) fn dot_rows<S: Products, B: Levels>(
 /// is compiled once and not for every set.
 #[inline(never)]
 fn dot_one<B: Levels>(row: &[B], activations: &[ActivationBlock]) -> f32 {
-    dot(Portable, [row; STREAMS], activations)[0]
+    dot(Portable::<8>, [row; STREAMS], activations)[0]
 }
 
 /// The products of some rows.
@@ -139,7 +139,7 @@ fn add_pair<S: Products, B: Levels>(
     sums: S::PairF32,
 ) -> S::PairF32 {
     let mut products = set.dot_two(spans, groups, activations);
-    let center = B::KIND.center();
+    let center = B::RANGE.center();
     if center != 0 {
         let centers = |span| {
             let centers = set.scale_words(set.words(B::sub_scales(span)), center);

@@ -1,4 +1,4 @@
-//! What the products need of an instruction set. Knows nothing of blocks.
+//! What the products need of an instruction set. Knows nothing of how weights are stored.
 
 use super::ActivationBlock;
 

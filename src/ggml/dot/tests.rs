@@ -31,8 +31,8 @@ fn kernels<B: Levels>() -> Vec<(&'static str, RowKernel)> {
     let mut all = vec![("portable", RowKernel::portable::<B>())];
     #[cfg(target_arch = "x86_64")]
     {
-        all.extend(avx2::kernel::<B>().map(|k| ("AVX2", k)));
-        all.extend(vnni::kernel::<B>().map(|k| ("AVX-512 VNNI", k)));
+        all.extend(RowKernel::avx2::<B>().map(|k| ("AVX2", k)));
+        all.extend(RowKernel::vnni::<B>().map(|k| ("AVX-512 VNNI", k)));
     }
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     all.extend(amx::kernel::<B>().map(|k| ("AMX", k)));

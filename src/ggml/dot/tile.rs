@@ -3,7 +3,7 @@
 
 use super::products::Products;
 use super::unpack::{LEVELS, MINS, OFFSETS, SCALES, Slots, rows_of_tile, unpack};
-use super::{ActivationBlock, Inputs, Kind, Levels, Scratch, Set};
+use super::{ActivationBlock, Inputs, LevelRange, Levels, Scratch, Set};
 
 /// Tokens whose sums are kept in registers at a time, with two vectors of rows.
 const TOKENS: usize = 4;
@@ -46,7 +46,7 @@ pub(super) fn multiply<S: Products, B: Levels>(
 
 /// Whether levels are stored with 128 added.
 const fn flipped<S: Set, B: Levels>() -> bool {
-    matches!(B::KIND, Kind::Signed) && S::UNSIGNED_TILES
+    matches!(B::RANGE, LevelRange::Signed) && S::UNSIGNED_TILES
 }
 
 /// Multiplies a tile with up to [`BLOCK`] tokens.
@@ -93,7 +93,7 @@ fn add_span<S: Products, B: Levels>(
     sums: &mut [[[S::WideF32; 8]; 2]; TOKENS],
 ) {
     let vector = |half: usize, slot: usize| &slots[half][slot * S::ROWS..][..S::ROWS];
-    let center = if flipped::<S, B>() { 128 } else { B::KIND.center() };
+    let center = if flipped::<S, B>() { 128 } else { B::RANGE.center() };
     #[expect(clippy::needless_range_loop, reason = "`g` numbers the groups of much else, too")]
     for g in 0..groups {
         let vectors = |half: usize, slot: usize, count: usize| {

@@ -105,8 +105,8 @@ fn unpack_tile<S: Products, B: Levels>(
     }
 }
 
-/// Unpacks what there is beside levels of the spans of eight rows from `first` on, into the first lanes
-/// of their slots.
+/// Unpacks what there is beside levels of the spans of eight rows from `first` on, into the first
+/// lanes of their slots.
 #[inline(always)]
 fn unpack_scales<S: Set, B: Levels>(set: S, spans: &Spans<'_, B>, first: usize, slots: &mut [u32]) {
     let mut by_row = [set.spread(0, 0); 8];
@@ -125,7 +125,7 @@ fn unpack_scales<S: Set, B: Levels>(set: S, spans: &Spans<'_, B>, first: usize, 
         let slots = &mut slots[row..];
         let mut put = |slot: usize, bits: u32| slots[slot * S::ROWS] = bits;
         if B::SUB_SCALES {
-            let center = B::KIND.center();
+            let center = B::RANGE.center();
             for (g, &[a, b]) in B::sub_scales(blocks).as_chunks().0.iter().enumerate() {
                 let (a, b) = (i16::from(a), i16::from(b));
                 put(Slots::<B>::SUB_SCALES + 2 * g, pair(a, a));

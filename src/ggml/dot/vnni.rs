@@ -6,61 +6,10 @@ mod long;
 mod nibbles;
 
 use super::avx2::{instruction, transpose};
-use super::kernel::TASK_ROWS;
 use super::products::Products;
 use super::spans::{Spans, unpack_levels};
-use super::unpack::rows_of_tile;
-use super::{ActivationBlock, Inputs, Kind, Levels, Long, RowKernel, Scratch, Set, row, tile};
+use super::{ActivationBlock, LevelRange, Levels, Long, Set};
 use crate::simd::Vnni;
-
-/// The kernel of a type, where the processor has VNNI.
-pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
-    Vnni::detect()?;
-    Some(RowKernel {
-        dot_rows: |rows, activations, out| {
-            let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
-            // SAFETY: `set` proves that the processor has the features.
-            unsafe { dot_rows::<B>(set, rows, activations, out) }
-        },
-        multiply: |rows, count, inputs, scratch, out| {
-            let Some(set) = Vnni::detect() else { unreachable!("it was there before") };
-            // SAFETY: as above.
-            unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
-        },
-        tile_rows: rows_of_tile::<Vnni>(),
-        task_rows: TASK_ROWS,
-    })
-}
-
-/// # Safety
-/// The processor must have these features.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
-)]
-unsafe fn dot_rows<B: Levels>(
-    set: Vnni,
-    rows: &[u8],
-    activations: &[ActivationBlock],
-    out: &mut [f32],
-) {
-    row::dot_rows::<_, B>(set, rows, activations, out);
-}
-
-/// # Safety
-/// The processor must have these features.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
-)]
-unsafe fn multiply<B: Levels>(
-    set: Vnni,
-    rows: &[u8],
-    count: usize,
-    inputs: Inputs<'_>,
-    scratch: &mut Scratch,
-    out: &mut [f32],
-) {
-    tile::multiply::<_, B>(set, rows, count, inputs, scratch, out);
-}
 
 /// Methods that are those of AVX2.
 macro_rules! as_avx2 {
@@ -87,9 +36,9 @@ impl Vnni {
             // SAFETY: `self` proves that the processor has VNNI; the load needs no alignment.
             unsafe {
                 let (zero, a) = (_mm256_setzero_si256(), _mm256_loadu_si256(a.as_ptr().cast()));
-                match B::KIND {
-                    Kind::Unsigned { .. } => _mm256_dpbusd_epi32(zero, levels, a),
-                    Kind::Signed => _mm256_dpbusd_epi32(
+                match B::RANGE {
+                    LevelRange::Unsigned { .. } => _mm256_dpbusd_epi32(zero, levels, a),
+                    LevelRange::Signed => _mm256_dpbusd_epi32(
                         zero,
                         _mm256_abs_epi8(levels),
                         _mm256_sign_epi8(a, levels),

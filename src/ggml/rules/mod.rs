@@ -15,10 +15,11 @@ use crate::simd::MAX_LANES;
 /// the others is: block after block, the processor waits half of the time.
 pub(super) const BATCH: usize = MAX_LANES;
 
-/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many weights at a
-/// time as it has lanes; the results are the same to the bit for finite weights.
+/// The rules. [`Scalar`] follows them weight after weight, a [`Simd`](crate::simd::Simd) with as many
+/// weights at a time as it has lanes; the results are the same to the bit for finite weights.
 ///
-/// What is found of a batch of up to [`BATCH`] blocks is followed by anything where the batch is shorter.
+/// What is found of a batch of up to [`BATCH`] blocks is followed by anything where the batch is
+/// shorter.
 pub(super) trait Rules: Copy {
     /// The value of the largest magnitude of each block, the first of equals; `0.0` where all are
     /// zero.

@@ -36,7 +36,8 @@ impl Rules for Scalar {
 
     #[inline(always)]
     fn quotients(self, x: &[f32; 256], divisors: &[f32; 16], max: i8, levels: &mut [u8; 256]) {
-        // One loop over all, since compilers unroll one over a sub-block, and then do not vectorize it.
+        // One loop over all, since compilers unroll one over a sub-block, and then do not vectorize
+        // it.
         let mut each = [0.0; 256];
         for (each, divisor) in each.as_chunks_mut::<16>().0.iter_mut().zip(divisors) {
             *each = [*divisor; 16];

@@ -14,14 +14,14 @@ pub(in crate::ggml) struct Affine {
 
 /// What is made of a difference before it is summed up.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ggml) enum Error {
+pub(in crate::ggml) enum Deviation {
     Squared,
     Absolute,
 }
 
 /// How much the error of each weight of a sub-block counts.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ggml) enum Weights<'a, const N: usize> {
+pub(in crate::ggml) enum ErrorWeights<'a, const N: usize> {
     /// Its magnitude.
     Magnitude,
     /// Its magnitude and the sub-block's root mean square.
@@ -30,7 +30,7 @@ pub(in crate::ggml) enum Weights<'a, const N: usize> {
     Given(&'a [[f32; N]]),
 }
 
-impl<const N: usize> Weights<'_, N> {
+impl<const N: usize> ErrorWeights<'_, N> {
     /// The weights of sub-block `j`, whose values are `x`.
     pub fn of(&self, j: usize, x: &[f32; N]) -> [f32; N] {
         match self {
@@ -59,7 +59,7 @@ pub(in crate::ggml) struct AffineSearch {
     /// Levels are from 0 to this.
     pub max: i32,
     pub steps: Steps,
-    pub error: Error,
+    pub error: Deviation,
     /// Safe from a best minimum so close to the largest value that scales overflow: the
     /// reference's `make_qkx3_quants`, where this is false its `make_qkx2_quants`.
     pub guarded: bool,
@@ -69,7 +69,7 @@ impl AffineSearch {
     /// What every format searches where importance is known.
     pub const fn weighted(max: i32) -> Self {
         let steps = Steps { first: -0.9, step: 0.05, count: 36 };
-        Self { max, steps, error: Error::Squared, guarded: true }
+        Self { max, steps, error: Deviation::Squared, guarded: true }
     }
 
     /// Fits a sub-block; errors are weighed by `weights`.
@@ -93,7 +93,7 @@ impl AffineSearch {
 pub(in crate::ggml) struct AffineBatch<'a, const N: usize> {
     pub search: AffineSearch,
     pub x: &'a [[f32; N]],
-    pub weights: Weights<'a, N>,
+    pub weights: ErrorWeights<'a, N>,
     pub levels: &'a mut [[u8; N]],
     pub fits: &'a mut [Affine],
 }
@@ -104,13 +104,13 @@ fn search<const N: usize>(
     max: i32,
     weights: &[f32; N],
     steps: Steps,
-    error: Error,
+    error: Deviation,
     level: impl Fn(f32) -> i32,
     levels: &mut [u8; N],
 ) -> Affine {
     let error = |difference: f32| match error {
-        Error::Squared => difference * difference,
-        Error::Absolute => difference.abs(),
+        Deviation::Squared => difference * difference,
+        Deviation::Absolute => difference.abs(),
     };
     let (mut min, mut top) = (x[0], x[0]);
     let mut sum_w = weights[0];

@@ -16,8 +16,8 @@ pub(in crate::ggml) trait Batch {
     fn in_lanes<S: Simd>(self, s: S);
 }
 
-/// The way to search: [`Scalar`] takes one sub-block after the other, a [`Simd`] as many at a time as it
-/// has lanes.
+/// The way to search: [`Scalar`] takes one sub-block after the other, a [`Simd`] as many at a time as
+/// it has lanes.
 pub(in crate::ggml) trait Search: Rules {
     /// Searches a batch.
     fn run<B: Batch>(self, batch: B);

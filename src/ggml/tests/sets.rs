@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::ggml::dispatch::dispatch;
 use crate::ggml::instruction_set::Work;
-use crate::ggml::quantize::Rows;
+use crate::ggml::quantize::QuantizeRows;
 use crate::simd::Portable;
 
 /// Quantizes with everything that there is and compares the bytes with the scalar searches'.
@@ -39,10 +39,10 @@ fn agree(ty: GgmlType, x: &[f32], columns: usize, importance: Option<&[f32]>) {
     }
     dispatch!(ty, B => {
         let mut found = vec![0; bytes];
-        let rows = Rows::<B>::new(x, columns, importance, &mut found);
+        let rows = QuantizeRows::<B>::new(x, columns, importance, &mut found);
         compare("8 portable lanes", (rows.run(Portable::<8>), found));
         let mut found = vec![0; bytes];
-        let rows = Rows::<B>::new(x, columns, importance, &mut found);
+        let rows = QuantizeRows::<B>::new(x, columns, importance, &mut found);
         compare("16 portable lanes", (rows.run(Portable::<16>), found));
     });
 }

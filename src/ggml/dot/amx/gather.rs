@@ -13,8 +13,8 @@ pub struct TokenTile {
     pub sums: [[i16; 2]; ROWS],
 }
 
-/// Puts the activations of a group side by side, span by span, so that what is read and written stays in
-/// the first-level cache until it is whole.
+/// Puts the activations of a group side by side, span by span, so that what is read and written stays
+/// in the first-level cache until it is whole.
 #[inline(always)]
 pub fn gather<const OFFSET: bool>(
     inputs: Inputs<'_>,

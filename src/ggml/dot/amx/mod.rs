@@ -13,8 +13,7 @@ mod product;
 mod tiles;
 
 use super::unpack::{Slots, Unpacked, unpack};
-use super::vnni;
-use super::{Inputs, Kind, Levels, RowKernel, Scratch};
+use super::{Inputs, LevelRange, Levels, RowKernel, Scratch};
 use crate::simd::{Aligned, Amx};
 use gather::gather;
 use product::{UnpackedRows, multiply_tile};
@@ -37,18 +36,18 @@ pub(super) fn kernel<B: Levels>() -> Option<RowKernel> {
             unsafe { multiply::<B>(set, rows, count, inputs, scratch, out) }
         },
         task_rows: TASK_ROWS,
-        ..vnni::kernel::<B>()?
+        ..RowKernel::vnni::<B>()?
     })
 }
 
 /// What to add to a level's byte to have a signed one, with zero for zero.
-const fn shift(kind: Kind) -> u8 {
-    match kind {
-        Kind::Unsigned { max, center } => {
+const fn shift(range: LevelRange) -> u8 {
+    match range {
+        LevelRange::Unsigned { max, center } => {
             assert!(max - center <= 127, "levels are bytes with a sign");
             center.wrapping_neg()
         }
-        Kind::Signed => 0,
+        LevelRange::Signed => 0,
     }
 }
 
@@ -66,7 +65,7 @@ unsafe fn multiply<B: Levels>(
     out: &mut [f32],
 ) {
     assert_eq!(out.len(), inputs.numbers.len() * count, "products of {count} rows");
-    let shift = const { shift(B::KIND) };
+    let shift = const { shift(B::RANGE) };
     let Some(unpacked) = unpack::<_, B>(set.vnni(), rows, count, shift, &mut scratch.tiles) else {
         return out.fill(0.0);
     };

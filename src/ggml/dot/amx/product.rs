@@ -115,8 +115,8 @@ fn multiply_group<const N: usize>(
     }
 }
 
-/// Adds the scaled sums of a group of `K` spans from the span `first` on to the totals of its place, or
-/// has them begin with these.
+/// Adds the scaled sums of a group of `K` spans from the span `first` on to the totals of its place,
+/// or has them begin with these.
 #[inline(always)]
 fn scale<const OFFSET: bool, const N: usize, const K: usize>(
     set: Vnni,

@@ -3,15 +3,15 @@
 
 use std::arch::x86_64::*;
 
-use crate::ggml::dot::Kind;
+use crate::ggml::dot::LevelRange;
 use crate::simd::Avx2;
 
 /// Sums of four products each, in lanes; the products of levels and activations are added in
-/// pairs of 16 bits, which no kind of level exceeds.
+/// pairs of 16 bits, which no range of level exceeds.
 #[inline(always)]
 pub(super) fn fours(
     set: Avx2,
-    kind: Kind,
+    range: LevelRange,
     levels: __m256i,
     activations: &[i8; 32],
     by: __m256i,
@@ -20,18 +20,18 @@ pub(super) fn fours(
     // SAFETY: `set` proves that the processor has AVX2; loads need no alignment.
     unsafe {
         let a = _mm256_loadu_si256(activations.as_ptr().cast());
-        _mm256_madd_epi16(pairs(set, kind, levels, a), by)
+        _mm256_madd_epi16(pairs(set, range, levels, a), by)
     }
 }
 
 /// Sums of two products each, in 16 bits.
 #[inline(always)]
-pub(super) fn pairs(_: Avx2, kind: Kind, levels: __m256i, activations: __m256i) -> __m256i {
+pub(super) fn pairs(_: Avx2, range: LevelRange, levels: __m256i, activations: __m256i) -> __m256i {
     // SAFETY: the argument proves that the processor has AVX2.
     unsafe {
-        match kind {
-            Kind::Unsigned { .. } => _mm256_maddubs_epi16(levels, activations),
-            Kind::Signed => {
+        match range {
+            LevelRange::Unsigned { .. } => _mm256_maddubs_epi16(levels, activations),
+            LevelRange::Signed => {
                 _mm256_maddubs_epi16(_mm256_abs_epi8(levels), _mm256_sign_epi8(activations, levels))
             }
         }

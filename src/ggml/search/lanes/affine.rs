@@ -1,6 +1,6 @@
 //! Scales and minimums of unsigned levels; the scalar search is `search/affine.rs`.
 
-use crate::ggml::search::affine::{Affine, AffineBatch, AffineSearch, Error, Weights};
+use crate::ggml::search::affine::{Affine, AffineBatch, AffineSearch, Deviation, ErrorWeights};
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
@@ -19,9 +19,9 @@ impl<const N: usize> Batch for AffineBatch<'_, N> {
         for (batch, ((x, levels), fits)) in batches.zip(fits.chunks_mut(S::LANES)).enumerate() {
             let columns = s.load_columns(x);
             let weights = match weights {
-                Weights::Magnitude => magnitudes(s, &columns),
-                Weights::Blurred => blurred(s, &columns),
-                Weights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
+                ErrorWeights::Magnitude => magnitudes(s, &columns),
+                ErrorWeights::Blurred => blurred(s, &columns),
+                ErrorWeights::Given(all) => s.load_columns(&all[batch * S::LANES..][..x.len()]),
             };
             let sub_blocks = SubBlocks { s, search, x: columns, weights };
             let (best, found) = sub_blocks.search();
@@ -34,7 +34,7 @@ impl<const N: usize> Batch for AffineBatch<'_, N> {
     }
 }
 
-/// [`Weights::Magnitude`].
+/// [`ErrorWeights::Magnitude`].
 #[inline(always)]
 fn magnitudes<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
     let mut weights = *x;
@@ -44,7 +44,7 @@ fn magnitudes<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
     weights
 }
 
-/// [`Weights::Blurred`].
+/// [`ErrorWeights::Blurred`].
 #[inline(always)]
 fn blurred<S: Simd, const N: usize>(s: S, x: &[S::F32; N]) -> [S::F32; N] {
     let squares = x.iter().fold(s.splat(0.0), |sum, &v| s.add(sum, s.mul(v, v)));
@@ -182,8 +182,8 @@ impl<S: Simd, const N: usize> SubBlocks<S, N> {
         for ((&level, &x), &weight) in levels.iter().zip(&self.x).zip(&self.weights) {
             let difference = s.sub(s.add(s.mul(scale, level), min), x);
             let error = match self.search.error {
-                Error::Squared => s.mul(difference, difference),
-                Error::Absolute => s.abs(difference),
+                Deviation::Squared => s.mul(difference, difference),
+                Deviation::Absolute => s.abs(difference),
             };
             total = s.add(total, s.mul(weight, error));
         }

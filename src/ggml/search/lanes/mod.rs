@@ -3,10 +3,10 @@
 //!
 //! What made them fast with AVX-512, in 10^6 weights of q3_K a second: transposes by shuffles instead
 //! of through memory, 160 to 276; masks combined by an instruction of their own, an eighth; 1024
-//! sub-blocks together instead of 256, a sixth, since four of five are done after one round; inverses in
-//! place of divisions but near ties, vectors stored where sub-blocks are side by side and rare lanes under
-//! a branch, 353 to 518. An estimate of the search's quotients would take as many instructions as the
-//! division takes cycles.
+//! sub-blocks together instead of 256, a sixth, since four of five are done after one round; inverses
+//! in place of divisions but near ties, vectors stored where sub-blocks are side by side and rare
+//! lanes under a branch, 353 to 518. An estimate of the search's quotients would take as many
+//! instructions as the division takes cycles.
 
 mod affine;
 mod codebook;
@@ -21,7 +21,8 @@ use crate::simd::Simd;
 
 /// What sub-blocks, one in each lane, are scaled by.
 struct Extremes<S: Simd> {
-    /// [`largest`](crate::ggml::measures::largest) of each sub-block; any number for those that are taken for zero.
+    /// [`largest`](crate::ggml::measures::largest) of each sub-block; any number for those that are
+    /// taken for zero.
     extreme: S::F32,
     /// The sub-blocks that are taken for zero.
     nothing: S::Mask,

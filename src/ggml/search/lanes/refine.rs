@@ -6,8 +6,8 @@ use crate::ggml::search::symmetric::{self, RefinedBatch};
 use crate::ggml::search::way::Batch;
 use crate::simd::{MAX_LANES, Simd};
 
-/// Vectors of sub-blocks that are searched side by side: within a sub-block each step waits for the one
-/// before, a division among them.
+/// Vectors of sub-blocks that are searched side by side: within a sub-block each step waits for the
+/// one before, a division among them.
 const ABREAST: usize = 4;
 
 /// Sub-blocks that are searched round by round together. Four of five are done after the first round,
