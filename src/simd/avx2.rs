@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Avx2, MAX_LANES, Simd};
+use super::{Avx2, MAX_LANES, Simd, instruction};
 
 /// A method for the extreme lane of each of eight vectors: pairs of halves, of quarters and of
 /// lanes are compared while the vectors are transposed.
@@ -41,61 +41,63 @@ impl Simd for Avx2 {
     type Mask = __m256;
 
     instruction! {
-        add(a: F32, b: F32) -> F32 = _mm256_add_ps(a, b);
-        sub(a: F32, b: F32) -> F32 = _mm256_sub_ps(a, b);
-        mul(a: F32, b: F32) -> F32 = _mm256_mul_ps(a, b);
-        div(a: F32, b: F32) -> F32 = _mm256_div_ps(a, b);
-        sqrt(a: F32) -> F32 = _mm256_sqrt_ps(a);
-        abs(a: F32) -> F32 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
-        min(a: F32, b: F32) -> F32 = _mm256_min_ps(a, b);
-        max(a: F32, b: F32) -> F32 = _mm256_max_ps(a, b);
-        lt(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
-        le(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_LE_OQ>(a, b);
-        eq(a: F32, b: F32) -> Mask = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
-        select(mask: Mask, a: F32, b: F32) -> F32 = _mm256_blendv_ps(b, a, mask);
-        clear(mask: Mask, a: F32) -> F32 = _mm256_andnot_ps(mask, a);
-        and(a: Mask, b: Mask) -> Mask = _mm256_and_ps(a, b);
-        and_not(a: Mask, b: Mask) -> Mask = _mm256_andnot_ps(b, a);
-        sub_i32(a: I32, b: I32) -> I32 = _mm256_sub_epi32(a, b);
-        and_i32(a: I32, b: I32) -> I32 = _mm256_and_si256(a, b);
-        min_i32(a: I32, b: I32) -> I32 = _mm256_min_epi32(a, b);
-        max_i32(a: I32, b: I32) -> I32 = _mm256_max_epi32(a, b);
-        keep_i32(mask: Mask, a: I32) -> I32 = _mm256_and_si256(_mm256_castps_si256(mask), a);
-        to_bits(a: F32) -> I32 = _mm256_castps_si256(a);
-        to_f32(a: I32) -> F32 = _mm256_cvtepi32_ps(a);
-        times_power_of_two(x: F32, n_in_low_bits: F32) -> F32 = {
+        add(a: __m256, b: __m256) -> F32 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> F32 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> F32 = _mm256_mul_ps(a, b);
+        div(a: __m256, b: __m256) -> F32 = _mm256_div_ps(a, b);
+        sqrt(a: __m256) -> F32 = _mm256_sqrt_ps(a);
+        abs(a: __m256) -> F32 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+        min(a: __m256, b: __m256) -> F32 = _mm256_min_ps(a, b);
+        max(a: __m256, b: __m256) -> F32 = _mm256_max_ps(a, b);
+        lt(a: __m256, b: __m256) -> Mask = _mm256_cmp_ps::<_CMP_LT_OQ>(a, b);
+        le(a: __m256, b: __m256) -> Mask = _mm256_cmp_ps::<_CMP_LE_OQ>(a, b);
+        eq(a: __m256, b: __m256) -> Mask = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
+        select(mask: __m256, a: __m256, b: __m256) -> F32 = _mm256_blendv_ps(b, a, mask);
+        clear(mask: __m256, a: __m256) -> F32 = _mm256_andnot_ps(mask, a);
+        and(a: __m256, b: __m256) -> Mask = _mm256_and_ps(a, b);
+        and_not(a: __m256, b: __m256) -> Mask = _mm256_andnot_ps(b, a);
+        sub_i32(a: __m256i, b: __m256i) -> I32 = _mm256_sub_epi32(a, b);
+        and_i32(a: __m256i, b: __m256i) -> I32 = _mm256_and_si256(a, b);
+        min_i32(a: __m256i, b: __m256i) -> I32 = _mm256_min_epi32(a, b);
+        max_i32(a: __m256i, b: __m256i) -> I32 = _mm256_max_epi32(a, b);
+        keep_i32(mask: __m256, a: __m256i) -> I32 = _mm256_and_si256(_mm256_castps_si256(mask), a);
+        to_bits(a: __m256) -> I32 = _mm256_castps_si256(a);
+        to_f32(a: __m256i) -> F32 = _mm256_cvtepi32_ps(a);
+        times_power_of_two(x: __m256, n_in_low_bits: __m256) -> F32 = {
             let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(n_in_low_bits));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
         };
-        truncate(a: F32) -> I32 = _mm256_cvttps_epi32(a);
-        round_away(a: F32) -> I32 = {
+        truncate(a: __m256) -> I32 = _mm256_cvttps_epi32(a);
+        round_away(a: __m256) -> I32 = {
             // Towards zero after adding the float below a half: the half itself would lift the
             // float below it to one.
             let sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0));
             let half = _mm256_or_ps(sign, _mm256_set1_ps(0.5_f32.next_down()));
             _mm256_cvttps_epi32(_mm256_add_ps(a, half))
         };
-        shift_nibble(a: I32) -> I32 = _mm256_srli_epi32::<4>(a);
-        lookup_lane(table: F32, index: I32) -> F32 = _mm256_permutevar8x32_ps(table, index);
-    }
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> __m256 {
-        // SAFETY: `self` proves that the processor has AVX2.
-        unsafe { _mm256_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    fn load(self, x: &[f32]) -> __m256 {
-        let x: &[f32; 8] = x.first_chunk().expect("eight floats");
-        // SAFETY: as above; eight floats are there.
-        unsafe { _mm256_loadu_ps(x.as_ptr()) }
+        shift_nibble(a: __m256i) -> I32 = _mm256_srli_epi32::<4>(a);
+        lookup_lane(table: __m256, index: __m256i) -> F32 = _mm256_permutevar8x32_ps(table, index);
+        splat(x: f32) -> F32 = _mm256_set1_ps(x);
+        load(x: &[f32]) -> F32 =
+            _mm256_loadu_ps(x.first_chunk::<8>().expect("eight floats").as_ptr());
+        load_f16(x: &[[u8; 2]]) -> F32 = {
+            let x = x.first_chunk::<8>().expect("eight floats");
+            _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast()))
+        };
+        load_bf16(x: &[[u8; 2]]) -> F32 = {
+            let x = x.first_chunk::<8>().expect("eight floats");
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        };
+        splat_i32(x: i32) -> I32 = _mm256_set1_epi32(x);
+        load_bits(x: &[u32]) -> I32 =
+            _mm256_loadu_si256(x.first_chunk::<8>().expect("eight integers").as_ptr().cast());
     }
 
     #[inline(always)]
     fn store(self, x: __m256, out: &mut [f32]) {
         let out: &mut [f32; 8] = out.first_chunk_mut().expect("eight floats");
-        // SAFETY: as above; eight floats are there.
+        // SAFETY: `self` proves that the processor has AVX2; eight floats are there.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), x) }
     }
 
@@ -103,12 +105,6 @@ impl Simd for Avx2 {
     fn bits(self, mask: __m256) -> u32 {
         // SAFETY: `self` proves that the processor has AVX2.
         unsafe { _mm256_movemask_ps(mask) as u32 }
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, x: i32) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(x) }
     }
 
     extremes!(smallest_of_each, _mm256_min_ps);
@@ -234,23 +230,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn load_f16(self, x: &[[u8; 2]]) -> __m256 {
-        let x: &[[u8; 2]; 8] = x.first_chunk().expect("eight floats");
-        // SAFETY: as above; eight floats of two bytes are there.
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
-    }
-
-    #[inline(always)]
-    fn load_bf16(self, x: &[[u8; 2]]) -> __m256 {
-        let x: &[[u8; 2]; 8] = x.first_chunk().expect("eight floats");
-        // SAFETY: as above; eight floats of two bytes are there.
-        unsafe {
-            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
-        }
-    }
-
-    #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
         let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
         // SAFETY: as above.
@@ -267,13 +246,6 @@ impl Simd for Avx2 {
         let out: &mut [i32; 8] = out.first_chunk_mut().expect("eight integers");
         // SAFETY: as above; eight integers are there.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), x) }
-    }
-
-    #[inline(always)]
-    fn load_bits(self, x: &[u32]) -> __m256i {
-        let x: &[u32; 8] = x.first_chunk().expect("eight integers");
-        // SAFETY: as above; eight integers are there.
-        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Avx512, MAX_LANES, Simd};
+use super::{Avx512, MAX_LANES, Simd, instruction};
 
 /// A method for the extreme lane of each of sixteen vectors: pairs of lanes, of quarters and of halves
 /// are compared while the vectors are transposed.
@@ -48,78 +48,76 @@ impl Simd for Avx512 {
     type Mask = __mmask16;
 
     instruction! {
-        add(a: F32, b: F32) -> F32 = _mm512_add_ps(a, b);
-        sub(a: F32, b: F32) -> F32 = _mm512_sub_ps(a, b);
-        mul(a: F32, b: F32) -> F32 = _mm512_mul_ps(a, b);
-        div(a: F32, b: F32) -> F32 = _mm512_div_ps(a, b);
-        sqrt(a: F32) -> F32 = _mm512_sqrt_ps(a);
-        abs(a: F32) -> F32 = _mm512_abs_ps(a);
-        min(a: F32, b: F32) -> F32 = _mm512_min_ps(a, b);
-        max(a: F32, b: F32) -> F32 = _mm512_max_ps(a, b);
-        lt(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
-        le(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
-        eq(a: F32, b: F32) -> Mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
-        select(mask: Mask, a: F32, b: F32) -> F32 = _mm512_mask_blend_ps(mask, b, a);
-        clear(mask: Mask, a: F32) -> F32 =
+        add(a: __m512, b: __m512) -> F32 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> F32 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> F32 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> F32 = _mm512_div_ps(a, b);
+        sqrt(a: __m512) -> F32 = _mm512_sqrt_ps(a);
+        abs(a: __m512) -> F32 = _mm512_abs_ps(a);
+        min(a: __m512, b: __m512) -> F32 = _mm512_min_ps(a, b);
+        max(a: __m512, b: __m512) -> F32 = _mm512_max_ps(a, b);
+        lt(a: __m512, b: __m512) -> Mask = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+        le(a: __m512, b: __m512) -> Mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
+        eq(a: __m512, b: __m512) -> Mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
+        select(mask: __mmask16, a: __m512, b: __m512) -> F32 = _mm512_mask_blend_ps(mask, b, a);
+        clear(mask: __mmask16, a: __m512) -> F32 =
             _mm512_mask_blend_ps(mask, a, _mm512_setzero_ps());
-        and(a: Mask, b: Mask) -> Mask = _kand_mask16(a, b);
-        and_not(a: Mask, b: Mask) -> Mask = _kandn_mask16(b, a);
-        lt_where(mask: Mask, a: F32, b: F32) -> Mask =
+        and(a: __mmask16, b: __mmask16) -> Mask = _kand_mask16(a, b);
+        and_not(a: __mmask16, b: __mmask16) -> Mask = _kandn_mask16(b, a);
+        lt_where(mask: __mmask16, a: __m512, b: __m512) -> Mask =
             _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(mask, a, b);
-        differ_where(mask: Mask, a: F32, b: F32) -> Mask =
+        differ_where(mask: __mmask16, a: __m512, b: __m512) -> Mask =
             _mm512_mask_cmp_ps_mask::<_CMP_NEQ_UQ>(mask, a, b);
-        sub_i32(a: I32, b: I32) -> I32 = _mm512_sub_epi32(a, b);
-        and_i32(a: I32, b: I32) -> I32 = _mm512_and_si512(a, b);
-        min_i32(a: I32, b: I32) -> I32 = _mm512_min_epi32(a, b);
-        max_i32(a: I32, b: I32) -> I32 = _mm512_max_epi32(a, b);
-        keep_i32(mask: Mask, a: I32) -> I32 = _mm512_maskz_mov_epi32(mask, a);
-        to_bits(a: F32) -> I32 = _mm512_castps_si512(a);
-        to_f32(a: I32) -> F32 = _mm512_cvtepi32_ps(a);
-        times_power_of_two(x: F32, n_in_low_bits: F32) -> F32 = {
+        sub_i32(a: __m512i, b: __m512i) -> I32 = _mm512_sub_epi32(a, b);
+        and_i32(a: __m512i, b: __m512i) -> I32 = _mm512_and_si512(a, b);
+        min_i32(a: __m512i, b: __m512i) -> I32 = _mm512_min_epi32(a, b);
+        max_i32(a: __m512i, b: __m512i) -> I32 = _mm512_max_epi32(a, b);
+        keep_i32(mask: __mmask16, a: __m512i) -> I32 = _mm512_maskz_mov_epi32(mask, a);
+        to_bits(a: __m512) -> I32 = _mm512_castps_si512(a);
+        to_f32(a: __m512i) -> F32 = _mm512_cvtepi32_ps(a);
+        times_power_of_two(x: __m512, n_in_low_bits: __m512) -> F32 = {
             let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(n_in_low_bits));
             _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent))
         };
-        truncate(a: F32) -> I32 = _mm512_cvttps_epi32(a);
-        round_away(a: F32) -> I32 = {
+        truncate(a: __m512) -> I32 = _mm512_cvttps_epi32(a);
+        round_away(a: __m512) -> I32 = {
             // Towards zero after adding the float below a half: the half itself would lift the
             // float below it to one.
             let sign = _mm512_and_ps(a, _mm512_set1_ps(-0.0));
             let half = _mm512_or_ps(sign, _mm512_set1_ps(0.5_f32.next_down()));
             _mm512_cvttps_epi32(_mm512_add_ps(a, half))
         };
-        shift_nibble(a: I32) -> I32 = _mm512_srli_epi32::<4>(a);
-        lookup_lane(table: F32, index: I32) -> F32 = _mm512_permutexvar_ps(index, table);
-    }
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> __m512 {
-        // SAFETY: `self` proves that the processor has AVX-512.
-        unsafe { _mm512_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    fn load(self, x: &[f32]) -> __m512 {
-        let x: &[f32; 16] = x.first_chunk().expect("sixteen floats");
-        // SAFETY: as above; sixteen floats are there.
-        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+        shift_nibble(a: __m512i) -> I32 = _mm512_srli_epi32::<4>(a);
+        lookup_lane(table: __m512, index: __m512i) -> F32 = _mm512_permutexvar_ps(index, table);
+        splat(x: f32) -> F32 = _mm512_set1_ps(x);
+        load(x: &[f32]) -> F32 =
+            _mm512_loadu_ps(x.first_chunk::<16>().expect("sixteen floats").as_ptr());
+        load_f16(x: &[[u8; 2]]) -> F32 = {
+            let x = x.first_chunk::<16>().expect("sixteen floats");
+            _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast()))
+        };
+        load_bf16(x: &[[u8; 2]]) -> F32 = {
+            let x = x.first_chunk::<16>().expect("sixteen floats");
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        };
+        splat_i32(x: i32) -> I32 = _mm512_set1_epi32(x);
+        load_bits(x: &[u32]) -> I32 =
+            _mm512_loadu_si512(x.first_chunk::<16>().expect("sixteen integers").as_ptr().cast());
+        lookup(table: &[f32; 16], index: __m512i) -> F32 =
+            _mm512_permutexvar_ps(index, _mm512_loadu_ps(table.as_ptr()));
     }
 
     #[inline(always)]
     fn store(self, x: __m512, out: &mut [f32]) {
         let out: &mut [f32; 16] = out.first_chunk_mut().expect("sixteen floats");
-        // SAFETY: as above; sixteen floats are there.
+        // SAFETY: `self` proves that the processor has AVX-512; sixteen floats are there.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
     }
 
     #[inline(always)]
     fn bits(self, mask: __mmask16) -> u32 {
         u32::from(mask)
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, x: i32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(x) }
     }
 
     extremes!(smallest_of_each, _mm512_min_ps);
@@ -239,40 +237,10 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn load_f16(self, x: &[[u8; 2]]) -> __m512 {
-        let x: &[[u8; 2]; 16] = x.first_chunk().expect("sixteen floats");
-        // SAFETY: as above; sixteen floats of two bytes are there.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
-    }
-
-    #[inline(always)]
-    fn load_bf16(self, x: &[[u8; 2]]) -> __m512 {
-        let x: &[[u8; 2]; 16] = x.first_chunk().expect("sixteen floats");
-        // SAFETY: as above; sixteen floats of two bytes are there.
-        unsafe {
-            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
-        }
-    }
-
-    #[inline(always)]
-    fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_permutexvar_ps(index, self.load(table)) }
-    }
-
-    #[inline(always)]
     fn store_i32(self, x: __m512i, out: &mut [i32]) {
         let out: &mut [i32; 16] = out.first_chunk_mut().expect("sixteen integers");
         // SAFETY: as above; sixteen integers are there.
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), x) }
-    }
-
-    #[inline(always)]
-    fn load_bits(self, x: &[u32]) -> __m512i {
-        let x: &[u32; 16] = x.first_chunk().expect("sixteen integers");
-        // SAFETY: as above; sixteen integers are there.
-        unsafe { _mm512_loadu_si512(x.as_ptr().cast()) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What kernels over floats need beside [`Simd`].
 
 #[cfg(target_arch = "x86_64")]
-use super::{Avx2, Avx512};
+use super::{Avx2, Avx512, instruction};
 use super::{MAX_LANES, Portable, Simd};
 
 /// Products that are added where they are made. Not for what has to be the same on every machine:
@@ -57,7 +57,8 @@ impl Fused for Avx2 {
     type Eight = Self;
 
     instruction! {
-        fused(a: F32, b: F32, c: F32) -> F32 = std::arch::x86_64::_mm256_fmadd_ps(a, b, c);
+        fused(a: Self::F32, b: Self::F32, c: Self::F32) -> F32 =
+            std::arch::x86_64::_mm256_fmadd_ps(a, b, c);
     }
 
     #[inline(always)]
@@ -76,7 +77,8 @@ impl Fused for Avx512 {
     type Eight = Avx2;
 
     instruction! {
-        fused(a: F32, b: F32, c: F32) -> F32 = std::arch::x86_64::_mm512_fmadd_ps(a, b, c);
+        fused(a: Self::F32, b: Self::F32, c: Self::F32) -> F32 =
+            std::arch::x86_64::_mm512_fmadd_ps(a, b, c);
     }
 
     #[inline(always)]

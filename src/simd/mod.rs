@@ -4,20 +4,6 @@
 //! one may run what is compiled for that set; with the Cargo feature `portable` there is none.
 //! Knows nothing of what is computed.
 
-/// A method of one instruction. Sound because a value of the type proves that the processor has it.
-#[cfg(target_arch = "x86_64")]
-macro_rules! instruction {
-    ($($name:ident($($arg:ident: $ty:ident),*) -> $result:ident = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: Self::$ty),*) -> Self::$result {
-                // SAFETY: `self` proves that the processor has the instruction.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -42,5 +28,7 @@ pub(crate) use lanes::{MAX_LANES, Simd};
 pub(crate) use portable::Portable;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use tokens::Amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tokens::instruction;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use tokens::{Avx2, Avx512, Vnni};

@@ -114,3 +114,18 @@ fn ask_for_tiles() -> bool {
     // SAFETY: the call takes two numbers, and reads and writes no memory of the process.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
+
+/// Methods of one instruction, or a few, of traits whose implementors are tokens.
+macro_rules! instruction {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ident = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $ty),*) -> Self::$result {
+                // SAFETY: `self` proves that the processor has the instructions; loads need no
+                // alignment, and arrays have the size of a vector.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+pub(crate) use instruction;

@@ -6,7 +6,7 @@ mod sums;
 
 use super::products::Products;
 use super::{ActivationBlock, Levels, Set};
-use crate::simd::Avx2;
+use crate::simd::{Avx2, instruction};
 pub(super) use sums::transpose;
 use sums::{fours, pairs, sub_scales, total};
 
@@ -59,21 +59,6 @@ fn in_register(mut x: u64) -> u64 {
     }
     x
 }
-
-/// A method of one instruction.
-macro_rules! instruction {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ident = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: $ty),*) -> Self::$result {
-                // SAFETY: `self` proves that the processor has the instruction; loads need no
-                // alignment, and arrays have the size of a vector.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-pub(super) use instruction;
 
 impl Set for Avx2 {
     type Bytes = __m256i;

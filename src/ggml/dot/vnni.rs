@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 mod long;
 mod nibbles;
 
-use super::avx2::{instruction, transpose};
+use super::avx2::transpose;
 use super::products::Products;
 use super::spans::{Spans, unpack_levels};
 use super::{ActivationBlock, LevelRange, Levels, Long, Set};
-use crate::simd::Vnni;
+use crate::simd::{Vnni, instruction};
 
 /// Methods that are those of AVX2.
 macro_rules! as_avx2 {
