@@ -1,4 +1,4 @@
-//! Facts about the machine that numbers were measured on. Knows nothing of what is measured.
+//! Facts about the machine that numbers were measured on.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

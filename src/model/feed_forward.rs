@@ -9,7 +9,7 @@ use crate::arch::{Decoder, Experts};
 use crate::compute::{Activations, Gate, Product, SharedSlice, ThreadPool, multiply_while};
 
 use super::loader::Loader;
-use super::weights::{Layer, Linear};
+use super::weights::{LayerWeights, Linear};
 
 /// Elements worth handing to a thread.
 const TASK_ELEMENTS: usize = 4096;
@@ -111,7 +111,7 @@ type Products<'a> = SmallVec<[Product<'a>; 8]>;
 /// What a layer's experts compute with.
 pub struct FeedForward<'a> {
     pub decoder: &'a Decoder,
-    pub layer: &'a Layer,
+    pub layer: &'a LayerWeights,
     pub loader: &'a Loader,
     pub pool: &'a ThreadPool,
     pub exact: bool,

@@ -14,7 +14,7 @@ use super::feed_forward::{Buffers, FeedForward, Routing};
 use super::kv_cache::{KvCache, KvCacheType};
 use super::loader::Loader;
 use super::rope::{Angles, rotate_rows};
-use super::weights::{Layer, Linear, Weights};
+use super::weights::{LayerWeights, Linear, Weights};
 
 /// Rows of a norm that are worth handing to a thread.
 const NORM_ROWS: usize = 16;
@@ -145,7 +145,7 @@ impl Network {
         pool: &ThreadPool,
         state: &mut State,
         number: usize,
-        layer: &Layer,
+        layer: &LayerWeights,
         position: usize,
     ) {
         let Decoder { hidden, heads, kv_heads, head_dim, .. } = self.decoder;
@@ -204,7 +204,7 @@ impl Network {
         &self,
         pool: &ThreadPool,
         state: &mut State,
-        layer: &Layer,
+        layer: &LayerWeights,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> bool {
         self.norm(pool, &state.stream, &layer.feed_forward_norm, &mut state.normed);

@@ -9,14 +9,14 @@ use super::loader::{Loader, Weight};
 pub struct Weights {
     /// `[hidden, vocab]`, a row per token.
     pub embedding: Weight,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerWeights>,
     pub output_norm: Vec<f32>,
     /// `[hidden, vocab]`, a row per token; without it the embedding is the output.
     pub output: Option<Weight>,
 }
 
 /// The tensors of one layer.
-pub struct Layer {
+pub struct LayerWeights {
     pub attention_norm: Vec<f32>,
     pub query: Linear,
     pub key: Linear,
@@ -74,12 +74,12 @@ struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    fn layer(&self, layer: usize) -> Result<Layer, ModelError> {
+    fn layer(&self, layer: usize) -> Result<LayerWeights, ModelError> {
         let linear = |part: Part| self.linear(part, layer);
         let vector = |part: Part| self.vector(part, Kind::Weight, layer);
         let experts = self.hyper.experts > 0;
         let either = |with: Part, without: Part| linear(if experts { with } else { without });
-        Ok(Layer {
+        Ok(LayerWeights {
             attention_norm: self.norm(Part::AttentionNorm, layer)?,
             query: linear(Part::Query)?,
             key: linear(Part::Key)?,

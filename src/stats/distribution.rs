@@ -1,5 +1,5 @@
 //! Percentiles of a sample with what they are worth: how many samples stand behind them and a
-//! confidence interval that assumes no shape of the distribution. Knows nothing of what is measured.
+//! confidence interval that assumes no shape of the distribution.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! How two things measured in turns compare: the ratio of a typical pair, with a confidence interval
-//! that one hiccup of the machine does not spoil. Knows nothing of what is measured.
+//! that one hiccup of the machine does not spoil.
 //!
 //! Method: Hodges and Lehmann's estimate on the logarithms of the ratios, with the exact interval
 //! that inverts Wilcoxon's signed-rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical

@@ -1,5 +1,5 @@
 //! How two samples compare: the ratio of a quantile with a bootstrap confidence interval, to say
-//! whether a difference is more than the noise. Knows nothing of what is measured.
+//! whether a difference is more than the noise.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

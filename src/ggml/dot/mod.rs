@@ -28,7 +28,6 @@ mod portable;
 mod products;
 mod row;
 mod set;
-mod spans;
 #[cfg(test)]
 mod tests;
 mod tile;

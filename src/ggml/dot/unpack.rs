@@ -4,8 +4,7 @@
 use std::marker::PhantomData;
 
 use super::levels::blocks_per_span;
-use super::products::Products;
-use super::spans::Spans;
+use super::products::{Products, Spans};
 use super::{Levels, Set};
 use crate::simd::Aligned;
 

@@ -6,8 +6,7 @@ mod long;
 mod nibbles;
 
 use super::avx2::transpose;
-use super::products::Products;
-use super::spans::{Spans, unpack_levels};
+use super::products::{Products, Spans, unpack_levels};
 use super::{ActivationBlock, LevelRange, Levels, Long, Set};
 use crate::simd::{Vnni, instruction};
 

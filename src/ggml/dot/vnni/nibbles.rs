@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::ggml::dot::spans::Spans;
+use crate::ggml::dot::products::Spans;
 use crate::ggml::dot::{Levels, Long, LongBytes, Set};
 use crate::simd::Vnni;
 
