@@ -2,9 +2,11 @@
 
 use bytemuck::Pod;
 
-use super::GgmlType;
-use super::row::Row;
-use super::search::Search;
+// What implementations name.
+pub(super) use super::GgmlType;
+pub(super) use super::le::F16Le;
+pub(super) use super::row::Row;
+pub(super) use super::search::Search;
 
 /// The largest scale that rounds to a finite one in half precision.
 pub(super) const F16_MAX: f32 = 65_519.996;

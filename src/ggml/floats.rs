@@ -1,10 +1,7 @@
 //! `f32`, `f16` and `bf16`: floats of three precisions.
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
-use super::le::{Bf16Le, F16Le, F32Le};
-use super::row::Row;
-use super::search::Search;
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
+use super::le::{Bf16Le, F32Le};
 
 assert_layout!(F32Le);
 

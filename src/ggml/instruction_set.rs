@@ -44,8 +44,7 @@ impl<S: Simd, W: Work> Kernel<S> for InLanes<W> {
 }
 
 impl InstructionSet {
-    /// Every set that this processor has, the plainest first.
-    pub fn available() -> Vec<Self> {
+    fn all() -> impl DoubleEndedIterator<Item = Self> {
         let sets = [
             Some(Token::Scalar),
             #[cfg(target_arch = "x86_64")]
@@ -53,21 +52,17 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             Avx512::detect().map(Token::Avx512),
         ];
-        sets.into_iter().flatten().map(Self).collect()
+        sets.into_iter().flatten().map(Self)
+    }
+
+    /// Every set that this processor has, the plainest first.
+    pub fn available() -> Vec<Self> {
+        Self::all().collect()
     }
 
     /// The fastest set of this processor.
     pub fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(set) = Avx512::detect() {
-                return Self(Token::Avx512(set));
-            }
-            if let Some(set) = Avx2::detect() {
-                return Self(Token::Avx2(set));
-            }
-        }
-        Self(Token::Scalar)
+        Self::all().next_back().unwrap_or(Self(Token::Scalar))
     }
 
     /// The name, as processors' vendors write it.

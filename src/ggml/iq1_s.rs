@@ -6,15 +6,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::{F16Le, U16Le};
+use super::le::U16Le;
 use super::packing;
-use super::row::Row;
 use super::scales;
 use super::search::ternary::{self, DELTA, EIGHTHS, SplitBatch, VALUES};
-use super::search::{self, Search, lattice};
+use super::search::{self, lattice};
 
 /// 256 weights: `d * (2 scale + 1) * (value + shift)`. The lower eight bits of the points of a
 /// sub-block are in `points`. From the lowest bits up, `rest` has three more of each of the four

@@ -9,16 +9,14 @@ use std::sync::LazyLock;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xs::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
-use super::le::{F16Le, U16Le};
+use super::le::U16Le;
 use super::packing::pack_pairs;
-use super::row::Row;
+use super::search::EPSILON;
 use super::search::lattice::{Lattice, Refit};
-use super::search::{EPSILON, Search};
 use super::signed_cells::{EVEN_MINUS, SignedCells};
 use super::two_cells;
 

@@ -9,17 +9,14 @@ use std::sync::LazyLock;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, cells, points::iq2_xxs::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
-use super::le::F16Le;
 use super::packing;
-use super::row::Row;
 use super::scales;
+use super::search::EPSILON;
 use super::search::lattice::{self, Lattice, Refit};
-use super::search::{EPSILON, Search};
 use super::signed_cells::{SignedCells, even_minus};
 
 /// 256 weights: `d * (scale + 0.5) / 4 * value`. A sub-block's first four bytes are the points of its

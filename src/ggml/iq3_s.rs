@@ -9,16 +9,12 @@ use std::sync::LazyLock;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
 use super::grid::{Grid, half_cells, points::iq3_s::POINTS, values};
 use super::lattice_sub_blocks::{self, LatticeSubBlocks, SubBlock};
-use super::le::F16Le;
 use super::packing::{nibble, pack_pairs, spread_nibbles};
-use super::row::Row;
 use super::scales;
-use super::search::Search;
 use super::search::lattice::{Lattice, Refit};
 use super::signed_cells::{MINUS, SignedCells, cell_of_two};
 

@@ -5,15 +5,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::pack_nibbles;
-use super::row::{BLOCKS as BATCH, Row};
+use super::row::BLOCKS as BATCH;
 use super::scales;
+use super::search;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
-use super::search::{self, Search};
 
 /// 32 weights: `VALUES[level] * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

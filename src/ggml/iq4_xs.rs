@@ -6,16 +6,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::arrays::sub_blocks;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{less_32, pack_nibbles, spread_nibbles, spread_two_bits};
-use super::row::{Row, SUPER_BLOCKS as BATCH};
+use super::row::SUPER_BLOCKS as BATCH;
 use super::scales;
+use super::search;
 use super::search::codebook::{self, LevelBatch, ScaleBatch};
-use super::search::{self, Search};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * VALUES[level]`. The lower four bits of the scale of sub-block `j`

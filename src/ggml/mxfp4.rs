@@ -6,14 +6,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, assert_layout};
+use super::block::{Block, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Long, LongBytes, Set};
 use super::e8m0::scale;
 use super::packing::{pack_nibbles, unpack_nibbles};
-use super::row::Row;
 use super::rules::BATCH;
-use super::search::Search;
 
 /// 32 weights. Byte `j` of `qs` holds weight `j` in its low nibble and weight `j + 16` in its
 /// high one; a nibble stands for `VALUES[nibble] * scale(e)`.

@@ -6,15 +6,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::affine_sub_blocks::{AffineSubBlocks, Scales};
 use super::arrays::map;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
-use super::row::Row;
-use super::search::{AffineSearch, Deviation, ErrorWeights, Search, Steps};
+use super::search::{AffineSearch, Deviation, ErrorWeights, Steps};
 
 /// 256 weights: `d * scale * level - dmin * min`; byte `j` of `scales` holds the scale of sub-block
 /// `j` in its low nibble and the minimum in its high one.

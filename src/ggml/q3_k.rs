@@ -6,15 +6,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{join, less_32, next_level, pack_bit, pack_two_bits, words};
-use super::row::{MANY_SUPER_BLOCKS as MANY, Row, SUPER_BLOCKS as BATCH};
+use super::row::{MANY_SUPER_BLOCKS as MANY, SUPER_BLOCKS as BATCH};
 use super::rules;
-use super::search::{self, RefinedBatch, Search, SymmetricBatch};
+use super::search::{self, RefinedBatch, SymmetricBatch};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * (scale - 32) * (level - 4)`; `hmask` holds the third bits of the levels.

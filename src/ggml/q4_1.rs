@@ -5,15 +5,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::blocks32::{AffineBlock, quantize_affine};
 use super::dot::{LevelRange, Levels, Long, Set};
-use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_nibbles};
-use super::row::Row;
 use super::scales;
-use super::search::Search;
 
 /// 32 weights: `level * d + m`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

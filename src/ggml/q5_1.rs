@@ -5,15 +5,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::blocks32::{AffineBlock, quantize_affine};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{pack_nibbles, unpack_five_bits};
-use super::row::Row;
 use super::scales;
-use super::search::Search;
 
 /// 32 weights: `level * d + m`; `qh` holds the fifth bits.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

@@ -6,14 +6,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::affine_sub_blocks::AffineSubBlocks;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{pack_bit, pack_four_bits};
-use super::row::Row;
-use super::search::{Search, Steps};
+use super::search::Steps;
 use super::super_block::{self, PackedScales, SuperBlock};
 
 /// 256 weights: `d * scale * level - dmin * min`, scale and min of the weight's sub-block; `qh` holds

@@ -6,14 +6,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::arrays::{map, sub_blocks, sub_blocks_mut};
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::next_level;
-use super::row::{Row, SUPER_BLOCKS as BATCH};
-use super::search::{self, Search, SymmetricBatch};
+use super::row::SUPER_BLOCKS as BATCH;
+use super::search::{self, SymmetricBatch};
 use crate::simd::rounding::nearest_int;
 
 /// 256 weights: `d * scale * (level - 32)`. Each half of 128 has 64 bytes of `ql`, with the lower

@@ -5,14 +5,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
-use super::row::Row;
 use super::rules::{BATCH, inverse};
 use super::scales;
-use super::search::Search;
 
 /// 32 weights: `qs[i] * d`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

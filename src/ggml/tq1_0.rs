@@ -5,14 +5,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
 use super::arrays::map;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::quantize::largest_magnitude;
-use super::row::Row;
-use super::search::Search;
 
 /// 256 weights: `d * (level - 1)`. A byte holds five levels as a fraction of 256 in base three,
 /// rounded up, the first of them the first digit. `long` has levels 0 to 159, those of byte `j` 32

@@ -5,13 +5,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::GgmlType;
-use super::block::{Block, F16_MAX, assert_layout};
+use super::block::{Block, F16_MAX, F16Le, GgmlType, Row, Search, assert_layout};
 use super::dot::{LevelRange, Levels, Set};
-use super::le::F16Le;
 use super::packing::{next_level, pack_two_bits};
-use super::row::Row;
-use super::search::Search;
 use super::tq1_0::ternary;
 
 /// 256 weights: `d * (level - 1)`.
