@@ -265,6 +265,22 @@ fn a_job_runs_whole_and_then_only_what_changed() {
         planned[0],
         ("quantize:small".to_owned(), "format.tensors[0].type: q4_0 -> q5_0".to_owned())
     );
+    let why = workspace.ok(&["why", "quantize:small"]);
+    assert!(
+        why.starts_with("quantize:small: stale, format.tensors[0].type: q4_0 -> q5_0\n"),
+        "{why}"
+    );
+    let marked: Vec<&str> = why.lines().filter(|line| line.trim_start().starts_with('*')).collect();
+    assert_eq!(marked.len(), 1, "{why}");
+    let words: Vec<&str> = marked[0].split_whitespace().collect();
+    assert_eq!(words, ["*", "format.tensors[0].type", "q5_0", "q4_0"]);
+    let why = workspace.json(&["why", "quantize", "job.toml", "--json"]);
+    let verdicts: Vec<_> = why.as_array().unwrap().iter().map(|w| w["verdict"].clone()).collect();
+    assert_eq!(verdicts.iter().filter(|v| *v == "stale").count(), 1, "{why}");
+    assert!(why[0]["key"].is_string() && why[0]["ingredients"][0]["now"].is_string(), "{why}");
+    assert!(workspace.ok(&["why", "verify"]).contains("has no key"));
+    workspace.fails(2, &["why", "quantise"]);
+
     let is_about_it = |step: &str| step.contains("small") || ["report", "publish"].contains(&step);
     assert!(planned.iter().all(|(step, _)| is_about_it(step)), "{planned:?}");
 
@@ -550,7 +566,7 @@ fn steps_are_named_or_refused() {
 }
 
 #[test]
-fn a_damaged_state_may_be_deleted() {
+fn a_damaged_state_is_kept_aside_and_may_be_deleted() {
     let workspace = Workspace::new();
     workspace.ok(&["run", "job.toml", "--only", "convert"]);
     let before = fs::read(workspace.path("out/f32.gguf")).unwrap();
@@ -558,9 +574,18 @@ fn a_damaged_state_may_be_deleted() {
         let _ = fs::remove_file(workspace.path(".qrun").join(name));
     }
     fs::write(workspace.path(".qrun/state.db"), "scribble".repeat(100)).unwrap();
-    let said = workspace.fails(4, &["run", "job.toml"]);
-    assert!(said.contains("delete it and run again"), "{said}");
-    workspace.fails(4, &["plan", "job.toml"]);
+    let said = workspace.fails(4, &["status", "job.toml"]);
+    assert!(said.contains("is damaged") && said.contains("keeps it aside"), "{said}");
+    assert!(workspace.ok(&["plan", "job.toml"]).contains("never run"));
+    let said = all(&workspace.qrun(&["run", "job.toml", "--only", "convert"]));
+    assert!(said.contains("is damaged") && said.contains("it is kept as"), "{said}");
+    assert_eq!(fs::read(workspace.path("out/f32.gguf")).unwrap(), before);
+    assert_eq!(workspace.ran(), ["verify", "convert"]);
+    let kept =
+        names(&workspace.path(".qrun")).into_iter().find(|n| n.starts_with("state.db.kept-"));
+    assert!(kept.is_some());
+    // The file of which nothing was known any more had the same bytes, and is there once.
+    assert_eq!(names(&workspace.path("out")), ["f32.gguf"]);
     fs::remove_dir_all(workspace.path(".qrun")).unwrap();
     workspace.ok(&["run", "job.toml", "--only", "convert"]);
     assert_eq!(fs::read(workspace.path("out/f32.gguf")).unwrap(), before);

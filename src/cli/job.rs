@@ -3,8 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
-use super::CliError;
 use super::direct::Threads;
+use super::{CliError, output};
 use crate::files::{HashWriter, program};
 use crate::host::HostFacts;
 use crate::manifest::Job;
@@ -22,7 +22,13 @@ pub fn load(manifest: &Utf8Path) -> Result<Job, CliError> {
 pub fn plan(job: Job, state: Option<State>, threads: Threads) -> Result<Plan, CliError> {
     let state = match state {
         Some(state) => Some(state),
-        None => State::open_read_only(&job.workspace)?,
+        None => match State::open_read_only(&job.workspace) {
+            Err(error @ (StateError::Damaged { .. } | StateError::Newer { .. })) => {
+                output::note(&format!("warning: {error}"));
+                None
+            }
+            other => other?,
+        },
     };
     // A measurement with fewer threads is another measurement.
     let host = HostFacts { threads: threads.count(), ..HostFacts::gather() };

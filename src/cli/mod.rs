@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod schema;
 mod status;
+mod why;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,6 +61,7 @@ Begin with:
   qrun plan JOB.toml      what would run, why, how large; changes nothing
   qrun JOB.toml           run it, as `qrun run JOB.toml` does; Ctrl-C and run again at will
   qrun status             what became of each step; `qrun log STEP` is the whole story
+  qrun why STEP           what goes into a step, now and when it last ran
 
   qrun quantize model-f32.gguf model.gguf --format q4_K_M
   qrun inspect model.gguf
@@ -95,6 +97,7 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Log(log::Args),
+    Why(why::Args),
     Report(report::Args),
     Doctor(doctor::Args),
     Cache(cache::Args),
@@ -124,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cache(args) => cache::run(&args, &cli.globals),
         Command::Bench(args) => bench::run(&args, &cli.globals),

@@ -51,8 +51,11 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let job = job::load(&args.manifest)?;
     let name = job.name.clone();
     let command = command_line();
-    let state = State::open(&job.workspace)?;
     let _lock = lock_workspace(&job.workspace, &command)?;
+    let (state, kept) = State::open_or_begin(&job.workspace)?;
+    if let Some(kept) = kept {
+        output::note(&format!("warning: {kept}"));
+    }
     exec::take_in_all(&state, &job.workspace)?;
     let mut plan = job::plan(job, Some(state), args.threads)?;
     if args.accept_inputs {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::order::Record;
 use super::outbox::{self, Delivery, Stamped};
-use crate::files::{Stamp, now_ms};
+use crate::files::{Stamp, kept_name, now_ms};
 use crate::host::rss::Memory;
 use crate::state::{self, Attempt, Lock};
 use crate::steps::{ErrorClass, Event, EventSink, Level, StepError, StepSpec};
@@ -137,7 +137,7 @@ impl<'a> Guard<'a> {
             }
             return Ok(());
         }
-        let aside = free_name(path);
+        let aside = kept_name(path);
         rename(path, &aside)?;
         self.log(
             Level::Warn,
@@ -236,18 +236,6 @@ fn changed(path: &Utf8Path) -> StepError {
         ErrorClass::Input,
         format!("{path} was changed while this step read it, or waited for its turn; run again"),
     )
-}
-
-/// A name beside `path` that nothing has.
-fn free_name(path: &Utf8Path) -> Utf8PathBuf {
-    let now = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
-    let mut name = Utf8PathBuf::from(format!("{path}.kept-{now}"));
-    let mut n = 2;
-    while name.exists() {
-        name = Utf8PathBuf::from(format!("{path}.kept-{now}-{n}"));
-        n += 1;
-    }
-    name
 }
 
 fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<(), StepError> {

@@ -19,7 +19,7 @@ pub use journal::Journal;
 pub use map::{Map, open_regular};
 pub use mark::Mark;
 pub use os::share_blocks;
-pub use output::{Flusher, Output, Prefix, free_bytes, refuse_existing, write_atomic};
+pub use output::{Flusher, Output, Prefix, free_bytes, kept_name, refuse_existing, write_atomic};
 pub use stamp::{FileId, Stamp, now_ms, now_ns};
 pub use trial::{can_share_blocks, write_rate};
 pub use writable::{existing_ancestor, why_not_writable};

@@ -22,6 +22,7 @@ pub mod render;
 mod select;
 mod step_state;
 mod verdict;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -39,7 +40,8 @@ pub use launch::{Launch, Read};
 pub use layout::{Node, PUBLISH, REPORT, Target};
 pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
-pub use verdict::{Reason, Verdict};
+pub use verdict::{Reason, Verdict, short};
+pub use why::{Compared, Why};
 
 use crate::files::{FileDigest, Stamp};
 use crate::host::HostFacts;

@@ -35,13 +35,13 @@ impl Plan {
     pub fn find_steps(&self, force: &[String], only: &[String]) -> Result<Selection, UnknownStep> {
         let mut selection = Selection::default();
         for name in force {
-            selection.forced.extend(self.named(name)?);
+            selection.forced.extend(self.steps_named(name)?);
         }
         if !only.is_empty() {
             let mut wanted = BTreeSet::new();
             let mut todo = Vec::new();
             for name in only {
-                todo.extend(self.named(name)?);
+                todo.extend(self.steps_named(name)?);
             }
             while let Some(step) = todo.pop() {
                 if wanted.insert(step) {
@@ -53,7 +53,11 @@ impl Plan {
         Ok(selection)
     }
 
-    fn named(&self, name: &str) -> Result<Vec<usize>, UnknownStep> {
+    /// The steps that `name` names, as in [`Plan::find_steps`].
+    ///
+    /// # Errors
+    /// If it fits none.
+    pub fn steps_named(&self, name: &str) -> Result<Vec<usize>, UnknownStep> {
         let exact = self.graph.find(name).into_iter().collect::<Vec<_>>();
         if !exact.is_empty() {
             return Ok(exact);

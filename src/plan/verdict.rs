@@ -55,7 +55,8 @@ impl fmt::Display for Reason {
         match self {
             Reason::NeverRun => write!(f, "never run"),
             Reason::Changed { field, old, new } => {
-                write!(f, "{field}: {} -> {}", short(old.as_deref()), short(new.as_deref()))
+                let [old, new] = [old, new].map(|value| short(value.as_deref(), "none"));
+                write!(f, "{field}: {old} -> {new}")
             }
             Reason::Gone { path } => write!(f, "{path} is gone"),
             Reason::Overwritten { path } => write!(f, "{path} is not as it was left"),
@@ -69,10 +70,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Digests by their first twelve digits; everything else whole.
-fn short(value: Option<&str>) -> &str {
+/// Digests by their first twelve digits; everything else whole, and `none` where there is nothing.
+pub fn short<'t>(value: Option<&'t str>, none: &'t str) -> &'t str {
     match value {
-        None => "none",
+        None => none,
         Some(v) if v.len() == 64 && v.bytes().all(|b| b.is_ascii_hexdigit()) => &v[..12],
         Some(v) => v,
     }

@@ -13,16 +13,10 @@ pub enum StateError {
     )]
     Locked { workspace: Utf8PathBuf, holder: String },
     /// Written by a newer qrun.
-    #[error(
-        "{path} has layout {found}, this qrun knows layouts up to {known}: \
-         use the newer qrun that wrote it, or delete {path} (that loses speed, no results)"
-    )]
+    #[error("{}: `qrun run` keeps it aside and begins another, which loses speed, no results", self.what())]
     Newer { path: Utf8PathBuf, found: i64, known: i64 },
     /// Not a database, or a damaged one.
-    #[error(
-        "{path} is damaged ({reason}): delete it and run again; that loses speed, no results, \
-         as it only remembers what has been done"
-    )]
+    #[error("{}: `qrun run` keeps it aside and begins another, which loses speed, no results", self.what())]
     Damaged { path: Utf8PathBuf, reason: String },
     /// The database refused; not the fault of its content.
     #[error("cannot use {path}: {source}")]
@@ -33,6 +27,18 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// What is wrong, without what to do.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Newer { path, found, known } => format!(
+                "{path} has layout {found}, written by a newer qrun; this one knows layouts up to \
+                 {known}"
+            ),
+            Self::Damaged { path, reason } => format!("{path} is damaged ({reason})"),
+            other => other.to_string(),
+        }
+    }
+
     /// Tells damage from other refusals of the database.
     pub(super) fn database(path: &Utf8Path, source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

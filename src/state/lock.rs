@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::StateError;
 
@@ -68,7 +68,13 @@ pub fn is_busy(workspace: &Utf8Path) -> bool {
 /// # Errors
 /// [`StateError::Locked`] names the process that holds it.
 pub fn lock_workspace(workspace: &Utf8Path, command: &str) -> Result<Lock, StateError> {
-    let path: Utf8PathBuf = super::directory(workspace).join("lock");
+    let directory = super::directory(workspace);
+    let path = directory.join("lock");
+    std::fs::create_dir_all(&directory).map_err(|source| StateError::Io {
+        what: "make the directory",
+        path: directory,
+        source,
+    })?;
     match Lock::attempt(&path, command)? {
         Attempt::Locked(lock) => Ok(lock),
         Attempt::HeldBy(holder) => {

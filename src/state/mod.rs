@@ -18,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::de::DeserializeOwned;
 
-use crate::files::Mark;
+use crate::files::{Mark, kept_name};
 
 pub use actions::{Action, Ingredient, Owner, Pending};
 pub use error::StateError;
@@ -85,6 +85,32 @@ impl State {
             state.adopt_unfinished(&before)?;
         }
         Ok(state)
+    }
+
+    /// [`State::open`] by whoever holds the workspace's lock: a database that is damaged, or of a newer
+    /// qrun, is kept aside, and another begun. Says so, in words, if it did.
+    ///
+    /// # Errors
+    /// As [`State::open`], or if it cannot be renamed.
+    pub fn open_or_begin(workspace: &Utf8Path) -> Result<(Self, Option<String>), StateError> {
+        let error = match Self::open(workspace) {
+            Ok(state) => return Ok((state, None)),
+            Err(error @ (StateError::Damaged { .. } | StateError::Newer { .. })) => error,
+            Err(error) => return Err(error),
+        };
+        let path = directory(workspace).join("state.db");
+        let kept = kept_name(&path);
+        // What belongs to it goes with it, or the new one would be taken for its continuation.
+        for suffix in ["", "-wal", "-shm"] {
+            let from = Utf8PathBuf::from(format!("{path}{suffix}"));
+            match std::fs::rename(&from, format!("{kept}{suffix}")) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StateError::Io { what: "rename", path: from, source });
+                }
+                _ => {}
+            }
+        }
+        Ok((Self::open(workspace)?, Some(format!("{}; it is kept as {kept}", error.what()))))
     }
 
     /// Opens the state of `workspace` for reading; `None` where there is none yet. Changes nothing.

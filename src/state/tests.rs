@@ -193,7 +193,7 @@ fn reading_makes_nothing_and_sees_what_a_writer_has_committed() {
 }
 
 #[test]
-fn a_newer_layout_is_refused_and_named() {
+fn a_newer_layout_is_named_and_kept_aside() {
     let (_dir, workspace) = workspace();
     let state = State::open(&workspace).unwrap();
     state.query(|db| db.pragma_update(None, "user_version", 99)).unwrap();
@@ -203,18 +203,25 @@ fn a_newer_layout_is_refused_and_named() {
     {
         assert!(error.to_string().contains("has layout 99"), "{error}");
     }
+    let (state, said) = State::open_or_begin(&workspace).unwrap();
+    assert!(said.unwrap().contains("has layout 99"));
+    assert!(state.actions().unwrap().is_empty());
+    assert!(State::open_or_begin(&workspace).unwrap().1.is_none());
 }
 
 #[test]
-fn a_damaged_database_says_that_it_can_be_deleted() {
+fn a_damaged_database_is_named_and_kept_aside() {
     let (_dir, workspace) = workspace();
     let garbage = "not a database, but long enough for SQLite to look at its header......";
     std::fs::create_dir(directory(&workspace)).unwrap();
     std::fs::write(directory(&workspace).join("state.db"), garbage).unwrap();
     let error = State::open(&workspace).err().unwrap();
     assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
-    assert!(error.to_string().contains("delete it and run again"), "{error}");
+    assert!(error.to_string().contains("is damaged"), "{error}");
     assert!(State::open_read_only(&workspace).is_err());
+    let (_, said) = State::open_or_begin(&workspace).unwrap();
+    let (_, kept) = said.as_ref().unwrap().split_once("kept as ").unwrap();
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), garbage);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Error, FileDigest, Mark, os};
 use blocks::Blocks;
 use place::{directory_of, exists, open_locked};
-pub use place::{free_bytes, open_unfinished, refuse_existing};
+pub use place::{free_bytes, kept_name, open_unfinished, refuse_existing};
 
 /// A file that is being written. Dropped before [`Output::finish`] it leaves nothing behind, or,
 /// after [`Output::keep_partial`], its unfinished file.

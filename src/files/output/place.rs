@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::{Error, FileId, os};
 
@@ -85,6 +85,18 @@ pub fn refuse_existing(path: &Utf8Path, replace: bool) -> Result<(), Error> {
         Ok(_) if !replace => Err(exists(path)),
         _ => Ok(()),
     }
+}
+
+/// A name beside `path` that nothing has, for what is to be kept of it.
+pub fn kept_name(path: &Utf8Path) -> Utf8PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+    let mut name = Utf8PathBuf::from(format!("{path}.kept-{now}"));
+    let mut n = 2;
+    while name.exists() {
+        name = Utf8PathBuf::from(format!("{path}.kept-{now}-{n}"));
+        n += 1;
+    }
+    name
 }
 
 /// What to say of a `path` that is taken.
