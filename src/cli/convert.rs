@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 
-use super::direct::{Threads, run_step};
-use super::model_args::{CheckpointArgs, beside, print_written, split};
+use super::direct::run_step;
+use super::model_args::{WriteArgs, beside, print_written};
 use super::{CliError, Globals};
 use crate::steps::{ConvertSpec, Out, convert};
 
@@ -18,34 +18,23 @@ pub struct Args {
     /// File to write
     #[arg(value_name = "OUT.gguf")]
     out: Utf8PathBuf,
-    /// Write parts of at most SIZE, such as 45GB, called OUT-00001-of-00003.gguf, as llama-gguf-split
-    /// does
-    #[arg(long, value_name = "SIZE", value_parser = split)]
-    split: Option<u64>,
     #[command(flatten)]
-    how: CheckpointArgs,
-    /// Replace OUT.gguf if it exists
-    #[arg(long)]
-    force: bool,
-    #[command(flatten)]
-    threads: Threads,
-    /// Print JSON: the file with its SHA-256, and each tensor with its own
-    #[arg(long)]
-    json: bool,
+    how: WriteArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let spec = ConvertSpec {
         checkpoint: (&args.checkpoint).into(),
-        tokenizer: args.how.tokenizer(),
-        dtype: args.how.dtype,
-        out: Out { path: args.out.clone(), replace: args.force },
-        split: args.split,
-        hash_tensors: args.json,
+        tokenizer: args.how.checkpoint.tokenizer(),
+        dtype: args.how.checkpoint.dtype,
+        out: Out { path: args.out.clone(), replace: args.how.force },
+        split: args.how.split,
+        hash_tensors: args.how.json,
     };
-    let result = run_step(globals, args.threads, &format!("convert {}", args.checkpoint), |ctx| {
-        convert::run(&spec, &ctx.with_journals(beside(&spec.out)))
-    })?;
-    print_written(&[result], args.json)
+    let result =
+        run_step(globals, args.how.threads, &format!("convert {}", args.checkpoint), |ctx| {
+            convert::run(&spec, &ctx.with_journals(beside(&spec.out)))
+        })?;
+    print_written(&[result], args.how.json)
 }

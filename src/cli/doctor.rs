@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use bytesize::ByteSize;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -10,6 +9,7 @@ use super::direct::Threads;
 use super::{CliError, job, output};
 use crate::host::HostFacts;
 use crate::manifest::Job;
+use crate::plan::render::size;
 use crate::plan::{Demand, DiskDemand, Verdict};
 use crate::steps::ErrorClass;
 
@@ -192,8 +192,4 @@ fn describe_job(job: &JobFinding) -> String {
 
 fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-fn size(bytes: u64) -> String {
-    ByteSize(bytes).display().si().to_string()
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::direct::Threads;
 use super::{CliError, output, path_arg};
 use crate::model::KvCacheType;
 use crate::steps::{ConvertDtype, QuantizeSource, TokenizerSource, WriteResult};
@@ -42,6 +43,25 @@ impl CheckpointArgs {
     }
 }
 
+/// How a model is written.
+#[derive(Debug, clap::Args)]
+pub struct WriteArgs {
+    /// Write parts of at most SIZE, such as 45GB, called OUT-00001-of-00003.gguf, as llama-gguf-split
+    /// does
+    #[arg(long, value_name = "SIZE", value_parser = split)]
+    pub split: Option<u64>,
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
+    /// Replace OUT.gguf if it exists
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+    /// Print JSON: the file with its SHA-256, and each tensor with its own
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The directory of `out`: without a workspace the journal of an unfinished file is beside it.
 pub fn beside(out: &Utf8Path) -> Utf8PathBuf {
     match out.parent() {
@@ -72,11 +92,8 @@ pub fn kv_cache(text: &str) -> Result<KvCacheType, String> {
     }
 }
 
-/// The size of a part, as typed.
-///
-/// # Errors
-/// What could have been typed.
-pub fn split(text: &str) -> Result<u64, String> {
+/// The size of a part.
+fn split(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => {
             Err("parts of no size hold nothing; expected a size such as 45GB".to_owned())

@@ -7,8 +7,8 @@ use camino::Utf8PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 
-use super::direct::{Threads, Together, run_step};
-use super::model_args::{CheckpointArgs, beside, print_written, split};
+use super::direct::{Together, run_step};
+use super::model_args::{WriteArgs, beside, print_written};
 use super::{CliError, Globals, output};
 use crate::files::refuse_existing;
 use crate::ggml::{GgmlType, Mix};
@@ -65,33 +65,21 @@ pub struct Args {
     /// an importance matrix, if it needs one
     #[arg(long)]
     dry_run: bool,
-    /// Write parts of at most SIZE, such as 45GB, called OUT-00001-of-00003.gguf, as llama-gguf-split
-    /// does
-    #[arg(long, value_name = "SIZE", value_parser = split)]
-    split: Option<u64>,
     #[command(flatten)]
-    how: CheckpointArgs,
-    /// Replace OUT.gguf if it exists
-    #[arg(long)]
-    force: bool,
-    #[command(flatten)]
-    threads: Threads,
-    /// Print JSON: the file with its SHA-256, and each tensor with its own
-    #[arg(long)]
-    json: bool,
+    how: WriteArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
     let specs = args.specs()?;
     if args.dry_run {
-        return dry_run(&specs, args.json);
+        return dry_run(&specs, args.how.json);
     }
     for spec in specs.iter().filter(|_| specs.len() > 1) {
         look_at(spec)?;
     }
     let label = format!("quantize {}", args.input);
-    let results = run_step(globals, args.threads, &label, |ctx| {
+    let results = run_step(globals, args.how.threads, &label, |ctx| {
         let ctx = ctx.with_journals(beside(&specs[0].out));
         let together = Together::new(ctx.events, specs.len());
         let sinks = together.sinks();
@@ -99,7 +87,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<ExitCode, CliError> {
         let steps: Vec<_> = specs.iter().zip(&contexts).collect();
         quantize::run_all(&steps).into_iter().collect::<Result<Vec<_>, _>>()
     })?;
-    print_written(&results, args.json)
+    print_written(&results, args.how.json)
 }
 
 impl Args {
@@ -118,7 +106,7 @@ impl Args {
                 )));
             }
             specs.push(QuantizeSpec {
-                source: self.how.source(&self.input),
+                source: self.how.checkpoint.source(&self.input),
                 format: FormatSpec {
                     name: name.clone().into(),
                     base: name,
@@ -135,12 +123,12 @@ impl Args {
                 native_mxfp4: self.native_mxfp4,
                 fallback: self.fallback,
                 provenance: self.provenance.then(|| Provenance {
-                    made_from: self.how.source(&self.input),
+                    made_from: self.how.checkpoint.source(&self.input),
                     inputs: Label::default(),
                 }),
-                out: Out { path: out, replace: self.force },
-                split: self.split,
-                hash_tensors: self.json,
+                out: Out { path: out, replace: self.how.force },
+                split: self.how.split,
+                hash_tensors: self.how.json,
             });
         }
         Ok(specs)

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use bytesize::ByteSize;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::headers::Headers;
 use super::layout::{PUBLISH, Target, maker};
+use super::render::size;
 use super::{FileFact, Judgement, Plan, Verdict, names};
 use crate::files::{FileId, can_share_blocks, existing_ancestor, free_bytes};
 use crate::host::memory_limit::MemoryLimit;
@@ -287,8 +287,4 @@ pub fn admit(judgements: &[Judgement], demand: &Demand) -> Result<(), StepError>
         class,
         host.chain(manifest).chain(input).chain(blocked).collect::<Vec<_>>().join("\n"),
     ))
-}
-
-fn size(bytes: u64) -> String {
-    ByteSize(bytes).display().si().to_string()
 }

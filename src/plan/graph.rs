@@ -98,11 +98,4 @@ impl Graph {
         needs.sort_by_key(|(from, _)| *from);
         needs
     }
-
-    /// Every edge as (from, to, why), in order.
-    pub fn edges(&self) -> Vec<(usize, usize, Edge)> {
-        (0..self.len())
-            .flat_map(|to| self.needs(to).into_iter().map(move |(from, edge)| (from, to, edge)))
-            .collect()
-    }
 }

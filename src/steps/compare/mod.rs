@@ -4,6 +4,7 @@
 mod greedy;
 mod result;
 mod spec;
+mod tensor;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::gguf::{File, TensorSource};
 
 pub use result::*;
 pub use spec::CompareSpec;
-use weights::Pair;
+use tensor::Pair;
 pub use weights::{ComparedFiles, ComparedTensor};
 
 /// Compares the files.

@@ -25,17 +25,8 @@ impl BenchDocument {
             schema: BENCH_SCHEMA,
             qrun_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: rfc3339(jiff::Timestamp::now()),
-            job: None,
-            command: None,
-            made_from: Vec::new(),
-            publish: None,
-            host: None,
             results,
-            references: Vec::new(),
-            missing_references: BTreeMap::new(),
-            warnings: BTreeMap::new(),
-            comparisons: Vec::new(),
-            recommendation: None,
+            ..Self::default()
         }
     }
 

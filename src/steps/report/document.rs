@@ -12,7 +12,7 @@ use crate::stats::Ratio;
 use crate::steps::{CompareResult, InputFile, MadeAt, Measurements, SpecialTokens};
 
 /// The benchmark JSON, `schemas/bench.schema.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BenchDocument {
     /// Version of this layout: 1.
     pub schema: u32,
