@@ -3,8 +3,8 @@
 //! pass with others. Knows nothing of how types are chosen.
 //!
 //! A [`model`] goes into one file, or into parts ([`files`]). The files that are made of one source
-//! are written in one [`pass`] over it, through these stages, all at work at once and in bounded
-//! memory ([`threads`]):
+//! are written in one [`pass`] over it, through these stages, of which those in the middle are at work
+//! all at once and in bounded memory ([`threads`]):
 //!
 //! 1. [`open_file`] takes a file's place and finds what a killed run left of it that is good.
 //! 2. [`pieces`] cuts the tensors that a file lacks, and gives the pieces out in order.
