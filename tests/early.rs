@@ -4,6 +4,8 @@
 
 #[path = "common/job.rs"]
 mod job;
+#[path = "common/measured.rs"]
+mod measured;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -11,36 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use job::{MANIFEST, command, make, qrun, run, said};
-
-const MEASURED: &str = r#"
-[[reference]]
-name = "given"
-gguf = "given.gguf"
-
-[bench]
-prompt_tokens = 8
-generate_tokens = 4
-out = "out/bench.json"
-
-[evaluate]
-corpus = ["corpus.txt"]
-context = 16
-
-[publish]
-to = "published"
-
-[report]
-dir = "reports"
-"#;
-
-/// A whole job whose reference is the model itself.
-fn measured(workspace: &Path) -> String {
-    make(workspace);
-    run(workspace, "job.toml");
-    fs::rename(workspace.join("out/t-q4_K_M.gguf"), workspace.join("given.gguf")).unwrap();
-    fs::write(workspace.join("corpus.txt"), "In the beginning God created the heaven").unwrap();
-    format!("{MANIFEST}{MEASURED}")
-}
+use measured::measured;
 
 #[test]
 fn what_cannot_be_is_said_before_anything_runs() {

@@ -13,6 +13,8 @@
 
 #[path = "common/job.rs"]
 mod job;
+#[path = "common/measured.rs"]
+mod measured;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,36 +23,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use job::{MANIFEST, command, make, qrun};
+use job::{command, qrun};
+use measured::measured;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-const MORE: &str = r#"
-[[format]]
+/// A second format, and a list beside what is published.
+const MORE: &str = r#"[[format]]
 name = "q8_0"
 
-[[reference]]
-name = "given"
-gguf = "given.gguf"
-
-[bench]
-warmups = 1
-runs = 2
-prompt_tokens = 8
-generate_tokens = 4
-out = "out/bench.json"
-
-[evaluate]
-corpus = ["corpus.txt"]
-context = 16
-
 [publish]
-to = "published"
 sha256_list = "reports/sha256-{timestamp}.txt"
-
-[report]
-dir = "reports"
 "#;
 
 /// What is killed.
@@ -94,14 +78,11 @@ fn models(files: &BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf, String> {
 
 /// A workspace with files of the user's beside the job's.
 fn workspace(directory: &Path) {
-    make(directory);
-    job::run(directory, "job.toml");
-    fs::rename(directory.join("out/t-q4_K_M.gguf"), directory.join("given.gguf")).unwrap();
+    let manifest = measured(directory).replace("[publish]\n", MORE);
     fs::remove_dir_all(directory.join("out")).unwrap();
     fs::remove_dir_all(directory.join(".qrun")).unwrap();
-    fs::write(directory.join("job.toml"), format!("{MANIFEST}{MORE}")).unwrap();
-    let text = "In the beginning God created the heaven and the earth. ".repeat(4);
-    fs::write(directory.join("corpus.txt"), text).unwrap();
+    let manifest = manifest.replace("[bench]\n", "[bench]\nwarmups = 1\nruns = 2\n");
+    fs::write(directory.join("job.toml"), manifest).unwrap();
     for name in ["out/notes.md", "reports/mine.txt", "published/other.gguf", "out/f32.gguf.partial"]
     {
         let path = directory.join(name);
