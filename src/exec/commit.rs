@@ -71,20 +71,16 @@ pub fn own_files(state: &State, outs: &[Utf8PathBuf]) -> Result<Vec<Claim>, Step
 /// If the state cannot be written.
 pub fn take_in_all(state: &State, workspace: &Utf8Path) -> Result<(), StepError> {
     for path in outbox::waiting(workspace) {
-        take_in_file(state, workspace, &path)?;
+        take_in(state, workspace, &path)?;
     }
     Ok(())
 }
 
-/// Takes in what was delivered under `key`, if anything was.
+/// Takes in what was delivered at `path`, if anything was.
 ///
 /// # Errors
 /// If the state cannot be written.
-pub fn take_in(state: &State, workspace: &Utf8Path, key: &str) -> Result<(), StepError> {
-    take_in_file(state, workspace, &outbox::path(workspace, key))
-}
-
-fn take_in_file(state: &State, workspace: &Utf8Path, path: &Utf8Path) -> Result<(), StepError> {
+pub fn take_in(state: &State, workspace: &Utf8Path, path: &Utf8Path) -> Result<(), StepError> {
     // One that was made where the workspace stood before names files that are not there any more.
     if let Some(delivery) = Delivery::read(path).filter(|d| d.record.workspace == workspace) {
         record(state, delivery)?;

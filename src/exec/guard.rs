@@ -4,7 +4,6 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::order::Record;
 use super::outbox::{self, Delivery, Stamped};
@@ -37,8 +36,7 @@ impl<'a> Guard<'a> {
         spec: &StepSpec,
         events: &'a dyn EventSink,
     ) -> Result<Self, StepError> {
-        let name = hex::encode(Sha256::digest(format!("{}\n{}", record.job, record.step)));
-        let path = state::directory(&record.workspace).join("locks").join(&name[..16]);
+        let path = state::directory(&record.workspace).join("locks").join(record.short_name());
         let started = std::time::Instant::now();
         let lock = loop {
             match Lock::attempt(&path, &record.step)? {
@@ -68,8 +66,8 @@ impl<'a> Guard<'a> {
 
     /// The result of a success that is delivered and whose files are as it left them.
     pub fn delivered(&self) -> Result<Option<Value>, StepError> {
-        let Record { workspace, key, redo, .. } = self.record;
-        let delivery = Delivery::read(&outbox::path(workspace, key)).filter(|_| !redo);
+        let path = outbox::path(self.record);
+        let delivery = Delivery::read(&path).filter(|_| !self.record.redo);
         let Some(delivery) = delivery else { return Ok(None) };
         let outs = self.spec.model_files()?;
         let wrote = |out: &Utf8PathBuf| delivery.outputs.iter().any(|o| o.file.path == *out);

@@ -4,6 +4,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::files::{Mark, Stamp};
 use crate::plan::Read;
@@ -106,6 +107,13 @@ impl Record {
     /// Whose the step is.
     pub fn owner(&self) -> Owner<'_> {
         Owner { job: &self.job, manifest: &self.manifest }
+    }
+
+    /// What tells the step from all others of the workspace, in the names of files.
+    pub fn short_name(&self) -> String {
+        let mut name = hex::encode(Sha256::digest(format!("{}\n{}", self.job, self.step)));
+        name.truncate(16);
+        name
     }
 
     /// The same for a worker on another machine.

@@ -60,7 +60,7 @@ impl Delivery {
         let json = serde_json::to_vec(self).map_err(|e| {
             StepError::new(ErrorClass::Step, format!("cannot write the result as JSON: {e}"))
         })?;
-        write_atomic(&path(&self.record.workspace, &self.record.key), &json, true)?;
+        write_atomic(&path(&self.record), &json, true)?;
         Ok(())
     }
 
@@ -70,9 +70,11 @@ impl Delivery {
     }
 }
 
-/// Where the success under `key` is delivered.
-pub fn path(workspace: &Utf8Path, key: &str) -> Utf8PathBuf {
-    state::directory(workspace).join("outbox").join(format!("{key}.json"))
+/// Where a success of the step of `record` is delivered: by its key, and by which step it is, for two
+/// formats that differ in their names alone have one key.
+pub fn path(record: &Record) -> Utf8PathBuf {
+    let name = format!("{}.{}.json", record.key, record.short_name());
+    state::directory(&record.workspace).join("outbox").join(name)
 }
 
 /// All that has been delivered and not taken in.

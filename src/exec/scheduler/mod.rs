@@ -4,12 +4,13 @@
 mod records;
 mod start;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use camino::Utf8PathBuf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -110,6 +111,8 @@ impl Stop {
 struct Running {
     started: Instant,
     launch: Launch,
+    /// Where its success will be delivered.
+    delivery: Utf8PathBuf,
     events: Arc<Tee>,
 }
 
@@ -275,12 +278,11 @@ impl Scheduler<'_> {
             launch.spec.shares()
         };
         let Some(shared) = shares(&step) else { return vec![step] };
-        // One delivery for each key: formats that differ in nothing but their names take turns.
-        let mut keys = HashSet::new();
-        let mut is_like = |(other, launch): &(&usize, &Launch)| {
-            shares(other).is_some_and(|own| own == shared) && keys.insert(launch.key.clone())
-        };
-        self.waiting.iter().filter(|waiting| is_like(waiting)).map(|(step, _)| *step).collect()
+        self.waiting
+            .keys()
+            .filter(|other| shares(other).as_ref() == Some(&shared))
+            .copied()
+            .collect()
     }
 
     /// Takes in how running steps ended that were done together.
@@ -314,7 +316,7 @@ impl Scheduler<'_> {
         if let Ok(mut log) = running.events.log.lock() {
             log.line(&format!("warn  {}; done again by itself", error.message));
         }
-        commit::take_in(self.state()?, &self.plan.job.workspace, &running.launch.key)?;
+        commit::take_in(self.state()?, &self.plan.job.workspace, &running.delivery)?;
         self.alone.insert(step);
         self.plan.set_state(step, StepState::Undecided);
         Ok(())
@@ -330,7 +332,7 @@ impl Scheduler<'_> {
         let Some(running) = self.running.remove(&step) else { return Ok(()) };
         let id = self.plan.graph().node(step).id.clone();
         let workspace = &self.plan.job.workspace;
-        commit::take_in(self.state()?, workspace, &running.launch.key)?;
+        commit::take_in(self.state()?, workspace, &running.delivery)?;
         let success = match result {
             Ok(success) => success,
             Err(error) => return self.fail(step, error, Some(&running)),

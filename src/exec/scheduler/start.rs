@@ -10,6 +10,7 @@ use crate::exec::commit;
 use crate::exec::executor::Work;
 use crate::exec::observer::StepReport;
 use crate::exec::order::{Claim, Record, Task, WorkOrder};
+use crate::exec::outbox;
 use crate::exec::step_log::{StepLog, Tee};
 use crate::plan::{Launch, StepState};
 use crate::state::Status;
@@ -70,9 +71,14 @@ impl Scheduler<'_> {
                 return Ok(None);
             }
         };
-        let task = Task { spec: launch.spec.clone(), record: Some(record) };
+        let running = Running {
+            started: Instant::now(),
+            delivery: outbox::path(&record),
+            events: Arc::clone(&events),
+            launch,
+        };
+        let task = Task { spec: running.launch.spec.clone(), record: Some(record) };
         self.plan.set_state(step, StepState::Running);
-        let running = Running { started: Instant::now(), launch, events: Arc::clone(&events) };
         self.running.insert(step, running);
         self.record(step, &report)?;
         self.observer.started(&id);

@@ -41,6 +41,21 @@ fn formats_that_are_stale_together_are_one_order_and_one_added_later_runs_alone(
 }
 
 #[test]
+fn formats_that_differ_in_their_names_alone_are_delivered_each_for_itself() {
+    let workspace = Workspace::new();
+    let mut job = workspace.job();
+    let mut twin = job.formats[0].clone();
+    twin.spec.name = "twin".into();
+    twin.baseline = false;
+    job.formats.push(twin);
+    let (orders, summary) = orders_of(Mock::default(), &workspace, job.clone());
+    assert_eq!(summary.failure(), None, "{summary:?}");
+    let with_twin = [&FORMATS[..], &["quantize:twin"]].concat();
+    assert!(orders.iter().any(|order| *order == with_twin), "{orders:?}");
+    assert!(orders_of(Mock::default(), &workspace, job).0.is_empty());
+}
+
+#[test]
 fn of_steps_that_are_done_together_each_fails_for_itself() {
     let workspace = Workspace::new();
     let mock = Mock { fail: named(&["quantize:q4_K_S"]), ..Mock::default() };
