@@ -1,5 +1,6 @@
 //! The key of a step: a digest over everything that goes into it; and what differs between two.
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::verdict::Reason;
@@ -19,32 +20,52 @@ pub fn key(ingredients: &[Ingredient]) -> String {
     hex::encode(hasher.finalize())
 }
 
+/// Something that goes into a step, by what it is now and what it was at the last success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    pub name: String,
+    /// `None` if it goes into the step no more, or is not known yet.
+    pub now: Option<String>,
+    /// Whether it is known only once another step has run.
+    pub waits: bool,
+    /// `None` if it did not go into the step then.
+    pub before: Option<String>,
+}
+
+impl Compared {
+    /// Whether it makes another key, as far as is known.
+    pub fn differs(&self) -> bool {
+        !self.waits && self.now != self.before
+    }
+}
+
+/// The ingredients of now, of which a value may not be known yet, held against those of the last
+/// success; behind them those that it had alone.
+pub fn compare(old: &[Ingredient], new: &[(String, Option<String>)]) -> Vec<Compared> {
+    let before = |name: &str| old.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+    let of_now = new.iter().map(|(name, now)| Compared {
+        before: before(name),
+        waits: now.is_none(),
+        name: name.clone(),
+        now: now.clone(),
+    });
+    let gone = old.iter().filter(|(name, _)| !new.iter().any(|(n, _)| n == name));
+    let of_then = gone.map(|(name, value)| Compared {
+        name: name.clone(),
+        now: None,
+        waits: false,
+        before: Some(value.clone()),
+    });
+    of_now.chain(of_then).collect()
+}
+
 /// What differs between the ingredients of the last success and those of now; a value that is not
 /// known yet (`None`) is passed over.
 pub fn differences(old: &[Ingredient], new: &[(String, Option<String>)]) -> Vec<Reason> {
-    let before = |name: &str| old.iter().find(|(n, _)| n == name).map(|(_, value)| value);
-    let mut reasons = Vec::new();
-    for (name, value) in new {
-        let Some(value) = value else { continue };
-        let was = before(name);
-        if was != Some(value) {
-            reasons.push(Reason::Changed {
-                field: name.clone(),
-                old: was.cloned(),
-                new: Some(value.clone()),
-            });
-        }
-    }
-    for (name, value) in old {
-        if !new.iter().any(|(n, _)| n == name) {
-            reasons.push(Reason::Changed {
-                field: name.clone(),
-                old: Some(value.clone()),
-                new: None,
-            });
-        }
-    }
-    reasons
+    let differing = compare(old, new).into_iter().filter(Compared::differs);
+    let reason =
+        |Compared { name, now, before, .. }| Reason::Changed { field: name, old: before, new: now };
+    differing.map(reason).collect()
 }
 
 #[cfg(test)]

@@ -36,12 +36,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use demand::{Demand, DiskDemand, StepDemand, admit};
 pub use graph::{Edge, Graph};
 pub use judge::Judgement;
+pub use key::Compared;
 pub use launch::{Launch, Read};
 pub use layout::{Node, PUBLISH, REPORT, Target};
 pub use select::{Selection, UnknownStep};
 pub use step_state::{Done, StepState};
 pub use verdict::{Reason, Verdict, short};
-pub use why::{Compared, Why};
+pub use why::Why;
 
 use crate::files::{FileDigest, Stamp};
 use crate::host::HostFacts;

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::key::{self, Compared};
 use super::layout::VERIFY;
-use super::{Judgement, Plan, Verdict, key};
+use super::{Judgement, Plan, Verdict};
 use crate::steps::StepError;
 
 /// What a step's key is made of.
@@ -22,25 +23,6 @@ pub struct Why {
     pub ingredients: Vec<Compared>,
 }
 
-/// Something that goes into a step, by what it is now and what it was at the last success.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Compared {
-    pub name: String,
-    /// `None` if it goes into the step no more, or is not known yet.
-    pub now: Option<String>,
-    /// Whether it is known only once another step has run.
-    pub waits: bool,
-    /// `None` if it did not go into the step then.
-    pub before: Option<String>,
-}
-
-impl Compared {
-    /// Whether it makes another key, as far as is known.
-    pub fn differs(&self) -> bool {
-        !self.waits && self.now != self.before
-    }
-}
-
 impl Plan {
     /// What the key of `step` is made of, which was judged so.
     ///
@@ -53,24 +35,10 @@ impl Plan {
             None => None,
         };
         let then = last.as_ref().map_or(&[][..], |last| &last.ingredients);
-        let mut all: Vec<Compared> = Vec::new();
         // What verify finds is known file by file, and is in the keys of those that read them.
         let now = if node.id == VERIFY { Vec::new() } else { self.ingredients(step)? };
-        for ingredient in now {
-            let before = then.iter().find(|(name, _)| *name == ingredient.name);
-            all.push(Compared {
-                waits: ingredient.value.is_none(),
-                before: before.map(|(_, value)| value.clone()),
-                name: ingredient.name,
-                now: ingredient.value,
-            });
-        }
-        for (name, value) in then {
-            if !all.iter().any(|compared| compared.name == *name) {
-                let before = Some(value.clone());
-                all.push(Compared { name: name.clone(), now: None, waits: false, before });
-            }
-        }
+        let now: Vec<_> = now.into_iter().map(|i| (i.name, i.value)).collect();
+        let mut all = key::compare(then, &now);
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Why {
             step: node.id.clone(),

@@ -51,7 +51,7 @@ impl<'a> Matrix<'a> {
         Ok(Self { ggml_type, kernel, columns, rows, row_bytes, bytes })
     }
 
-    /// FloatRows, which are the outputs.
+    /// Rows, which are the outputs.
     pub fn rows(&self) -> usize {
         self.rows
     }

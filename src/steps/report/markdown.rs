@@ -116,7 +116,7 @@ fn warnings(document: &BenchDocument) -> String {
     format!("## Warnings\n\n{}\n", lines.collect::<String>())
 }
 
-/// Advice and reason of every load check that ran.
+/// Verdict and reason of every load check that ran.
 fn load_checks(input: &Results<'_>) -> String {
     let mut table =
         Table::new(&["name", "verdict", ">checks", ">load_ms", "after the fixed prompt it writes"]);
